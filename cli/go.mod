@@ -1,0 +1,13 @@
+module github.com/streamhouse/streamhouse/cli
+
+go 1.26
+
+require (
+	github.com/streamhouse/streamhouse/gen v0.0.0
+	github.com/streamhouse/streamhouse/client v0.0.0
+)
+
+replace (
+	github.com/streamhouse/streamhouse/gen => ../gen
+	github.com/streamhouse/streamhouse/client => ../client
+)

@@ -1,0 +1,3 @@
+module github.com/streamhouse/streamhouse/sql
+
+go 1.26
