@@ -1,0 +1,90 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+)
+
+// HealthPath answers 200 to an unsigned GET once the server listens.
+const HealthPath = "/healthz"
+
+// Secret is a string that fmt, slog and JSON do not show.
+type Secret string
+
+const hidden = "[hidden]"
+
+// String hides the value from fmt.
+func (Secret) String() string { return hidden }
+
+// GoString hides the value from %#v.
+func (Secret) GoString() string { return hidden }
+
+// LogValue hides the value from slog.
+func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// MarshalText hides the value from JSON and YAML.
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// Metadata says where the server keeps what S3 knows of an object beside its bytes.
+type Metadata string
+
+// The kinds of Metadata.
+const (
+	// MetadataAuto is a side-car if the folder has one already or the file system has no extended attributes.
+	MetadataAuto Metadata = "auto"
+	// MetadataXattr is extended attributes of the object's file: fast.
+	MetadataXattr Metadata = "xattr"
+	// MetadataSideCar is small files in a folder beside the objects: works on every file system, slower.
+	MetadataSideCar Metadata = "sidecar"
+)
+
+// Config is what the server needs to know. Every field but Metadata, Region and MD5 is required.
+type Config struct {
+	// Listen is host:port; port 0 takes any free port.
+	Listen string
+	// DataDir is created when absent.
+	DataDir string
+	// Bucket is created when absent. At least 3 characters, as S3 demands.
+	Bucket string
+	// AccessKey and SecretKey are those of the one account.
+	AccessKey string
+	SecretKey Secret
+	// Region; empty means us-east-1.
+	Region string
+	// Metadata; empty means MetadataAuto.
+	Metadata Metadata
+	// MD5 computes classic ETags: faithful to S3, at a third of the speed.
+	MD5 bool
+}
+
+// Validate says what is missing or wrong.
+func (c Config) Validate() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("listen address %q: want host:port: %w", c.Listen, err)
+	}
+	for _, field := range []struct{ name, value string }{
+		{"data dir", c.DataDir}, {"bucket", c.Bucket}, {"access key", c.AccessKey}, {"secret key", string(c.SecretKey)},
+	} {
+		if field.value == "" {
+			return fmt.Errorf("%s is required", field.name)
+		}
+	}
+	if c.Bucket == strings.TrimPrefix(HealthPath, "/") {
+		return fmt.Errorf("bucket %q would hide behind the health path: choose another name", c.Bucket)
+	}
+	switch c.Metadata {
+	case "", MetadataAuto, MetadataXattr, MetadataSideCar:
+		return nil
+	}
+	return errors.New("metadata must be auto, xattr or sidecar")
+}
+
+func (c Config) region() string {
+	if c.Region == "" {
+		return "us-east-1"
+	}
+	return c.Region
+}
