@@ -1,0 +1,91 @@
+# Everything a developer does goes through here; the steps that are more than a line live in scripts/.
+# Tools are pinned in tools.versions and built into .tools/bin, each by the first target that needs it.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# What a binary answers to `version`: the nearest tag, the commits since, and whether the tree was dirty.
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
+TOOLS := $(CURDIR)/.tools/bin
+COMMANDS := ./cli/cmd/streamhouse ./dataplane/cmd/streamhouse-agent ./controlplane/cmd/streamhouse-controlplane ./devs3/cmd/streamhouse-devs3
+
+# Packages to test: PKG=./client/... narrows test, prove and bench; TESTFLAGS adds to them.
+PKG ?= work
+TESTFLAGS ?=
+# Arguments of `streamhouse dev`: make dev ARGS='--agents-per-zone 2'.
+ARGS ?=
+# How often `prove` repeats each test, and how long `bench` runs each benchmark (1x: once).
+COUNT ?= 10
+BENCHTIME ?= 1s
+
+# Tests that start the product's processes take them from here.
+export STREAMHOUSE_BIN := $(CURDIR)/bin
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: dev
+dev: postgres build ## set up whatever is missing, then run the whole system here until Ctrl-C
+	@exec bin/streamhouse dev $(ARGS)
+
+.PHONY: demo
+demo: postgres build ## a cluster, a real file through it, an agent killed on the way, nothing lost
+	@exec go run ./e2e/cmd/demo
+
+.PHONY: build
+build: ## build the binaries into bin/
+	@mkdir -p bin
+	go build -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/ $(COMMANDS)
+
+.PHONY: check
+check: ## the inner loop: build, vet, fast tests
+	go build -buildvcs=false work
+	go vet work
+	go test -short $$(go list work | grep -v '/streamhouse/e2e') ./e2e/workspace/...
+
+.PHONY: test
+test: postgres build testsum ## set up whatever is missing, then run every test
+	@set -o pipefail; \
+	go test -race -json -timeout 15m $(TESTFLAGS) $(PKG) | $(TOOLS)/testsum -record .tools/test.json
+
+.PHONY: prove
+prove: postgres build testsum ## the long proof: every test COUNT times in changing order, with the race detector
+	@set -o pipefail; \
+	go test -race -json -timeout 4h -count $(COUNT) -shuffle on $(TESTFLAGS) $(PKG) | $(TOOLS)/testsum -record .tools/prove.json
+
+.PHONY: bench
+bench: postgres build ## run the benchmarks, BENCHTIME each
+	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 1h $(TESTFLAGS) $(PKG) | \
+	{ grep -v 'no test files\|^PASS$$\|^ok ' || true; }
+
+.PHONY: generate
+generate: ## Go from proto/ and from sql/; CI fails if it changes anything
+	@scripts/tool buf protoc-gen-go protoc-gen-connect-go sqlc
+	scripts/generate
+
+.PHONY: proto-release
+proto-release: ## make the present proto/ the state that buf breaking compares with (see CONTRIBUTING.md)
+	@scripts/tool buf
+	$(TOOLS)/buf build proto --exclude-source-info -o proto/released.binpb
+
+.PHONY: lint
+lint: ## golangci-lint, buf lint, buf breaking, terraform fmt
+	@scripts/tool golangci-lint buf
+	scripts/lint
+
+.PHONY: fmt
+fmt: ## the formatters
+	@scripts/tool golangci-lint buf
+	scripts/fmt
+
+# Not for people: what other targets need.
+
+.PHONY: postgres
+postgres:
+	@scripts/postgres >/dev/null
+
+.PHONY: testsum
+testsum:
+	@go build -buildvcs=false -o $(TOOLS)/testsum ./e2e/workspace/testsum
