@@ -1,0 +1,217 @@
+package recordbatch
+
+import (
+	"fmt"
+	"sync"
+)
+
+const (
+	// DefaultMaxRecordBytes is 1 MiB.
+	DefaultMaxRecordBytes = 1 << 20
+	// DefaultMaxUncompressedBytes is 16 MiB.
+	DefaultMaxUncompressedBytes = 16 << 20
+
+	// encodedSlack is how much larger than its uncompressed bound a batch may be, for its header,
+	// framing and blocks that did not compress.
+	encodedSlack = 64 << 10
+)
+
+// Limits bound what a batch may cost. A zero field means its default; nothing means unbounded.
+type Limits struct {
+	// MaxRecordBytes bounds key + value + headers of one record, a header counting its key, its value
+	// and 2 bytes. At least 1.
+	MaxRecordBytes int
+	// MaxUncompressedBytes bounds the records of one batch, uncompressed, with their framing; it is
+	// also the most that a Scratch allocates. At least 17/16 of MaxRecordBytes + 64 bytes, at most 1 GiB.
+	MaxUncompressedBytes int
+}
+
+// Validate reports limits under which a record of the greatest size would not fit a batch.
+func (l Limits) Validate() error {
+	l = l.orDefaults()
+	if l.MaxRecordBytes < 1 {
+		return fmt.Errorf("max record bytes %d: must be at least 1", l.MaxRecordBytes)
+	}
+	if l.MaxUncompressedBytes > 1<<30 {
+		return fmt.Errorf("max uncompressed bytes %d: must be at most 1 GiB", l.MaxUncompressedBytes)
+	}
+	if least := int64(l.MaxRecordBytes) + int64(l.MaxRecordBytes)/16 + 64; int64(l.MaxUncompressedBytes) < least {
+		return fmt.Errorf("max uncompressed bytes %d: must be at least %d to hold a record of %d bytes",
+			l.MaxUncompressedBytes, least, l.MaxRecordBytes)
+	}
+	return nil
+}
+
+func (l Limits) orDefaults() Limits {
+	if l.MaxRecordBytes == 0 {
+		l.MaxRecordBytes = DefaultMaxRecordBytes
+	}
+	if l.MaxUncompressedBytes == 0 {
+		l.MaxUncompressedBytes = DefaultMaxUncompressedBytes
+	}
+	return l
+}
+
+// Scratch is memory to decompress into, reused from batch to batch. The zero value is ready. It never
+// grows beyond the Limits.MaxUncompressedBytes it was used with. Not for concurrent use.
+type Scratch struct {
+	buf []byte
+}
+
+var scratches = sync.Pool{New: func() any { return new(Scratch) }}
+
+// AcquireScratch takes a Scratch from the package's pool; the caller must Release it once nothing
+// points into it any more.
+func AcquireScratch() *Scratch { return scratches.Get().(*Scratch) }
+
+// Release gives the Scratch back to the pool: every Info, View and Record that came from it ends.
+func (s *Scratch) Release() { scratches.Put(s) }
+
+// take returns n bytes of scratch. Requires: n <= limit.
+func (s *Scratch) take(n, limit int) []byte {
+	if cap(s.buf) < n {
+		size := 64 << 10
+		for size < n {
+			size *= 2
+		}
+		s.buf = make([]byte, min(size, limit))
+	}
+	return s.buf[:n:n]
+}
+
+// Info is a batch that Open or Verify accepted.
+type Info struct {
+	Header
+	// Records are the uncompressed, encoded records: part of the batch if its codec is None, else
+	// part of the Scratch and valid until that is used again.
+	Records []byte
+}
+
+// UncompressedBytes is the size of the encoded records before compression.
+func (i *Info) UncompressedBytes() int { return len(i.Records) }
+
+// Verify proves that batch is exactly one whole batch whose every field is true: header, checksum,
+// compression, record count, offset deltas, lengths, limits, timestamps. What it accepts every
+// consumer can read. All errors are *Error, of any Reason.
+func Verify(batch []byte, limits Limits, scratch *Scratch) (Info, error) {
+	limits = limits.orDefaults()
+	info, e := open(batch, limits, scratch)
+	if e == nil {
+		e = verifyRecords(info, limits)
+	}
+	if e != nil {
+		return Info{}, e
+	}
+	return info, nil
+}
+
+// Open checks header and checksum and decompresses, within limits, but does not look at the records,
+// as a Reader does that: for readers of batches that an agent has verified. MaxRecordBytes is not
+// used. All errors are *Error.
+func Open(batch []byte, limits Limits, scratch *Scratch) (Info, error) {
+	info, e := open(batch, limits.orDefaults(), scratch)
+	if e != nil {
+		return Info{}, e
+	}
+	return info, nil
+}
+
+// VerifyFrame checks all that shows without decompressing: header, checksum, and the sizes of the LZ4
+// blocks against limits. It does not prove the record count, so it is only for trusted producers
+// and for batches that were verified before. All errors are *Error.
+func VerifyFrame(batch []byte, limits Limits) (Header, error) {
+	limits = limits.orDefaults()
+	h, e := checkBatch(batch, limits)
+	if e == nil && h.Codec() == LZ4 {
+		_, _, e = openFrame(batch[HeaderBytes:], limits.MaxUncompressedBytes)
+	}
+	if e != nil {
+		return Header{}, e
+	}
+	return h, nil
+}
+
+func open(batch []byte, limits Limits, scratch *Scratch) (Info, *Error) {
+	h, e := checkBatch(batch, limits)
+	if e != nil {
+		return Info{}, e
+	}
+	records := batch[HeaderBytes:]
+	if h.Codec() == LZ4 {
+		if records, e = decompress(records, limits.MaxUncompressedBytes, scratch); e != nil {
+			return Info{}, e
+		}
+	}
+	if len(records) > limits.MaxUncompressedBytes {
+		return Info{}, tooLarge(TooLarge, "uncompressed bytes", len(records), limits.MaxUncompressedBytes)
+	}
+	if int(h.RecordCount) > len(records)/minRecordBytes {
+		return Info{}, fault(WrongCount, "more records claimed than the bytes can hold")
+	}
+	return Info{Header: h, Records: records}, nil
+}
+
+// checkBatch checks size, header and checksum.
+func checkBatch(batch []byte, limits Limits) (Header, *Error) {
+	h, e := parseHeader(batch)
+	if e != nil {
+		return h, e
+	}
+	if h.Size() != int64(len(batch)) {
+		return h, corrupt("not exactly one batch: its length differs from the bytes")
+	}
+	if bound := limits.MaxUncompressedBytes + encodedSlack; len(batch) > bound {
+		return h, tooLarge(TooLarge, "encoded bytes", len(batch), bound)
+	}
+	if checksum(batch) != h.CRC {
+		return h, corrupt("checksum mismatch")
+	}
+	return h, h.check(limits)
+}
+
+// check proves what the header alone shows.
+func (h *Header) check(limits Limits) *Error {
+	if h.Attributes&^codecMask != 0 {
+		return fault(Unsupported, "unknown, transactional or control attributes")
+	}
+	if c := h.Codec(); c != None && c != LZ4 {
+		return fault(Unsupported, "only the codecs none and LZ4 are known")
+	}
+	switch {
+	case h.RecordCount == 0:
+		return fault(Empty, "no records")
+	case h.RecordCount < 0 || h.LastOffsetDelta != h.RecordCount-1:
+		return fault(WrongCount, "last offset delta must be the record count minus 1")
+	case int(h.RecordCount) > limits.MaxUncompressedBytes/minRecordBytes:
+		return tooLarge(TooLarge, "records claimed", int(h.RecordCount), limits.MaxUncompressedBytes/minRecordBytes)
+	case addOverflows(h.BaseOffset, int64(h.RecordCount)) || h.BaseOffset < 0:
+		return corrupt("base offset out of bounds")
+	case badTimestamp(h.BaseTimestamp) || badTimestamp(h.MaxTimestamp):
+		return fault(BadTimestamp, "timestamps must lie between the years 1970 and 9999")
+	}
+	return h.Producer.check()
+}
+
+func badTimestamp(ms int64) bool { return ms < 0 || ms > MaxTimestamp }
+
+func verifyRecords(info Info, limits Limits) *Error {
+	var v View
+	greatest := int64(-1)
+	r := NewReader(info)
+	for i := 0; r.Next(&v); i++ {
+		if v.size > limits.MaxRecordBytes {
+			return tooLarge(RecordTooLarge, "bytes of key, value and headers", v.size, limits.MaxRecordBytes).at(i)
+		}
+		if badTimestamp(v.Timestamp) {
+			return fault(BadTimestamp, "timestamps must lie between the years 1970 and 9999").at(i)
+		}
+		greatest = max(greatest, v.Timestamp)
+	}
+	if r.err != nil {
+		return r.err
+	}
+	if greatest != info.MaxTimestamp {
+		return fault(BadTimestamp, "the header's greatest timestamp is not the records'")
+	}
+	return nil
+}
