@@ -1,0 +1,56 @@
+package object
+
+import (
+	"context"
+	"fmt"
+)
+
+// tailGuess is what the first read of a footer asks for: it covers 800 segments in one request.
+const tailGuess = 64 << 10
+
+// Reader is what ReadFooter needs of a bucket.
+type Reader interface {
+	// GetTail reads the last bytes of an object into the beginning of dst: n of them, len(dst) or, if the
+	// object is smaller, all of it. size is the object's.
+	GetTail(ctx context.Context, key string, dst []byte) (n int, size int64, err error)
+	// GetRange fills dst from the object's bytes at position on.
+	GetRange(ctx context.Context, key string, position int64, dst []byte) error
+}
+
+// ReadFooter reads the footer of the object under key without the object, in one request or two, and checks
+// that the object was written for this key. Errors: the reader's; *VersionError; all others wrap ErrCorrupt.
+func ReadFooter(ctx context.Context, r Reader, key string) (Footer, error) {
+	f, err := readFooter(ctx, r, key)
+	if err != nil {
+		return Footer{}, fmt.Errorf("read footer of %s: %w", key, err)
+	}
+	if written := f.Key.String(); written != key {
+		return Footer{}, fmt.Errorf("read footer of %s: %w", key, corrupt("it was written as %s", written))
+	}
+	return f, nil
+}
+
+func readFooter(ctx context.Context, r Reader, key string) (Footer, error) {
+	tail := make([]byte, tailGuess)
+	n, size, err := r.GetTail(ctx, key, tail)
+	if err != nil {
+		return Footer{}, err
+	}
+	if n < trailerSize || int64(n) > size {
+		return Footer{}, corrupt("%d bytes are fewer than the smallest object has", size)
+	}
+	tail = tail[:n]
+	t, err := parseTrailer(tail, size)
+	if err != nil {
+		return Footer{}, err
+	}
+	if t.footerSize+trailerSize <= int64(n) {
+		end := n - trailerSize
+		return t.parseFooter(tail[end-int(t.footerSize) : end])
+	}
+	footer := make([]byte, t.footerSize)
+	if err := r.GetRange(ctx, key, t.footerPosition, footer); err != nil {
+		return Footer{}, err
+	}
+	return t.parseFooter(footer)
+}
