@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	accessv1 "github.com/streamhouse/streamhouse/gen/streamhouse/access/v1"
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+)
+
+// AgentGroup names an agent group: 1 to 40 of [a-z0-9-].
+type AgentGroup string
+
+const (
+	// EveryAgentGroup is the bound of a caller who is bound to none (an admin).
+	EveryAgentGroup AgentGroup = ""
+	// DefaultAgentGroup exists in every catalog.
+	DefaultAgentGroup AgentGroup = "default"
+)
+
+// Store is all of the catalog. Every method is safe for concurrent use, by any number of replicas, and returns when its context ends.
+type Store interface {
+	Sessions
+	Leases
+	Objects
+	Lookups
+	Topics
+	Cluster
+	Keys
+	Placements
+	Judging
+
+	// Ping says whether the database answers.
+	Ping(ctx context.Context) error
+}
+
+// Sessions are the liveness of agents (protocol, section 2).
+type Sessions interface {
+	// Register starts a session and supersedes a live one of the same agent id, at once.
+	// Refusals: UNKNOWN_AGENT_GROUP, WRONG_AGENT_GROUP (the request names another one than agentGroup, or the agent id lives in another).
+	Register(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.RegisterRequest) (*controlplanev1.RegisterResponse, error)
+	// Heartbeat renews the session, clears suspicion, takes over draining and unfit, and answers with at most PlacementPage partitions.
+	// Refusals: SESSION_EXPIRED, SESSION_SUPERSEDED.
+	Heartbeat(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.HeartbeatRequest) (*controlplanev1.HeartbeatResponse, error)
+	// Deregister ends the session. Idempotent: a session that has ended, or never was, is no refusal.
+	Deregister(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.DeregisterRequest) (*controlplanev1.DeregisterResponse, error)
+	// CheckSession refuses with SESSION_EXPIRED or SESSION_SUPERSEDED unless the session lives.
+	CheckSession(ctx context.Context, agentGroup AgentGroup, sessionID uuid.UUID) error
+}
+
+// Leases are tenures of sessions over partitions (protocol, sections 3 and 5).
+type Leases interface {
+	// Acquire grants or refuses each partition for itself; its refusals are in the outcomes.
+	Acquire(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.AcquireRequest) (*controlplanev1.AcquireResponse, error)
+	// Release ends tenures and grants each partition to its live assignee, in one transaction.
+	Release(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ReleaseRequest) (*controlplanev1.ReleaseResponse, error)
+}
+
+// Objects are committed, or dead (protocol, sections 4 and 7).
+type Objects interface {
+	// Commit commits uploaded objects in order. Idempotent by object key. Refusals: INVALID (a key is not the session's, segments out of
+	// order, producer batches outside their segment), WRONG_AGENT_GROUP (the session is another agent group's); UNANSWERED: repeat the same commit.
+	Commit(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.CommitRequest) (*controlplanev1.CommitResponse, error)
+	// Tombstone kills the keys of objects that were never committed, and answers those that are dead now (also those that already
+	// were). A key that was committed stays as it is and is left out.
+	Tombstone(ctx context.Context, keys []string) (dead []string, err error)
+}
+
+// Lookups read the primary, each answer from one snapshot that was taken after the call began (P4).
+type Lookups interface {
+	Lookup(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.LookupRequest) (*controlplanev1.LookupResponse, error)
+	LookupProducers(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.LookupProducersRequest) (*controlplanev1.LookupProducersResponse, error)
+	ResolveTopics(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ResolveTopicsRequest) (*controlplanev1.ResolveTopicsResponse, error)
+	AllocateProducerIds(ctx context.Context, request *controlplanev1.AllocateProducerIdsRequest) (*controlplanev1.AllocateProducerIdsResponse, error)
+}
+
+// Topics are made and removed by admins. An agentGroup bounds what a caller sees: of other groups' topics it knows nothing.
+type Topics interface {
+	// CreateTopic creates the topic and its partitions; their assignment follows at once where agents live.
+	// Refusals: TOPIC_EXISTS, UNKNOWN_AGENT_GROUP.
+	CreateTopic(ctx context.Context, request *controlplanev1.CreateTopicRequest) (*controlplanev1.CreateTopicResponse, error)
+	// GetTopic refuses with UNKNOWN_TOPIC.
+	GetTopic(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.GetTopicRequest) (*controlplanev1.GetTopicResponse, error)
+	// ListTopics refuses a malformed page token with INVALID.
+	ListTopics(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ListTopicsRequest) (*controlplanev1.ListTopicsResponse, error)
+	// UpdateTopic refuses with UNKNOWN_TOPIC.
+	UpdateTopic(ctx context.Context, request *controlplanev1.UpdateTopicRequest) (*controlplanev1.UpdateTopicResponse, error)
+	// DeleteTopic marks the topic and frees its name; PurgeDeleted removes its rows. Refusal: UNKNOWN_TOPIC.
+	DeleteTopic(ctx context.Context, request *controlplanev1.DeleteTopicRequest) (*controlplanev1.DeleteTopicResponse, error)
+}
+
+// Cluster is what people see of agents and leases.
+type Cluster interface {
+	// ListAgents lists agents that live or ended within the last day; both agentGroup and the request's field bound it.
+	ListAgents(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ListAgentsRequest) (*controlplanev1.ListAgentsResponse, error)
+	// ListLeases refuses a malformed page token with INVALID, an unknown topic with UNKNOWN_TOPIC.
+	ListLeases(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ListLeasesRequest) (*controlplanev1.ListLeasesResponse, error)
+	// EnsureAgentGroup creates the agent group where it does not exist.
+	EnsureAgentGroup(ctx context.Context, agentGroup AgentGroup) error
+	// ListAgentGroups lists them by name.
+	ListAgentGroups(ctx context.Context) ([]AgentGroup, error)
+}
+
+// KeyHash is the SHA-256 of an API key, all of it ("shk_" included).
+type KeyHash [32]byte
+
+// Principal is whom a key stands for.
+type Principal struct {
+	KeyID uuid.UUID
+	// Name is for people.
+	Name string
+	Role accessv1.Role
+	// AgentGroup is EveryAgentGroup for admins.
+	AgentGroup AgentGroup
+}
+
+// Keys are API keys; only their hashes are known here.
+type Keys interface {
+	// CreateKey stores the hash of a new key. An empty agent group means DefaultAgentGroup for agents and clients.
+	// Refusals: INVALID (an admin with an agent group), UNKNOWN_AGENT_GROUP.
+	CreateKey(ctx context.Context, hash KeyHash, request *controlplanev1.CreateKeyRequest) (*controlplanev1.Key, error)
+	ListKeys(ctx context.Context) ([]*controlplanev1.Key, error)
+	// RevokeKey refuses with UNKNOWN_KEY; to revoke again changes nothing.
+	RevokeKey(ctx context.Context, keyID uuid.UUID) (*controlplanev1.Key, error)
+	// Authenticate refuses an unknown or revoked key with UNKNOWN_KEY.
+	Authenticate(ctx context.Context, hash KeyHash) (Principal, error)
+	// EnsureBootstrapKey stores an admin key where its hash is not known yet. A revoked one stays revoked.
+	EnsureBootstrapKey(ctx context.Context, hash KeyHash) error
+}
+
+// PlacementPage is the greatest number of partitions in a page of placement.
+const PlacementPage = 1000
+
+// Placements are what agents are told. Within an agent group commits order is revision order: a reader that has seen revision r will
+// never be shown a row of revision r or less that it has not seen.
+type Placements interface {
+	// Revisions answers the newest revision of every agent group.
+	Revisions(ctx context.Context) (map[AgentGroup]int64, error)
+	// PlacementAfter reads a page of what changed after the revision, from one snapshot: at most limit topics and limit partitions
+	// (0 or more than PlacementPage: PlacementPage). A revision beyond the newest is answered from the start.
+	PlacementAfter(ctx context.Context, agentGroup AgentGroup, revision int64, limit int) (*controlplanev1.Placement, error)
+	// PlacementChanged signals (level-triggered, capacity one) after this process itself changed some agent group's placement.
+	// It has one reader: the hub of package watch.
+	PlacementChanged() <-chan struct{}
+}
+
+// Pulse is the sign of life of the judges as a whole, by PostgreSQL's clock.
+type Pulse struct {
+	// BeatAt is when a judge last beat.
+	BeatAt time.Time
+	// QuietUntil is when silence may be judged again.
+	QuietUntil time.Time
+	// Now is PostgreSQL's clock.
+	Now time.Time
+}
+
+// Judging ends and suspects sessions, and gives their partitions new homes. For package judge alone.
+type Judging interface {
+	// Beat records that a judge is present, and answers the pulse as it is afterwards. Pauses judging where the judges were absent.
+	Beat(ctx context.Context) (Pulse, error)
+	// EndSilent ends sessions that were silent for longer than their duration; nobody while the pulse says quiet.
+	EndSilent(ctx context.Context) (ended int, err error)
+	// SuspectSilent marks sessions that were silent for longer than after; nobody while the pulse says quiet.
+	SuspectSilent(ctx context.Context, after time.Duration) (suspected int, err error)
+	// Unsettled signals (level-triggered, capacity one) after this process itself ended, started or changed a session, or a topic.
+	// It has one reader: package judge.
+	Unsettled() <-chan struct{}
+	// UnsettledAgentGroups lists the agent groups in which partitions may need another agent.
+	UnsettledAgentGroups(ctx context.Context) ([]AgentGroup, error)
+	// AssignOrphans assigns a bounded number of partitions without a live agent; more says that some are left.
+	AssignOrphans(ctx context.Context, agentGroup AgentGroup) (assigned int, more bool, err error)
+	// PurgeDeleted removes a bounded number of rows of deleted topics; more says that some are left.
+	PurgeDeleted(ctx context.Context) (purged int, more bool, err error)
+}
