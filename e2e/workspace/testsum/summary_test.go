@@ -8,18 +8,21 @@ import (
 )
 
 const (
-	start = `{"Action":"start","Package":"github.com/streamhouse/streamhouse/a/b"}` + "\n"
-	runX  = `{"Action":"run","Package":"github.com/streamhouse/streamhouse/a/b","Test":"TestX"}` + "\n" +
-		`{"Action":"output","Package":"github.com/streamhouse/streamhouse/a/b","Test":"TestX","Output":"from x\n"}` + "\n"
-	passX   = `{"Action":"pass","Package":"github.com/streamhouse/streamhouse/a/b","Test":"TestX","Elapsed":2}` + "\n"
-	failX   = `{"Action":"fail","Package":"github.com/streamhouse/streamhouse/a/b","Test":"TestX","Elapsed":2}` + "\n"
-	skipX   = `{"Action":"skip","Package":"github.com/streamhouse/streamhouse/a/b","Test":"TestX","Elapsed":0}` + "\n"
-	panicB  = `{"Action":"output","Package":"github.com/streamhouse/streamhouse/a/b","Output":"panic: outside\n"}` + "\n"
-	passB   = `{"Action":"pass","Package":"github.com/streamhouse/streamhouse/a/b","Elapsed":2.5}` + "\n"
-	failB   = `{"Action":"fail","Package":"github.com/streamhouse/streamhouse/a/b","Elapsed":2.5}` + "\n"
-	brokenB = `{"ImportPath":"github.com/streamhouse/streamhouse/a/b","Action":"build-output","Output":"b.go:1: undefined\n"}` + "\n" +
-		`{"ImportPath":"github.com/streamhouse/streamhouse/a/b","Action":"build-fail"}` + "\n" + start +
-		`{"Action":"fail","Package":"github.com/streamhouse/streamhouse/a/b","Elapsed":0,"FailedBuild":"github.com/streamhouse/streamhouse/a/b"}` + "\n"
+	start   = `{"Action":"start",` + inB + "}\n"
+	runX    = `{"Action":"run",` + inX + "}\n" + `{"Action":"output",` + inX + `,"Output":"from x\n"}` + "\n"
+	passX   = `{"Action":"pass",` + inX + `,"Elapsed":2}` + "\n"
+	failX   = `{"Action":"fail",` + inX + `,"Elapsed":2}` + "\n"
+	skipX   = `{"Action":"skip",` + inX + `,"Elapsed":0}` + "\n"
+	panicB  = `{"Action":"output",` + inB + `,"Output":"panic: outside\n"}` + "\n"
+	passB   = `{"Action":"pass",` + inB + `,"Elapsed":2.5}` + "\n"
+	failB   = `{"Action":"fail",` + inB + `,"Elapsed":2.5}` + "\n"
+	brokenB = `{"ImportPath":"` + pkgB + `","Action":"build-output","Output":"b.go:1: undefined\n"}` + "\n" +
+		`{"ImportPath":"` + pkgB + `","Action":"build-fail"}` + "\n" + start +
+		`{"Action":"fail",` + inB + `,"Elapsed":0,"FailedBuild":"` + pkgB + `"}` + "\n"
+
+	pkgB = "github.com/streamhouse/streamhouse/a/b"
+	inB  = `"Package":"` + pkgB + `"`
+	inX  = inB + `,"Test":"TestX"`
 )
 
 func TestSummary(t *testing.T) {
