@@ -1,0 +1,87 @@
+package objectstore
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+)
+
+// errExists is a 412: the key is taken, by whom is open.
+var errExists = errors.New("key is taken")
+
+// keyError is the failure of one key in a batch.
+type keyError struct{ code, message string }
+
+func (e *keyError) Error() string { return e.code + ": " + e.message }
+
+// verdict is what an attempt's error means.
+type verdict struct {
+	// again: another attempt may do better. Else err is the definite outcome.
+	again bool
+	// mayHaveArrived: a write may have taken effect.
+	mayHaveArrived bool
+	err            error
+}
+
+// Codes that ask for patience, whatever the status they come with.
+var transientCodes = map[string]bool{
+	"SlowDown": true, "RequestTimeout": true, "InternalError": true, "ServiceUnavailable": true, "Throttling": true,
+	"ThrottlingException": true, "RequestLimitExceeded": true, "OperationAborted": true, "ConditionalRequestConflict": true,
+}
+
+// Codes and statuses with which a server says that it did not even begin.
+var untouchedCodes = map[string]bool{
+	"SlowDown": true, "Throttling": true, "ThrottlingException": true, "RequestLimitExceeded": true,
+	"OperationAborted": true, "ConditionalRequestConflict": true,
+}
+
+func classify(err error) verdict {
+	for _, known := range []error{ErrOutOfRange, ErrRefused} { // found by ourselves in an answer
+		if errors.Is(err, known) {
+			return verdict{err: err}
+		}
+	}
+	var key *keyError
+	if errors.As(err, &key) {
+		return classifyCode(key.code, http.StatusBadRequest, err)
+	}
+	var resp *awshttp.ResponseError
+	if !errors.As(err, &resp) {
+		return verdict{again: true, mayHaveArrived: !neverSent(err), err: err}
+	}
+	code := ""
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		code = api.ErrorCode()
+	}
+	return classifyCode(code, resp.HTTPStatusCode(), err)
+}
+
+func classifyCode(code string, status int, err error) verdict {
+	switch {
+	case transientCodes[code], status >= http.StatusInternalServerError && status != http.StatusNotImplemented,
+		status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
+		untouched := untouchedCodes[code] || status == http.StatusTooManyRequests
+		return verdict{again: true, mayHaveArrived: !untouched, err: err}
+	case status < http.StatusBadRequest: // an answer that could not be read to its end
+		return verdict{again: true, mayHaveArrived: true, err: err}
+	case status == http.StatusPreconditionFailed:
+		return verdict{err: errExists}
+	case status == http.StatusNotFound && code != "NoSuchBucket":
+		return verdict{err: ErrNotFound}
+	case status == http.StatusRequestedRangeNotSatisfiable:
+		return verdict{err: ErrOutOfRange}
+	}
+	return verdict{err: fmt.Errorf("%w: %w", ErrRefused, err)}
+}
+
+// neverSent is proof that no connection was had.
+func neverSent(err error) bool {
+	var op *net.OpError
+	var dns *net.DNSError
+	return errors.As(err, &dns) || (errors.As(err, &op) && op.Op == "dial")
+}

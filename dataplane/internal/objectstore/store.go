@@ -1,0 +1,53 @@
+package objectstore
+
+import (
+	"context"
+	"hash/crc32"
+	"time"
+)
+
+// MaxListLimit is the greatest number of keys in a Page.
+const MaxListLimit = 1000
+
+// Store is a bucket. Its methods may be called concurrently; their errors are *OpError.
+type Store interface {
+	// Put writes body under key, if there is nothing yet; crc32c (Castagnoli) is body's and is checked by
+	// the store. If the key is taken by the same bytes it succeeds, if by others it fails with ErrConflict.
+	// body must not change before Put returns.
+	Put(ctx context.Context, key string, body []byte, crc32c uint32) error
+	// GetRange fills dst from the object's bytes at position on. ErrNotFound; ErrOutOfRange if it is shorter.
+	GetRange(ctx context.Context, key string, position int64, dst []byte) error
+	// GetTail reads the object's last len(dst) bytes, or all of a smaller one, into dst[:n].
+	// size is the object's. ErrNotFound.
+	GetTail(ctx context.Context, key string, dst []byte) (n int, size int64, err error)
+	// Head describes an object. ErrNotFound.
+	Head(ctx context.Context, key string) (Info, error)
+	// Delete removes objects; one that is not there is no error. After an error some may be gone.
+	Delete(ctx context.Context, keys []string) error
+	// List returns keys with the prefix, greater than after ("": from the first), in rising byte order,
+	// at most limit (1 to MaxListLimit).
+	List(ctx context.Context, prefix, after string, limit int) (Page, error)
+}
+
+// Info describes an object.
+type Info struct {
+	Key       string
+	SizeBytes int64
+	// CRC32C is the whole object's; valid if HasCRC32C. Lists do not have it.
+	CRC32C    uint32
+	HasCRC32C bool
+	// ModifiedAt is by the store's clock: for humans and for "when to look", never for a decision (P10).
+	ModifiedAt time.Time
+}
+
+// Page is a part of a listing.
+type Page struct {
+	Objects []Info
+	// More says that keys follow: go on after the last one.
+	More bool
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Checksum is the CRC-32C of body, as Put wants it.
+func Checksum(body []byte) uint32 { return crc32.Checksum(body, castagnoli) }
