@@ -28,24 +28,12 @@ func NewReader(info Info) Reader {
 // Next reads the next record into v. It returns false at the end and at the first error; Err tells.
 func (r *Reader) Next(v *View) bool {
 	if r.next >= r.count || r.err != nil {
-		if r.err == nil && len(r.rest) > 0 {
-			r.err = fault(WrongCount, "more bytes than the record count says")
-		}
-		return false
-	}
-	if len(r.rest) == 0 {
-		r.err = fault(WrongCount, fmt.Sprintf("%d records, the header says %d", r.next, r.count))
+		r.end()
 		return false
 	}
 	n, e := parseRecord(r.rest, v)
-	if e == nil && v.Offset != int64(r.next) {
-		e = fault(WrongCount, "offset delta is not the record's position")
-	}
-	if e == nil && addOverflows(r.baseTimestamp, v.Timestamp) {
-		e = fault(BadTimestamp, "timestamp beyond 64 bits")
-	}
-	if e != nil {
-		r.err = e.at(int(r.next))
+	if e != nil || v.Offset != int64(r.next) || addOverflows(r.baseTimestamp, v.Timestamp) {
+		r.fail(e, v)
 		return false
 	}
 	v.Offset += r.baseOffset
@@ -53,6 +41,27 @@ func (r *Reader) Next(v *View) bool {
 	r.rest = r.rest[n:]
 	r.next++
 	return true
+}
+
+// end sets the error if the count ended before the bytes did.
+func (r *Reader) end() {
+	if r.err == nil && len(r.rest) > 0 {
+		r.err = fault(WrongCount, "more bytes than the record count says")
+	}
+}
+
+// fail sets why the next record, parsed into v with the error e, is refused.
+func (r *Reader) fail(e *Error, v *View) {
+	switch {
+	case len(r.rest) == 0:
+		r.err = fault(WrongCount, fmt.Sprintf("%d records, the header says %d", r.next, r.count))
+	case e != nil:
+		r.err = e.at(int(r.next))
+	case v.Offset != int64(r.next):
+		r.err = fault(WrongCount, "offset delta is not the record's position").at(int(r.next))
+	default:
+		r.err = fault(BadTimestamp, "timestamp beyond 64 bits").at(int(r.next))
+	}
 }
 
 // Err returns the *Error that ended the iteration early, or nil.

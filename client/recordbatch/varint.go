@@ -23,18 +23,21 @@ func putVarint(b []byte, i int, u uint64) int {
 // varint32 reads a varint at b[i:] and returns it with the index after it, or a negative index if it
 // does not end within b and 32 bits. A negative i is passed on, so that callers may check once.
 func varint32(b []byte, i int) (int32, int) {
-	if uint(i) < uint(len(b)) && b[i] < 0x80 {
-		return int32(b[i]>>1) ^ -int32(b[i]&1), i + 1
-	}
-	return varint32Slow(b, i)
-}
-
-func varint32Slow(b []byte, i int) (int32, int) {
-	if i < 0 {
+	if uint(i) >= uint(len(b)) {
 		return 0, -1
 	}
-	var u uint32
-	for shift := 0; shift < 35 && i < len(b); shift += 7 {
+	u := uint32(b[i])
+	i++
+	if u >= 0x80 {
+		if u, i = uvarint32More(b, i, u&0x7f); i < 0 {
+			return 0, -1
+		}
+	}
+	return int32(u>>1) ^ -int32(u&1), i
+}
+
+func uvarint32More(b []byte, i int, u uint32) (uint32, int) {
+	for shift := 7; shift < 35 && i < len(b); shift += 7 {
 		c := b[i]
 		i++
 		if shift == 28 && c > 0x0f {
@@ -42,7 +45,7 @@ func varint32Slow(b []byte, i int) (int32, int) {
 		}
 		u |= uint32(c&0x7f) << shift
 		if c < 0x80 {
-			return int32(u>>1) ^ -int32(u&1), i
+			return u, i
 		}
 	}
 	return 0, -1
@@ -50,18 +53,21 @@ func varint32Slow(b []byte, i int) (int32, int) {
 
 // varint64 is varint32 for 64 bits.
 func varint64(b []byte, i int) (int64, int) {
-	if uint(i) < uint(len(b)) && b[i] < 0x80 {
-		return int64(b[i]>>1) ^ -int64(b[i]&1), i + 1
-	}
-	return varint64Slow(b, i)
-}
-
-func varint64Slow(b []byte, i int) (int64, int) {
-	if i < 0 {
+	if uint(i) >= uint(len(b)) {
 		return 0, -1
 	}
-	var u uint64
-	for shift := 0; shift < 70 && i < len(b); shift += 7 {
+	u := uint64(b[i])
+	i++
+	if u >= 0x80 {
+		if u, i = uvarint64More(b, i, u&0x7f); i < 0 {
+			return 0, -1
+		}
+	}
+	return int64(u>>1) ^ -int64(u&1), i
+}
+
+func uvarint64More(b []byte, i int, u uint64) (uint64, int) {
+	for shift := 7; shift < 70 && i < len(b); shift += 7 {
 		c := b[i]
 		i++
 		if shift == 63 && c > 1 {
@@ -69,7 +75,7 @@ func varint64Slow(b []byte, i int) (int64, int) {
 		}
 		u |= uint64(c&0x7f) << shift
 		if c < 0x80 {
-			return int64(u>>1) ^ -int64(u&1), i
+			return u, i
 		}
 	}
 	return 0, -1
