@@ -1,0 +1,63 @@
+package catalog
+
+import (
+	"context"
+
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	"github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1/controlplanev1connect"
+)
+
+// Register starts a session; see the proto.
+func (c *Client) Register(ctx context.Context, req *controlplanev1.RegisterRequest) (*controlplanev1.RegisterResponse, error) {
+	return call(ctx, c, req, controlplanev1connect.AgentServiceClient.Register)
+}
+
+// Heartbeat renews the session; see the proto.
+func (c *Client) Heartbeat(ctx context.Context, req *controlplanev1.HeartbeatRequest) (*controlplanev1.HeartbeatResponse, error) {
+	return call(ctx, c, req, controlplanev1connect.AgentServiceClient.Heartbeat)
+}
+
+// Deregister ends the session; see the proto.
+func (c *Client) Deregister(ctx context.Context, req *controlplanev1.DeregisterRequest) (*controlplanev1.DeregisterResponse, error) {
+	return call(ctx, c, req, controlplanev1connect.AgentServiceClient.Deregister)
+}
+
+// Acquire acquires leases; see the proto.
+func (c *Client) Acquire(ctx context.Context, req *controlplanev1.AcquireRequest) (*controlplanev1.AcquireResponse, error) {
+	return call(ctx, c, req, controlplanev1connect.AgentServiceClient.Acquire)
+}
+
+// Release ends tenures; see the proto.
+func (c *Client) Release(ctx context.Context, req *controlplanev1.ReleaseRequest) (*controlplanev1.ReleaseResponse, error) {
+	return call(ctx, c, req, controlplanev1connect.AgentServiceClient.Release)
+}
+
+// Commit commits uploaded objects; see the proto.
+func (c *Client) Commit(ctx context.Context, req *controlplanev1.CommitRequest) (*controlplanev1.CommitResponse, error) {
+	return call(ctx, c, req, controlplanev1connect.AgentServiceClient.Commit)
+}
+
+// Lookup reads partitions and segments from the primary database; see the proto.
+func (c *Client) Lookup(ctx context.Context, req *controlplanev1.LookupRequest) (*controlplanev1.LookupResponse, error) {
+	return call(ctx, c, req, controlplanev1connect.AgentServiceClient.Lookup)
+}
+
+// LookupProducers reads the committed state of producers; see the proto.
+func (c *Client) LookupProducers(ctx context.Context, req *controlplanev1.LookupProducersRequest) (*controlplanev1.LookupProducersResponse, error) {
+	return call(ctx, c, req, controlplanev1connect.AgentServiceClient.LookupProducers)
+}
+
+// ResolveTopics finds topics past every cache; see the proto.
+func (c *Client) ResolveTopics(ctx context.Context, req *controlplanev1.ResolveTopicsRequest) (*controlplanev1.ResolveTopicsResponse, error) {
+	return call(ctx, c, req, controlplanev1connect.AgentServiceClient.ResolveTopics)
+}
+
+// AllocateProducerIds reserves producer ids; see the proto.
+func (c *Client) AllocateProducerIds(ctx context.Context, req *controlplanev1.AllocateProducerIdsRequest) (*controlplanev1.AllocateProducerIdsResponse, error) {
+	return call(ctx, c, req, controlplanev1connect.AgentServiceClient.AllocateProducerIds)
+}
+
+// Authenticate says whose key this is; see the proto.
+func (c *Client) Authenticate(ctx context.Context, req *controlplanev1.AuthenticateRequest) (*controlplanev1.AuthenticateResponse, error) {
+	return call(ctx, c, req, controlplanev1connect.AgentServiceClient.Authenticate)
+}

@@ -1,0 +1,126 @@
+// Package catalog is the agent's way to the control plane: AgentService behind several addresses, tried in turn.
+// Nothing here remembers what was answered, and nothing decides what an answer means.
+//
+// Every call but Watch tries each address at most once, beginning with the one that answered last, and gives each its
+// share of the time that is left. A peer's verdict (a refusal) is final; what is not a verdict is tried elsewhere, which
+// is safe because every method may be repeated.
+//
+// Promises: P6 (an error that is not a verdict says "possibly").
+// Read: catalog.go, calls.go.
+package catalog
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect/v2"
+
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	"github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1/controlplanev1connect"
+)
+
+// Client calls the control plane. It is safe for concurrent use.
+type Client struct {
+	replicas  []controlplanev1connect.AgentServiceClient
+	preferred atomic.Int64
+	attempt   time.Duration
+}
+
+// DefaultAttempt bounds one attempt at one address.
+const DefaultAttempt = 5 * time.Second
+
+// New returns a client of these transports, one for each control-plane address (at least one). attempt bounds a single
+// attempt; 0 means DefaultAttempt.
+func New(transports []connect.Transport, attempt time.Duration, interceptors ...connect.ClientInterceptor) (*Client, error) {
+	if len(transports) == 0 {
+		return nil, errors.New("no control-plane address")
+	}
+	if attempt <= 0 {
+		attempt = DefaultAttempt
+	}
+	c := &Client{attempt: attempt}
+	for _, t := range transports {
+		c.replicas = append(c.replicas, controlplanev1connect.NewAgentServiceClient(connect.NewClient(t, interceptors...)))
+	}
+	return c, nil
+}
+
+// IsVerdict tells whether err is the control plane's own, definite answer. All else (a lost connection, a deadline, a
+// replica that could not reach the database) may have been executed.
+func IsVerdict(err error) bool {
+	var e *connect.Error
+	if !errors.As(err, &e) || !e.IsRemote() {
+		return false
+	}
+	switch e.Code() {
+	case connect.CodeUnavailable, connect.CodeInternal, connect.CodeUnknown, connect.CodeDeadlineExceeded,
+		connect.CodeCanceled, connect.CodeAborted, connect.CodeResourceExhausted, connect.CodeUnimplemented:
+		return false
+	default:
+		return true
+	}
+}
+
+// call tries the replicas in turn until one gives a verdict.
+func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(controlplanev1connect.AgentServiceClient, context.Context, Req) (Res, error)) (Res, error) {
+	var res Res
+	var err error
+	first := c.preferred.Load()
+	for i := range c.replicas {
+		at := (int(first) + i) % len(c.replicas)
+		res, err = try(ctx, c.attempt, func(ctx context.Context) (Res, error) { return method(c.replicas[at], ctx, req) })
+		if err == nil || IsVerdict(err) {
+			return res, err
+		}
+		c.avoid(at)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return res, err
+}
+
+func try[Res any](ctx context.Context, limit time.Duration, f func(context.Context) (Res, error)) (Res, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return f(ctx)
+}
+
+// avoid prefers the next replica, unless somebody has moved on already.
+func (c *Client) avoid(replica int) {
+	c.preferred.CompareAndSwap(int64(replica), int64((replica+1)%len(c.replicas)))
+}
+
+// Watch opens the stream of placement changes at the preferred replica. The caller closes it; when it breaks the next
+// call goes to another replica.
+func (c *Client) Watch(ctx context.Context, req *controlplanev1.WatchRequest) (*Watch, error) {
+	at := int(c.preferred.Load())
+	stream, err := c.replicas[at].Watch(ctx, req)
+	if err != nil {
+		if !IsVerdict(err) {
+			c.avoid(at)
+		}
+		return nil, err
+	}
+	return &Watch{stream: stream, broken: func() { c.avoid(at) }}, nil
+}
+
+// Watch is an open stream of placement changes. One goroutine uses it.
+type Watch struct {
+	stream controlplanev1connect.AgentServiceWatchClientStream
+	broken func()
+}
+
+// Receive waits for the next message.
+func (w *Watch) Receive() (*controlplanev1.WatchResponse, error) {
+	res, err := w.stream.Receive()
+	if err != nil && !IsVerdict(err) {
+		w.broken()
+	}
+	return res, err
+}
+
+// Close ends the stream.
+func (w *Watch) Close() error { return w.stream.Close() }

@@ -1,0 +1,224 @@
+package route
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
+	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+)
+
+// maxForgotten bounds how many deleted topics are remembered, so that an old page cannot bring them back.
+const maxForgotten = 10_000
+
+const topicIDBytes = 16
+
+// Table is the routing table. It is safe for concurrent use.
+type Table struct {
+	self    string
+	resolve chan struct{} // a slot for each topic lookup in flight
+	catalog Resolver
+
+	mu        sync.RWMutex
+	revision  int64
+	topics    map[object.UUID]placedTopic
+	names     map[string]object.UUID
+	rows      map[partition.ID]Row
+	mine      map[partition.ID]struct{} // rows that name this agent
+	agents    map[string]Agent
+	agentsAt  int64 // revision of the page that agents came with
+	forgotten []object.UUID
+	changed   chan struct{} // closed, and replaced, at every change
+}
+
+type placedTopic struct {
+	Topic
+	revision int64
+	deleted  bool
+}
+
+// New returns an empty table of the agent self.
+func New(self string, catalog Resolver) *Table {
+	return &Table{
+		self: self, catalog: catalog, resolve: make(chan struct{}, maxResolves),
+		topics: map[object.UUID]placedTopic{}, names: map[string]object.UUID{}, rows: map[partition.ID]Row{},
+		mine: map[partition.ID]struct{}{}, agents: map[string]Agent{}, changed: make(chan struct{}),
+	}
+}
+
+// Apply takes a page that was asked for after a revision at or below Revision. Applying a page twice, or an older one after a newer one,
+// does no harm.
+func (t *Table) Apply(page *controlplanev1.Placement) {
+	if page == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	changed := t.applyAgents(page)
+	for _, topic := range page.GetTopics() {
+		changed = t.applyTopic(topic) || changed
+	}
+	for _, p := range page.GetPartitions() {
+		changed = t.applyRow(p) || changed
+	}
+	t.revision = max(t.revision, page.GetRevision())
+	if changed {
+		t.announce()
+	}
+}
+
+// Revision is the last one applied; 0: none.
+func (t *Table) Revision() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.revision
+}
+
+// Changed is closed at the next change. Take it before looking, then wait on it.
+func (t *Table) Changed() <-chan struct{} {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.changed
+}
+
+// Row returns the placement of a partition.
+func (t *Table) Row(p partition.ID) Row {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.rows[p]
+}
+
+// Leader returns who leads the partition; the agent's id is empty where nobody does. A leader whose session has ended since it was last
+// spoken of has an id but no address.
+func (t *Table) Leader(p partition.ID) Leader {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.leader(t.rows[p])
+}
+
+// Assignee returns who should lead the partition; the zero Agent where nobody should, or the agent is not known to live.
+func (t *Table) Assignee(p partition.ID) Agent {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.agents[t.rows[p].Assigned]
+}
+
+// Mine returns the partitions whose rows name this agent, as leader or as the one who should lead.
+func (t *Table) Mine() map[partition.ID]Row {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	rows := make(map[partition.ID]Row, len(t.mine))
+	for p := range t.mine {
+		rows[p] = t.rows[p]
+	}
+	return rows
+}
+
+// Agents lists the live agents by id.
+func (t *Table) Agents() []Agent {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	agents := make([]Agent, 0, len(t.agents))
+	for _, a := range t.agents {
+		agents = append(agents, a)
+	}
+	slices.SortFunc(agents, func(a, b Agent) int { return cmp.Compare(a.ID, b.ID) })
+	return agents
+}
+
+// Agent returns a live agent.
+func (t *Table) Agent(id string) (Agent, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	a, ok := t.agents[id]
+	return a, ok
+}
+
+func (t *Table) leader(row Row) Leader {
+	if row.Leader == "" {
+		return Leader{Epoch: row.Epoch}
+	}
+	agent, ok := t.agents[row.Leader]
+	if !ok {
+		agent.ID = row.Leader
+	}
+	return Leader{Agent: agent, Epoch: row.Epoch}
+}
+
+func (t *Table) announce() {
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// applyAgents takes the list of live agents, which rides along whole.
+func (t *Table) applyAgents(page *controlplanev1.Placement) bool {
+	if page.GetRevision() < t.agentsAt || len(page.GetAgents()) == 0 {
+		return false
+	}
+	t.agentsAt = page.GetRevision()
+	agents := make(map[string]Agent, len(page.GetAgents()))
+	changed := len(page.GetAgents()) != len(t.agents)
+	for _, a := range page.GetAgents() {
+		agent := Agent{ID: a.GetAgentId(), Zone: a.GetZone(), Address: a.GetAddress(), Draining: a.GetDraining()}
+		agents[agent.ID] = agent
+		changed = changed || t.agents[agent.ID] != agent
+	}
+	t.agents = agents
+	return changed
+}
+
+func (t *Table) applyTopic(p *controlplanev1.PlacedTopic) bool {
+	if len(p.GetTopicId()) != topicIDBytes {
+		return false
+	}
+	topic := topicOf(p)
+	old, known := t.topics[topic.ID]
+	if known && (old.deleted || old.revision >= p.GetRevision()) {
+		return false
+	}
+	t.topics[topic.ID] = placedTopic{Topic: topic, revision: p.GetRevision(), deleted: p.GetDeleted()}
+	if p.GetDeleted() {
+		t.forget(topic.ID, old.Name)
+		return true
+	}
+	t.names[topic.Name] = topic.ID
+	return true
+}
+
+// forget drops all of a deleted topic but the memory that it was deleted.
+func (t *Table) forget(id object.UUID, name string) {
+	if t.names[name] == id {
+		delete(t.names, name)
+	}
+	for p := range t.rows {
+		if p.Topic == id {
+			delete(t.rows, p)
+			delete(t.mine, p)
+		}
+	}
+	t.forgotten = append(t.forgotten, id)
+	if len(t.forgotten) > maxForgotten {
+		delete(t.topics, t.forgotten[0])
+		t.forgotten = t.forgotten[1:]
+	}
+}
+
+func (t *Table) applyRow(p *controlplanev1.PlacedPartition) bool {
+	if len(p.GetTopicId()) != topicIDBytes {
+		return false
+	}
+	id := partition.ID{Topic: object.UUID(p.GetTopicId()), Number: p.GetPartition()}
+	if t.topics[id.Topic].deleted || t.rows[id].Revision >= p.GetRevision() {
+		return false
+	}
+	row := rowOf(p)
+	t.rows[id] = row
+	if row.Assigned == t.self || row.Leader == t.self {
+		t.mine[id] = struct{}{}
+	} else {
+		delete(t.mine, id)
+	}
+	return true
+}
