@@ -1,0 +1,70 @@
+package record
+
+import (
+	"context"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	"github.com/streamhouse/streamhouse/dataplane/internal/route"
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/refusal"
+)
+
+// Metadata answers GetMetadata from the routing table.
+type Metadata struct {
+	table      *route.Table
+	self       string
+	agentGroup string
+	leads      func(partition.ID) bool
+}
+
+// NewMetadata answers for the agent self of an agent group. leads tells whether the agent itself may still claim to lead a partition:
+// past its own deadline it may not.
+func NewMetadata(table *route.Table, self, agentGroup string, leads func(partition.ID) bool) *Metadata {
+	return &Metadata{table: table, self: self, agentGroup: agentGroup, leads: leads}
+}
+
+// GetMetadata names the agents of the agent group, and topics with the leaders of their partitions.
+func (m *Metadata) GetMetadata(ctx context.Context, req *dataplanev1.GetMetadataRequest) (*dataplanev1.GetMetadataResponse, error) {
+	res := &dataplanev1.GetMetadataResponse{AgentId: m.self, AgentGroup: m.agentGroup}
+	for _, name := range req.GetTopics() {
+		topic, err := m.topic(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		res.Topics = append(res.Topics, topic)
+	}
+	for _, a := range m.table.Agents() {
+		res.Agents = append(res.Agents, &dataplanev1.AgentMetadata{AgentId: a.ID, Zone: a.Zone, Address: a.Address, Draining: a.Draining})
+	}
+	return res, nil
+}
+
+// topic describes one topic; one that does not exist is described by its refusal, any other error ends the call.
+func (m *Metadata) topic(ctx context.Context, name string) (*dataplanev1.TopicMetadata, error) {
+	topic, err := m.table.ResolveTopic(ctx, name, "")
+	if refusal.Is(err, refusalv1.Reason_REASON_UNKNOWN_TOPIC) {
+		r, _ := refusal.Of(err)
+		return &dataplanev1.TopicMetadata{Name: name, Refusal: r}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	res := &dataplanev1.TopicMetadata{
+		Name: topic.Name, TopicId: topic.ID.String(), AllowBufferedAcks: topic.AllowBufferedAcks,
+		MaxRecordBytes: int32(topic.MaxRecordBytes), //nolint:gosec // came from an int32
+		Partitions:     make([]*dataplanev1.PartitionMetadata, topic.PartitionCount),
+	}
+	for i := range topic.PartitionCount {
+		res.Partitions[i] = &dataplanev1.PartitionMetadata{Partition: i, Leader: m.leader(topic.Partition(i))}
+	}
+	return res, nil
+}
+
+func (m *Metadata) leader(p partition.ID) *refusalv1.Leader {
+	leader := m.table.Leader(p)
+	if leader.Address == "" || (leader.ID == m.self && !m.leads(p)) {
+		return &refusalv1.Leader{Epoch: leader.Epoch}
+	}
+	return leader.Wire()
+}

@@ -1,0 +1,69 @@
+package record
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+	"github.com/streamhouse/streamhouse/serve/refusal"
+)
+
+const (
+	// reservedIDs is how many producer ids are reserved at a time: unused ones are lost with the process, and there are 2^63.
+	reservedIDs = 100
+	// catalogRetry is when a caller should come back while the catalog is out of reach.
+	catalogRetry = 500 * time.Millisecond
+)
+
+// IDAllocator reserves producer ids; package catalog's Client is one.
+type IDAllocator interface {
+	AllocateProducerIds(context.Context, *controlplanev1.AllocateProducerIdsRequest) (*controlplanev1.AllocateProducerIdsResponse, error)
+}
+
+// ProducerIDs gives out producer ids from blocks that it reserves.
+type ProducerIDs struct {
+	catalog IDAllocator
+	turn    chan struct{} // a slot for the one that reserves
+
+	mu        sync.Mutex
+	next, end int64
+}
+
+// NewProducerIDs returns an allocator with nothing reserved yet.
+func NewProducerIDs(catalog IDAllocator) *ProducerIDs {
+	return &ProducerIDs{catalog: catalog, turn: make(chan struct{}, 1)}
+}
+
+// AllocateProducerId gives out an id that nobody had before, with producer epoch 0.
+func (a *ProducerIDs) AllocateProducerId(ctx context.Context, _ *dataplanev1.AllocateProducerIdRequest) (*dataplanev1.AllocateProducerIdResponse, error) { //nolint:revive // the generated interface's spelling
+	select {
+	case a.turn <- struct{}{}:
+		defer func() { <-a.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if id, ok := a.take(); ok {
+		return &dataplanev1.AllocateProducerIdResponse{ProducerId: id}, nil
+	}
+	res, err := a.catalog.AllocateProducerIds(ctx, &controlplanev1.AllocateProducerIdsRequest{Count: reservedIDs})
+	if err != nil {
+		return nil, refusal.CatalogUnavailable(catalogRetry, err)
+	}
+	a.mu.Lock()
+	a.next, a.end = res.GetFirstProducerId(), res.GetFirstProducerId()+reservedIDs
+	a.mu.Unlock()
+	id, _ := a.take()
+	return &dataplanev1.AllocateProducerIdResponse{ProducerId: id}, nil
+}
+
+func (a *ProducerIDs) take() (int64, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.next >= a.end {
+		return 0, false
+	}
+	a.next++
+	return a.next - 1, true
+}
