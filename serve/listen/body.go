@@ -1,0 +1,70 @@
+package listen
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"connectrpc.com/grpcreflect/v2"
+)
+
+// corsHeaders has the constant parts of answers to other origins.
+type corsHeaders struct{ methods, headers, exposed string }
+
+const preflightSeconds = "7200" // the longest that browsers keep it
+
+func (c corsHeaders) preflight(w http.ResponseWriter) {
+	w.Header().Set("Access-Control-Allow-Methods", c.methods)
+	w.Header().Set("Access-Control-Allow-Headers", c.headers)
+	w.Header().Set("Access-Control-Max-Age", preflightSeconds)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func join(values []string) string { return strings.Join(values, ", ") }
+
+// boundBody cuts requests whose body stops arriving: without it a caller could hold a connection, and a decoder, for ever.
+// Reflection is left out: its body lasts as long as the tool at the other end likes.
+func boundBody(next http.Handler) http.Handler {
+	reflection := [...]string{"/" + grpcreflect.ReflectV1ServiceName + "/", "/" + grpcreflect.ReflectV1AlphaServiceName + "/"}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		lasting := strings.HasPrefix(r.URL.Path, reflection[0]) || strings.HasPrefix(r.URL.Path, reflection[1])
+		if r.Body != nil && r.Body != http.NoBody && !lasting {
+			r.Body = &boundedBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// boundedBody gives each read a deadline. The deadline goes with the body's end, so that it does not cut a long answer.
+type boundedBody struct {
+	io.ReadCloser
+
+	control *http.ResponseController
+	ended   bool
+}
+
+// Read reads within bodyTimeout.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if !b.ended {
+		_ = b.control.SetReadDeadline(time.Now().Add(bodyTimeout)) // unsupported by test recorders alone
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.end()
+	}
+	return n, err
+}
+
+// Close ends the body.
+func (b *boundedBody) Close() error {
+	b.end()
+	return b.ReadCloser.Close()
+}
+
+func (b *boundedBody) end() {
+	if !b.ended {
+		b.ended = true
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+}

@@ -1,0 +1,87 @@
+// Package logs makes a service's logger: slog, as text or JSON, with the trace and span of the context in every line, and a level that can
+// be changed while the service runs: SIGUSR1 switches debug on, and off again.
+package logs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Config of the log.
+type Config struct {
+	LogLevel  slog.Level `default:"info" help:"Least level to log: debug, info, warn or error. SIGUSR1 switches debug on and off." placeholder:"LEVEL"`
+	LogFormat string     `default:"text" enum:"text,json"                                                                   help:"Format of log lines: ${enum}."`
+}
+
+// Log is a logger whose level can be changed.
+type Log struct {
+	*slog.Logger
+	level *slog.LevelVar
+	base  slog.Level
+}
+
+// New makes a log that writes to w.
+func New(w io.Writer, config Config) (*Log, error) {
+	level := new(slog.LevelVar)
+	level.Set(config.LogLevel)
+	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler
+	switch config.LogFormat {
+	case "", "text":
+		handler = slog.NewTextHandler(w, options)
+	case "json":
+		handler = slog.NewJSONHandler(w, options)
+	default:
+		return nil, fmt.Errorf("log-format %q: must be text or json", config.LogFormat)
+	}
+	return &Log{Logger: slog.New(traced{handler}), level: level, base: config.LogLevel}, nil
+}
+
+// ToggleDebug switches debug on, or back to the level of the configuration.
+func (l *Log) ToggleDebug() {
+	next := slog.LevelDebug
+	if l.level.Level() == slog.LevelDebug {
+		next = l.base
+	}
+	l.level.Set(next)
+	l.Logger.Log(context.Background(), max(next, slog.LevelInfo), "log level changed", slog.String("level", next.String()))
+}
+
+// Run toggles debug at each SIGUSR1, until the context ends.
+func (l *Log) Run(ctx context.Context) error {
+	signals := make(chan os.Signal, 1) // one pending toggle is enough; package signal drops what does not fit
+	signal.Notify(signals, syscall.SIGUSR1)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-signals:
+			l.ToggleDebug()
+		}
+	}
+}
+
+// traced adds the ids of the context's span.
+type traced struct{ slog.Handler }
+
+// Handle adds the ids, then passes the line on.
+func (t traced) Handle(ctx context.Context, record slog.Record) error {
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		record.AddAttrs(slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
+	}
+	return t.Handler.Handle(ctx, record)
+}
+
+// WithAttrs keeps the ids in derived handlers.
+func (t traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{t.Handler.WithAttrs(attrs)} }
+
+// WithGroup keeps the ids in derived handlers.
+func (t traced) WithGroup(name string) slog.Handler { return traced{t.Handler.WithGroup(name)} }
