@@ -116,19 +116,27 @@ func Open(batch []byte, limits Limits, scratch *Scratch) (Info, error) {
 	return info, nil
 }
 
-// VerifyFrame checks all that shows without decompressing: header, checksum, and the sizes of the LZ4
-// blocks against limits. It does not prove the record count, so it is only for trusted producers
-// and for batches that were verified before. All errors are *Error.
+// VerifyFrame checks all that shows without decompressing: header, checksum, and the structure and
+// content size of the LZ4 frame, which must be there. It does not prove the record count, so it is
+// only for trusted producers and for batches that were verified before. All errors are *Error.
 func VerifyFrame(batch []byte, limits Limits) (Header, error) {
 	limits = limits.orDefaults()
 	h, e := checkBatch(batch, limits)
 	if e == nil && h.Codec() == LZ4 {
-		_, _, e = openFrame(batch[HeaderBytes:], limits.MaxUncompressedBytes)
+		e = verifyFrame(batch[HeaderBytes:], limits)
 	}
 	if e != nil {
 		return Header{}, e
 	}
 	return h, nil
+}
+
+func verifyFrame(b []byte, limits Limits) *Error {
+	f, _, e := openFrame(b, limits.MaxUncompressedBytes)
+	if e == nil && f.size < 0 {
+		return fault(Unsupported, "an LZ4 frame without content size must be decompressed to be verified")
+	}
+	return e
 }
 
 func open(batch []byte, limits Limits, scratch *Scratch) (Info, *Error) {

@@ -1,0 +1,250 @@
+package recordbatch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/pierrec/lz4/v4"
+)
+
+// Vectors of the xxHash specification's reference implementation, seed 0.
+func TestXXH32(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]uint32{
+		"":    0x02CC5D05,
+		"a":   0x550D7456,
+		"abc": 0x32D153FF,
+		"Nobody inspects the spammish repetition": 0xE2293B2F,
+	} {
+		if got := xxh32([]byte(in)); got != want {
+			t.Errorf("xxh32(%q) = %08x, want %08x", in, got, want)
+		}
+	}
+}
+
+// foreign compresses as other producers do: with the library's own frame writer.
+func foreign(t *testing.T, src []byte, options ...lz4.Option) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := lz4.NewWriter(&out)
+	if err := w.Apply(options...); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(src); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func sample(n int) []byte {
+	var b []byte
+	for i := 0; len(b) < n; i++ {
+		b = fmt.Appendf(b, "line %d of some text, %x\n", i, i*i)
+	}
+	return b[:n]
+}
+
+const roomy = 64 << 20
+
+func TestFramesOfOtherProducers(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1, 1000, blockBytes, blockBytes + 1, 5 << 20} {
+		src := sample(size)
+		for _, bs := range []lz4.BlockSize{lz4.Block64Kb, lz4.Block256Kb, lz4.Block1Mb, lz4.Block4Mb} {
+			for flags := range 8 {
+				options := []lz4.Option{lz4.BlockSizeOption(bs), lz4.ChecksumOption(flags&1 != 0), lz4.BlockChecksumOption(flags&2 != 0)}
+				if flags&4 != 0 {
+					options = append(options, lz4.SizeOption(uint64(size)))
+				}
+				got, e := decompress(foreign(t, src, options...), roomy, new(Scratch))
+				if e != nil || !bytes.Equal(got, src) {
+					t.Errorf("%d bytes, blocks %s, flags %b: %v", size, bs, flags, e)
+				}
+			}
+		}
+	}
+}
+
+// Our own frame is the library Writer's, byte for byte, with the options that Kafka's readers like.
+func TestOwnFrameEqualsTheLibrarys(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1, 100, blockBytes - 1, blockBytes, blockBytes + 1, 1 << 20} {
+		src := sample(size)
+		own := appendFrame(make([]byte, 0, frameBound(size)), src)
+		lib := foreign(t, src, lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.SizeOption(uint64(size)))
+		if !bytes.Equal(own, lib) {
+			t.Errorf("%d bytes: frames differ", size)
+		}
+		if len(own) > frameBound(size) {
+			t.Errorf("%d bytes: frame of %d, bound %d", size, len(own), frameBound(size))
+		}
+	}
+}
+
+func TestFramesThatLie(t *testing.T) {
+	t.Parallel()
+	src := sample(1000)
+	own := appendFrame(make([]byte, 0, frameBound(len(src))), src)
+	checked := foreign(t, src, lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(true), lz4.BlockChecksumOption(true))
+	rehash := func(b []byte) []byte { b[14] = byte(xxh32(b[4:14]) >> 8); return b }
+	for name, c := range map[string]struct {
+		frame []byte
+		want  Reason
+	}{
+		"empty":               {nil, Corrupt},
+		"magic":               {edit(own, 0, 5), Corrupt},
+		"head checksum":       {edit(own, 14, own[14]^1), Corrupt},
+		"version":             {rehash(edit(own, 4, 0xA8)), Unsupported},
+		"linked blocks":       {rehash(edit(own, 4, 0x48)), Unsupported},
+		"dictionary":          {rehash(edit(own, 4, 0x69)), Unsupported},
+		"reserved flag":       {rehash(edit(own, 4, 0x6A)), Unsupported},
+		"block size 3":        {rehash(edit(own, 5, 0x30)), Corrupt},
+		"block size 8":        {rehash(edit(own, 5, 0x80)), Corrupt},
+		"descriptor bit":      {rehash(edit(own, 5, 0x41)), Corrupt},
+		"size 1 more":         {rehash(edit(own, 6, own[6]+1)), Corrupt},
+		"size 1 less":         {rehash(edit(own, 6, own[6]-1)), Corrupt},
+		"size negative":       {rehash(edit(own, 13, 0x80)), Corrupt},
+		"size beyond limit":   {rehash(edit(own, 12, 1)), TooLarge},
+		"size beyond blocks":  {rehash(edit(own, 8, 1)), Corrupt},
+		"no end mark":         {own[:len(own)-4], Corrupt},
+		"half an end mark":    {own[:len(own)-2], Corrupt},
+		"bytes after the end": {append(bytes.Clone(own), 0), Corrupt},
+		"two frames":          {append(bytes.Clone(own), own...), Corrupt},
+		"block longer":        {edit(own, 15, own[15]+1), Corrupt},
+		"block shorter":       {edit(own, 15, own[15]-1), Corrupt},
+		"block size huge":     {edit(own, 17, 0xff), Corrupt},
+		"empty stored block":  {append(bytes.Clone(own[:15]), 0, 0, 0, 0x80, 0, 0, 0, 0), Corrupt},
+		"block checksum":      {edit(checked, len(checked)-9, checked[len(checked)-9]^1), Corrupt},
+		"content checksum":    {edit(checked, len(checked)-1, checked[len(checked)-1]^1), Corrupt},
+		"checksum cut off":    {checked[:len(checked)-4], Corrupt},
+	} {
+		_, e := decompress(c.frame, 1<<20, new(Scratch))
+		if e == nil || e.Reason != c.want {
+			t.Errorf("%s: %v, want reason %q", name, e, c.want)
+		}
+	}
+	if _, e := decompress(checked, 1<<20, new(Scratch)); e != nil {
+		t.Error(e)
+	}
+}
+
+func edit(b []byte, at int, v byte) []byte {
+	b = bytes.Clone(b)
+	b[at] = v
+	return b
+}
+
+// bomb returns a frame without content size that decompresses to n zero bytes.
+func bomb(t *testing.T, n int, options ...lz4.Option) []byte {
+	return foreign(t, make([]byte, n), append(options, lz4.ChecksumOption(false))...)
+}
+
+// claim sets a frame's content size.
+func claim(frame []byte, size uint64) []byte {
+	binary.LittleEndian.PutUint64(frame[6:], size)
+	frame[14] = byte(xxh32(frame[4:14]) >> 8)
+	return frame
+}
+
+func TestBombsAllocateNoMoreThanTheBound(t *testing.T) {
+	const limit = 1 << 20
+	const size = 200 << 20
+	for name, frame := range map[string][]byte{
+		"4 MiB blocks":        bomb(t, size, lz4.BlockSizeOption(lz4.Block4Mb)),
+		"64 KiB blocks":       bomb(t, size, lz4.BlockSizeOption(lz4.Block64Kb)),
+		"claims its size":     bomb(t, size, lz4.BlockSizeOption(lz4.Block4Mb), lz4.SizeOption(size)),
+		"claims the limit":    claim(bomb(t, size, lz4.BlockSizeOption(lz4.Block4Mb), lz4.SizeOption(size)), limit),
+		"a byte over the top": bomb(t, limit+1, lz4.BlockSizeOption(lz4.Block4Mb)),
+	} {
+		batch := batchAround(frame)
+		var scratch Scratch
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Verify(batch, Limits{MaxRecordBytes: 1000, MaxUncompressedBytes: limit}, &scratch)
+		runtime.ReadMemStats(&after)
+		var e *Error
+		if !errors.As(err, &e) || (e.Reason != TooLarge && name != "claims the limit") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if cap(scratch.buf) > limit {
+			t.Errorf("%s: scratch grew to %d, limit %d", name, cap(scratch.buf), limit)
+		}
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > limit+64<<10 {
+			t.Errorf("%s: %d bytes allocated", name, grown)
+		}
+	}
+	if got, e := decompress(bomb(t, limit, lz4.BlockSizeOption(lz4.Block4Mb)), limit, new(Scratch)); e != nil || len(got) != limit {
+		t.Errorf("exactly the limit: %v", e)
+	}
+}
+
+// A few bytes that claim much must not get much memory either.
+func TestClaimsAloneAllocateNothing(t *testing.T) {
+	t.Parallel()
+	frame := claim(appendFrame(make([]byte, 0, 100), []byte("x")), 16<<20)
+	var scratch Scratch
+	if _, e := decompress(frame, 16<<20, &scratch); e == nil || e.Reason != Corrupt {
+		t.Errorf("got %v", e)
+	}
+	if cap(scratch.buf) != 0 {
+		t.Errorf("scratch grew to %d", cap(scratch.buf))
+	}
+}
+
+func batchAround(frame []byte) []byte {
+	h := Header{
+		BatchLength: int32(HeaderBytes - lengthOffset + len(frame)), Attributes: int16(LZ4),
+		Producer: NoProducer(), RecordCount: 1,
+	}
+	b := append(make([]byte, HeaderBytes), frame...)
+	h.put(b)
+	putChecksum(b)
+	return b
+}
+
+func TestVerifyFrameKeepsLimitsWithoutDecompressing(t *testing.T) {
+	t.Parallel()
+	src := sample(100_000)
+	good := batchAround(appendFrame(make([]byte, 0, frameBound(len(src))), src))
+	if _, err := VerifyFrame(good, Limits{}); err != nil {
+		t.Error(err)
+	}
+	_, err := VerifyFrame(good, Limits{MaxUncompressedBytes: 99_999})
+	var e *Error
+	if !errors.As(err, &e) || e.Reason != TooLarge {
+		t.Errorf("got %v", err)
+	}
+	if _, err := VerifyFrame(good[:len(good)-1], Limits{}); err == nil {
+		t.Error("a cut batch was accepted")
+	}
+	_, err = VerifyFrame(batchAround(foreign(t, src)), Limits{})
+	if !errors.As(err, &e) || e.Reason != Unsupported {
+		t.Errorf("without a content size: %v", err)
+	}
+	plain := batchAround([]byte(strings.Repeat("x", 50)))
+	if _, err := VerifyFrame(plain, Limits{}); err == nil {
+		t.Error("records that are no frame were accepted")
+	}
+}
+
+func TestScratchPool(t *testing.T) {
+	t.Parallel()
+	src := sample(300_000)
+	frame := appendFrame(make([]byte, 0, frameBound(len(src))), src)
+	for range 10 {
+		s := AcquireScratch()
+		got, e := decompress(frame, 1<<20, s)
+		if e != nil || !bytes.Equal(got, src) {
+			t.Fatal(e)
+		}
+		s.Release()
+	}
+}
