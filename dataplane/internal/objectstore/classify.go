@@ -13,6 +13,9 @@ import (
 // errExists is a 412: the key is taken, by whom is open.
 var errExists = errors.New("key is taken")
 
+// errUnclear is a PUT whose fate could not be found out.
+var errUnclear = errors.New("key may be taken by us")
+
 // keyError is the failure of one key in a batch.
 type keyError struct{ code, message string }
 
@@ -22,8 +25,9 @@ func (e *keyError) Error() string { return e.code + ": " + e.message }
 type verdict struct {
 	// again: another attempt may do better. Else err is the definite outcome.
 	again bool
-	// mayHaveArrived: a write may have taken effect.
+	// mayHaveArrived: the attempt's write may have taken effect. surelyNot: no attempt's has, or ever will.
 	mayHaveArrived bool
+	surelyNot      bool
 	err            error
 }
 
@@ -40,6 +44,12 @@ var untouchedCodes = map[string]bool{
 }
 
 func classify(err error) verdict {
+	if errors.Is(err, errUnclear) {
+		return verdict{again: true, mayHaveArrived: true, err: err}
+	}
+	if errors.Is(err, ErrConflict) { // others hold the key, for ever
+		return verdict{surelyNot: true, err: err}
+	}
 	for _, known := range []error{ErrOutOfRange, ErrRefused} { // found by ourselves in an answer
 		if errors.Is(err, known) {
 			return verdict{err: err}

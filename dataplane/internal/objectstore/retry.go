@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// writes are the operations that leave something behind.
+var writes = map[string]bool{"put": true, "delete": true}
+
 // retry makes attempts until one has a definite outcome, they are used up, or ctx ends.
 func (s *S3) retry(ctx context.Context, op, key string, attempt func(context.Context) error) error {
 	failure := &OpError{Op: op, Key: key}
@@ -22,7 +25,7 @@ func (s *S3) retry(ctx context.Context, op, key string, attempt func(context.Con
 			return nil
 		}
 		v := classify(err)
-		failure.MayHaveArrived = failure.MayHaveArrived || v.mayHaveArrived
+		failure.MayHaveArrived = writes[op] && (failure.MayHaveArrived || v.mayHaveArrived) && !v.surelyNot
 		if !v.again {
 			failure.Err = v.err
 			return failure

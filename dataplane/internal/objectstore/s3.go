@@ -178,20 +178,24 @@ func contentRange(header string, length int64) (first, size int64, err error) {
 }
 
 // Head implements Store.
-func (s *S3) Head(ctx context.Context, key string) (Info, error) {
-	var info Info
-	err := s.retry(ctx, "head", key, func(ctx context.Context) error {
-		out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{
-			Bucket: &s.cfg.Bucket, Key: &key, ChecksumMode: types.ChecksumModeEnabled,
-		})
-		if err != nil {
-			return err
-		}
-		info = Info{Key: key, SizeBytes: aws.ToInt64(out.ContentLength), ModifiedAt: aws.ToTime(out.LastModified)}
-		info.CRC32C, info.HasCRC32C = decodeChecksum(aws.ToString(out.ChecksumCRC32C))
-		return nil
+func (s *S3) Head(ctx context.Context, key string) (info Info, err error) {
+	err = s.retry(ctx, "head", key, func(ctx context.Context) error {
+		info, err = s.headOnce(ctx, key)
+		return err
 	})
 	return info, err
+}
+
+func (s *S3) headOnce(ctx context.Context, key string) (Info, error) {
+	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{
+		Bucket: &s.cfg.Bucket, Key: &key, ChecksumMode: types.ChecksumModeEnabled,
+	})
+	if err != nil {
+		return Info{}, err
+	}
+	info := Info{Key: key, SizeBytes: aws.ToInt64(out.ContentLength), ModifiedAt: aws.ToTime(out.LastModified)}
+	info.CRC32C, info.HasCRC32C = decodeChecksum(aws.ToString(out.ChecksumCRC32C))
+	return info, nil
 }
 
 // Delete implements Store.

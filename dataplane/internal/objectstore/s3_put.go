@@ -13,14 +13,30 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// Put implements Store. A retry of a conditional PUT that had won is answered 412 like any other late comer:
-// only the bytes tell whether it was us.
+// Put implements Store.
+//
+// A retry of a conditional PUT that had won is answered 412 like any other late comer: only the bytes tell
+// whether it was us. So each attempt after an unanswered one looks first. That also serves when a server
+// refuses before it has read the body and cuts the connection: the 412 never reaches us.
 func (s *S3) Put(ctx context.Context, key string, body []byte, crc32c uint32) error {
-	err := s.retry(ctx, "put", key, func(ctx context.Context) error { return s.putOnce(ctx, key, body, crc32c) })
-	if errors.Is(err, errExists) {
-		return s.compare(ctx, key, body, crc32c)
-	}
-	return err
+	unanswered := false
+	return s.retry(ctx, "put", key, func(ctx context.Context) error {
+		if unanswered {
+			if err := s.compare(ctx, key, body, crc32c); !isNotFound(err) {
+				return err
+			}
+		}
+		unanswered = true
+		err := s.putOnce(ctx, key, body, crc32c)
+		if !errors.Is(classify(err).err, errExists) {
+			return err
+		}
+		err = s.compare(ctx, key, body, crc32c)
+		if isNotFound(err) { // a key has one life
+			return fmt.Errorf("%w: they were deleted meanwhile", ErrConflict)
+		}
+		return err
+	})
 }
 
 // putOnce sends the checksum that we have and leaves the payload out of the signature: SHA-256 would cost more
@@ -39,25 +55,23 @@ func (s *S3) putOnce(ctx context.Context, key string, body []byte, crc32c uint32
 	return err
 }
 
-// compare decides what a 412 means. Its own failure leaves the fate of the PUT open.
+// compare tells whether key holds body: nil, ErrConflict, a 404, or errUnclear when the store did not say.
 func (s *S3) compare(ctx context.Context, key string, body []byte, crc32c uint32) error {
-	info, err := s.Head(ctx, key)
-	if errors.Is(err, ErrNotFound) { // deleted since: a key has one life
-		return &OpError{Op: "put", Key: key, Attempts: 1, Err: fmt.Errorf("%w: deleted while they were compared", ErrConflict)}
-	}
-	if err != nil {
-		return possibly(err)
+	info, err := s.headOnce(ctx, key)
+	if isNotFound(err) {
+		return err
 	}
 	same := info.SizeBytes == int64(len(body)) && info.CRC32C == crc32c
-	if !info.HasCRC32C && info.SizeBytes == int64(len(body)) {
-		if same, err = s.sameBytes(ctx, key, body); err != nil {
-			return possibly(err)
-		}
+	if err == nil && !info.HasCRC32C && info.SizeBytes == int64(len(body)) {
+		same, err = s.sameBytes(ctx, key, body)
 	}
-	if same {
-		return nil
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnclear, err)
 	}
-	return &OpError{Op: "put", Key: key, Attempts: 1, Err: fmt.Errorf("%w: they are %d bytes, ours %d", ErrConflict, info.SizeBytes, len(body))}
+	if !same {
+		return fmt.Errorf("%w: they are %d bytes, ours %d", ErrConflict, info.SizeBytes, len(body))
+	}
+	return nil
 }
 
 // sameBytes is for stores that keep no checksum.
@@ -66,21 +80,11 @@ func (s *S3) sameBytes(ctx context.Context, key string, body []byte) (bool, erro
 		return true, nil
 	}
 	got := make([]byte, len(body))
-	if err := s.GetRange(ctx, key, 0, got); err != nil {
-		return false, err
-	}
-	return bytes.Equal(got, body), nil
+	n, first, _, err := s.get(ctx, key, fmt.Sprintf("bytes=0-%d", len(body)-1), got)
+	return first == 0 && bytes.Equal(got[:n], body), err
 }
 
-func possibly(err error) error {
-	var op *OpError
-	if !errors.As(err, &op) {
-		return err
-	}
-	unsure := *op
-	unsure.MayHaveArrived = true
-	return &unsure
-}
+func isNotFound(err error) bool { return err != nil && errors.Is(classify(err).err, ErrNotFound) }
 
 func encodeChecksum(crc32c uint32) string {
 	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32c))
