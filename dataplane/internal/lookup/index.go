@@ -1,0 +1,186 @@
+package lookup
+
+import (
+	"container/list"
+	"fmt"
+	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	"sync"
+
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+)
+
+// maxPartitionSegments bounds what is remembered of one partition.
+const maxPartitionSegments = 1000
+
+// IndexConfig bounds the index. A zero field means its default.
+type IndexConfig struct {
+	// MaxEntries bounds segments plus partitions, each some 250 bytes; default 200,000, at least
+	// 10,000. The partitions used longest ago are forgotten first.
+	MaxEntries int
+}
+
+// Index is what this agent knows to be committed: never more than the catalog has, often less. It
+// also knows who waits for more of a partition.
+//
+// Invariant: of one incarnation, a partition's high watermark, log start and epoch never go back.
+type Index struct {
+	maxEntries int
+
+	mu      sync.Mutex
+	known   map[partition.ID]*list.Element // of *entry
+	recent  list.List                      // the one used last in front
+	entries int                            // sum of cost
+	waiting map[partition.ID]map[*Subscription]struct{}
+}
+
+type entry struct {
+	partition partition.ID
+	state     State
+	segments  segments
+}
+
+func (e *entry) cost() int { return 1 + len(e.segments) }
+
+// NewIndex returns an index that knows nothing yet.
+func NewIndex(config IndexConfig) (*Index, error) {
+	if config.MaxEntries == 0 {
+		config.MaxEntries = 200_000
+	}
+	if config.MaxEntries < 10_000 {
+		return nil, fmt.Errorf("index entries %d: must be at least 10000", config.MaxEntries)
+	}
+	return &Index{
+		maxEntries: config.MaxEntries,
+		known:      make(map[partition.ID]*list.Element),
+		waiting:    make(map[partition.ID]map[*Subscription]struct{}),
+	}, nil
+}
+
+// State is what is known of the partition; false: nothing.
+func (x *Index) State(p partition.ID) (State, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if e := x.use(p); e != nil {
+		return e.state, true
+	}
+	return State{}, false
+}
+
+// Find returns up to n contiguous segments from the one that holds offset on, and the state that goes
+// with them. None: the catalog has to be asked; it does not mean that there is nothing.
+func (x *Index) Find(p partition.ID, offset int64, n int) (State, []Segment) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	e := x.use(p)
+	if e == nil || offset < e.state.LogStart || offset >= e.state.HighWatermark {
+		return State{}, nil
+	}
+	return e.state, e.segments.find(offset, n)
+}
+
+// Led notes what this agent was told when it became the partition's leader.
+func (x *Index) Led(p partition.ID, epoch partition.Epoch, logStartOffset, highWatermark int64) {
+	x.learn(p, Answer{State: State{Epoch: epoch, LogStart: logStartOffset, HighWatermark: highWatermark}})
+}
+
+// Committed adds a segment that this agent has just committed, and wakes who waits for it.
+func (x *Index) Committed(c partition.Committed) {
+	x.learn(c.Partition, Answer{
+		State: State{Epoch: c.Epoch, LogStart: c.LogStartOffset, HighWatermark: c.NextOffset},
+		Segments: []Segment{{
+			ObjectKey: c.ObjectKey, Position: c.BytePosition, SizeBytes: c.SizeBytes, CRC32C: c.CRC32C,
+			BaseOffset: c.BaseOffset, RecordCount: int32(c.NextOffset - c.BaseOffset), Epoch: c.Epoch,
+			MaxTimestampMs: c.MaxTimestampMs,
+		}},
+	})
+}
+
+// Forget drops the partition's segments, so that the next read asks the catalog.
+func (x *Index) Forget(p partition.ID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if e := x.use(p); e != nil {
+		x.entries -= len(e.segments)
+		e.segments = nil
+	}
+}
+
+// learn merges what the catalog said. It does not count as a use: what is written and never read goes
+// first.
+func (x *Index) learn(p partition.ID, a Answer) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	el := x.known[p]
+	if a.Refusal != nil {
+		x.drop(p)
+		x.notify(p, a.Refusal)
+		return
+	}
+	if el == nil {
+		el = x.recent.PushFront(&entry{partition: p, state: State{HighWatermark: -1}})
+		x.known[p] = el
+		x.entries++
+	}
+	x.merge(el.Value.(*entry), a) //nolint:forcetypeassert // only entries are put in
+	x.evict()
+}
+
+func (x *Index) merge(e *entry, a Answer) {
+	before := e.state
+	switch known, told := before.incarnation(), a.State.incarnation(); {
+	case told < known:
+		return // from before the catalog was restored
+	case told > known:
+		x.entries -= len(e.segments)
+		e.state, e.segments = a.State, nil
+	default:
+		e.state = newest(before, a.State)
+	}
+	x.entries -= len(e.segments)
+	e.segments = e.segments.insert(a.Segments, maxPartitionSegments).after(e.state.LogStart)
+	x.entries += len(e.segments)
+	if e.state.HighWatermark != before.HighWatermark {
+		x.notify(e.partition, nil)
+	}
+}
+
+// newest joins two states of one incarnation: answers may arrive in another order than they were read.
+func newest(a, b State) State {
+	s := a
+	if b.Epoch > a.Epoch || (b.Epoch == a.Epoch && b.HighWatermark >= a.HighWatermark) {
+		s = b
+	}
+	s.LogStart = max(a.LogStart, b.LogStart)
+	s.HighWatermark = max(a.HighWatermark, b.HighWatermark)
+	return s
+}
+
+func (x *Index) evict() {
+	for x.entries > x.maxEntries && x.recent.Len() > 1 {
+		x.drop(x.recent.Back().Value.(*entry).partition) //nolint:forcetypeassert // only entries are put in
+	}
+}
+
+func (x *Index) drop(p partition.ID) {
+	if el := x.known[p]; el != nil {
+		x.entries -= x.recent.Remove(el).(*entry).cost() //nolint:forcetypeassert // only entries are put in
+		delete(x.known, p)
+	}
+}
+
+// use returns the partition's entry, if there is one, as the one used last.
+func (x *Index) use(p partition.ID) *entry {
+	el := x.known[p]
+	if el == nil {
+		return nil
+	}
+	x.recent.MoveToFront(el)
+	return el.Value.(*entry) //nolint:forcetypeassert // only entries are put in
+}
+
+// notify wakes who waits for the partition.
+func (x *Index) notify(p partition.ID, refusal *refusalv1.Refusal) {
+	for s := range x.waiting[p] {
+		s.mark(p, refusal)
+	}
+}
