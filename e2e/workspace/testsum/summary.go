@@ -14,6 +14,9 @@ import (
 // slowest is how many of the slowest tests the summary names.
 const slowest = 5
 
+// errFailed is the verdict on a stream in which a test failed.
+var errFailed = errors.New("some tests failed")
+
 // event is one line of the stream; its format is that of `go doc test2json`, and of `go help buildjson` for the
 // two build actions.
 type event struct {
@@ -62,7 +65,9 @@ func (s *summary) add(line []byte) {
 	case "run":
 		s.output[id] = nil
 	case "output":
-		s.output[id] = append(s.output[id], e.Output)
+		if !strings.HasPrefix(e.Output, "=== ") { // when it paused and went on is no news
+			s.output[id] = append(s.output[id], e.Output)
+		}
 	case "build-output":
 		s.builds[e.ImportPath] = append(s.builds[e.ImportPath], e.Output)
 	case "pass", "fail", "skip":
@@ -155,7 +160,7 @@ func (s *summary) finish() error {
 	fmt.Fprintf(s.out, "%d passed, %d failed, %d skipped\n", s.passed, len(s.failed), len(s.skipped))
 	switch {
 	case len(s.failed) > 0:
-		return errors.New("some tests failed")
+		return errFailed
 	case s.packages == 0:
 		return errors.New("the stream named no package: go test did not run")
 	}

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	start   = `{"Action":"start",` + inB + "}\n"
-	runX    = `{"Action":"run",` + inX + "}\n" + `{"Action":"output",` + inX + `,"Output":"from x\n"}` + "\n"
+	start = `{"Action":"start",` + inB + "}\n"
+	runX  = `{"Action":"run",` + inX + "}\n" + `{"Action":"output",` + inX + `,"Output":"=== RUN   TestX\n"}` + "\n" +
+		`{"Action":"output",` + inX + `,"Output":"from x\n"}` + "\n"
 	passX   = `{"Action":"pass",` + inX + `,"Elapsed":2}` + "\n"
 	failX   = `{"Action":"fail",` + inX + `,"Elapsed":2}` + "\n"
 	skipX   = `{"Action":"skip",` + inX + `,"Elapsed":0}` + "\n"
