@@ -1,0 +1,136 @@
+// Package rpc is the control plane's API: it finds out whose agent group bounds a call, gives the call a bound in time, hands it to the
+// store, and turns the store's refusals into Connect errors. Roles and fields have been checked before (package listen); what a
+// transaction decides is decided in the store.
+// Promises: P6 (a database out of reach is Unavailable only where nothing was written), P7 (agents and clients see their agent group alone).
+// Read: rpc.go, agent.go, topic.go, cluster.go, key.go, authenticator.go.
+package rpc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1/controlplanev1connect"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/access"
+	"github.com/streamhouse/streamhouse/serve/refusal"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/store"
+	"github.com/streamhouse/streamhouse/controlplane/internal/watch"
+)
+
+const (
+	// callTimeout bounds a call's work in the database, beyond PostgreSQL's own timeouts: they do not help while it is out of reach.
+	callTimeout = 10 * time.Second
+	// retryWait is the advice to a caller when the database is out of reach.
+	retryWait = 500 * time.Millisecond
+)
+
+// Services are the RPCs.
+type Services struct {
+	// Store has the transactions.
+	Store store.Store
+	// Hub serves watchers.
+	Hub *watch.Hub
+	// Logger takes what operators should know.
+	Logger *slog.Logger
+}
+
+// Register adds all services to a server.
+func (s Services) Register(server *connect.Server) {
+	controlplanev1connect.RegisterAgentServiceHandler(server, agents{s})
+	controlplanev1connect.RegisterTopicServiceHandler(server, topics{s})
+	controlplanev1connect.RegisterClusterServiceHandler(server, cluster{s})
+	controlplanev1connect.RegisterKeyServiceHandler(server, keys{s})
+}
+
+// boundOf returns the agent group that bounds the caller: none for admins, the key's for everyone else. A key without one is refused: it
+// must not pass for an admin's.
+func boundOf(ctx context.Context) (store.AgentGroup, error) {
+	principal, ok := access.From(ctx)
+	if !ok {
+		return "", refusal.Newf(refusalv1.Reason_REASON_UNAUTHENTICATED, "no api key")
+	}
+	if principal.MayUse("") {
+		return store.EveryAgentGroup, nil
+	}
+	if principal.AgentGroup == "" {
+		return "", refusal.WrongAgentGroup("the api key is bound to no agent group")
+	}
+	return store.AgentGroup(principal.AgentGroup), nil
+}
+
+// agentGroupOf returns the agent group of an agent; an admin has none and is no agent.
+func agentGroupOf(ctx context.Context) (store.AgentGroup, error) {
+	group, err := boundOf(ctx)
+	if err == nil && group == store.EveryAgentGroup {
+		return "", refusal.WrongAgentGroup("the api key is bound to no agent group")
+	}
+	return group, err
+}
+
+// transact runs one call of the store within callTimeout.
+func transact[Res any](ctx context.Context, call func(context.Context) (Res, error)) (Res, error) {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	result, err := call(bounded)
+	if err == nil {
+		return result, nil
+	}
+	var none Res
+	return none, toConnect(ctx, bounded, err)
+}
+
+// forAgent runs a call that an agent's group bounds.
+func forAgent[Req, Res any](
+	ctx context.Context, request Req, call func(context.Context, store.AgentGroup, Req) (Res, error),
+) (Res, error) {
+	group, err := agentGroupOf(ctx)
+	if err != nil {
+		var none Res
+		return none, err
+	}
+	return transact(ctx, func(ctx context.Context) (Res, error) { return call(ctx, group, request) })
+}
+
+// forCaller runs a call that the caller's group bounds, or no group for admins.
+func forCaller[Req, Res any](
+	ctx context.Context, request Req, call func(context.Context, store.AgentGroup, Req) (Res, error),
+) (Res, error) {
+	group, err := boundOf(ctx)
+	if err != nil {
+		var none Res
+		return none, err
+	}
+	return transact(ctx, func(ctx context.Context) (Res, error) { return call(ctx, group, request) })
+}
+
+// toConnect turns an error of the store into one for the wire; ctx is the caller's, bounded the one that the store had.
+// P6: when our own bound passes, the transaction may have been committed, which only UNANSWERED admits.
+func toConnect(ctx, bounded context.Context, err error) error {
+	if refused, ok := errors.AsType[*store.Refused](err); ok {
+		return refusedToConnect(ctx, refused)
+	}
+	if ctx.Err() == nil && bounded.Err() != nil {
+		return refusal.Newf(refusalv1.Reason_REASON_UNANSWERED, "the catalog did not answer in time").WithCause(err)
+	}
+	return err
+}
+
+func refusedToConnect(ctx context.Context, refused *store.Refused) error {
+	detail := refused.Refusal
+	code := refusal.Code(detail.GetReason())
+	switch detail.GetReason() {
+	case refusalv1.Reason_REASON_UNANSWERED:
+		if ctx.Err() != nil {
+			code = connect.CodeDeadlineExceeded
+		}
+	case refusalv1.Reason_REASON_CATALOG_UNAVAILABLE:
+		if detail.GetRetryAfterMs() == 0 {
+			detail.RetryAfterMs = retryWait.Milliseconds()
+		}
+	}
+	return refusal.ErrorCode(code, detail).WithCause(refused)
+}

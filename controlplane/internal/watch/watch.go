@@ -1,0 +1,156 @@
+// Package watch tells agents what has changed in the placement of their agent group. One Hub a process polls the revisions of all agent
+// groups with one query, and looks at once when this process has changed something itself; each watcher reads the pages that it lacks.
+// Level-triggered: what is kept is a number for each agent group and one for each watcher, never a queue, so that a slow watcher only lags.
+// Nothing here decides anything, and nothing rests on a notice: a heartbeat brings the same pages.
+// Promises: none. P1 to P5 hold however late a watcher learns of a change.
+// Read: watch.go, stream.go.
+package watch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/store"
+)
+
+const (
+	// nudgeGap is the shortest time between two polls: a burst of transactions costs one query, not one each.
+	nudgeGap = 10 * time.Millisecond
+	// staleAfter is how long polls may fail before watchers are sent away, to another replica that may still reach the database.
+	staleAfter = 3 * time.Second
+)
+
+// Source is what the hub needs of the store.
+type Source interface {
+	Revisions(ctx context.Context) (map[store.AgentGroup]int64, error)
+	PlacementAfter(ctx context.Context, agentGroup store.AgentGroup, revision int64, limit int) (*controlplanev1.Placement, error)
+	PlacementChanged() <-chan struct{}
+	CheckSession(ctx context.Context, agentGroup store.AgentGroup, sessionID uuid.UUID) error
+}
+
+// Hub knows the newest revision of each agent group, as of the last poll.
+type Hub struct {
+	source   Source
+	interval time.Duration
+	logger   *slog.Logger
+
+	mu       sync.Mutex // guards what follows
+	groups   map[store.AgentGroup]*level
+	polledAt time.Time // last poll that succeeded
+	failing  bool
+}
+
+// level is the newest revision known of an agent group. changed is closed, and replaced, by the poll that finds a newer one.
+type level struct {
+	revision int64
+	changed  chan struct{}
+}
+
+// New makes a hub that polls at an interval, which must be above 0.
+func New(source Source, interval time.Duration, logger *slog.Logger) (*Hub, error) {
+	if interval <= 0 {
+		return nil, fmt.Errorf("watch interval %v: must be above 0", interval)
+	}
+	return &Hub{
+		source: source, interval: interval, logger: logger,
+		groups: map[store.AgentGroup]*level{}, polledAt: time.Now(),
+	}, nil
+}
+
+// Run polls until the context ends.
+func (h *Hub) Run(ctx context.Context) error {
+	ticker := time.NewTicker(h.interval)
+	defer ticker.Stop()
+	for {
+		h.poll(ctx)
+		if !pause(ctx, min(nudgeGap, h.interval)) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		case <-h.source.PlacementChanged():
+		}
+	}
+}
+
+func pause(ctx context.Context, wait time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(wait):
+		return true
+	}
+}
+
+func (h *Hub) poll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, staleAfter)
+	defer cancel()
+	revisions, err := h.source.Revisions(ctx)
+	if err != nil {
+		h.failed(ctx, err)
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.polledAt, h.failing = time.Now(), false
+	for group, revision := range revisions {
+		h.advance(group, revision)
+	}
+}
+
+// advance wakes the watchers of an agent group whose revision is another than before. Also a lower one: the catalog may have been restored.
+// Requires: mu.
+func (h *Hub) advance(group store.AgentGroup, revision int64) {
+	known := h.level(group)
+	if known.revision == revision {
+		return
+	}
+	known.revision = revision
+	close(known.changed)
+	known.changed = make(chan struct{})
+}
+
+// level finds or makes the level of an agent group. Requires: mu.
+func (h *Hub) level(group store.AgentGroup) *level {
+	known, ok := h.groups[group]
+	if !ok {
+		known = &level{changed: make(chan struct{})}
+		h.groups[group] = known
+	}
+	return known
+}
+
+// failed says once that polls fail.
+func (h *Hub) failed(ctx context.Context, err error) {
+	h.mu.Lock()
+	first := !h.failing
+	h.failing = true
+	h.mu.Unlock()
+	if first {
+		h.logger.WarnContext(ctx, "placement poll failed", slog.Any("error", err))
+	}
+}
+
+// state returns the newest revision of an agent group, and a channel that is closed when there is another.
+func (h *Hub) state(group store.AgentGroup) (revision int64, changed <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	known := h.level(group)
+	return known.revision, known.changed
+}
+
+// stale tells for how long no poll has succeeded, if that is too long.
+func (h *Hub) stale() (time.Duration, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	since := time.Since(h.polledAt)
+	return since, since > staleAfter+h.interval
+}
