@@ -1,0 +1,64 @@
+-- First statement of a commit: whoever inserts a key decides its fate. Sorted, so that two commits never wait for each other in a ring.
+-- Waits for another transaction that is inserting the same key. A key that is not returned has its row: a repeat, or a tombstone.
+-- name: InsertObjectKeys :many
+INSERT INTO object_keys (key, session_id, size_bytes, outcome)
+SELECT e.key, @session_id::uuid, e.size_bytes, ''::bytea
+FROM ROWS FROM (unnest(@keys::text[]), unnest(@sizes_bytes::bigint[])) AS e(key, size_bytes)
+ORDER BY e.key
+ON CONFLICT (key) DO NOTHING
+RETURNING key, object_id;
+
+-- What became of keys: an outcome, or null for a tombstone. A later statement than InsertObjectKeys.
+-- name: ObjectOutcomes :many
+SELECT key, outcome FROM object_keys WHERE key = ANY(@keys::text[]);
+
+-- Producer states that a commit checks. A later statement than LockPartitions; the locks of the partitions guard these rows.
+-- name: ProducerStates :many
+SELECT q.partition_id, q.producer_id, q.producer_epoch, q.batches
+FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@producer_ids::bigint[])) AS e(partition_id, producer_id)
+JOIN producers q ON q.partition_id = e.partition_id AND q.producer_id = e.producer_id;
+
+-- P2, P3: check and move are one statement, a row per partition (several segments of one partition are folded before).
+-- The number of rows is the verdict: fewer than asked for, and nothing may be committed.
+-- name: AdvanceHighWatermarks :execrows
+UPDATE partitions p SET high_watermark = e.new_high_watermark
+FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@epochs::int[]), unnest(@old_high_watermarks::bigint[]),
+                unnest(@new_high_watermarks::bigint[]))
+     AS e(partition_id, epoch, old_high_watermark, new_high_watermark)
+WHERE p.partition_id = e.partition_id AND p.leader_session_id = @session_id AND p.epoch = e.epoch
+  AND p.high_watermark = e.old_high_watermark;
+
+-- name: InsertSegments :execrows
+INSERT INTO segments (partition_id, base_offset, object_id, byte_position, max_timestamp_ms, record_count, size_bytes, epoch, crc32c)
+SELECT unnest(@partition_ids::bigint[]), unnest(@base_offsets::bigint[]), unnest(@object_ids::bigint[]),
+       unnest(@byte_positions::bigint[]), unnest(@max_timestamps_ms::bigint[]), unnest(@record_counts::int[]),
+       unnest(@sizes_bytes::int[]), unnest(@epochs::int[]), unnest(@crc32cs::int[]);
+
+-- P5: the state of the producer moves in the transaction that moves the high watermark.
+-- name: PutProducers :execrows
+INSERT INTO producers (partition_id, producer_id, producer_epoch, batches)
+SELECT e.partition_id, e.producer_id, e.producer_epoch, e.batches
+FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@producer_ids::bigint[]), unnest(@producer_epochs::smallint[]),
+                unnest(@batches::bytea[]))
+     AS e(partition_id, producer_id, producer_epoch, batches)
+ORDER BY e.partition_id, e.producer_id
+ON CONFLICT (partition_id, producer_id) DO UPDATE
+SET producer_epoch = excluded.producer_epoch, batches = excluded.batches, updated_at = clock_timestamp();
+
+-- The answer that every repeat will get, failures included.
+-- name: PutOutcomes :execrows
+UPDATE object_keys o SET outcome = e.outcome, reference_count = e.reference_count,
+       unreferenced_at = CASE WHEN e.reference_count = 0 THEN clock_timestamp() END
+FROM ROWS FROM (unnest(@object_ids::bigint[]), unnest(@outcomes::bytea[]), unnest(@reference_counts::int[]))
+     AS e(object_id, outcome, reference_count)
+WHERE o.object_id = e.object_id;
+
+-- Kills keys that nobody has committed; a late commit finds its key dead. A key that is not dead afterwards was committed.
+-- name: InsertTombstones :execrows
+INSERT INTO object_keys (key, tombstoned_at)
+SELECT e.key, clock_timestamp() FROM unnest(@keys::text[]) AS e(key) ORDER BY e.key
+ON CONFLICT (key) DO NOTHING;
+
+-- A later statement than InsertTombstones.
+-- name: DeadKeys :many
+SELECT key FROM object_keys WHERE key = ANY(@keys::text[]) AND tombstoned_at IS NOT NULL ORDER BY key;
