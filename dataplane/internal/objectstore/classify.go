@@ -60,7 +60,7 @@ func classify(err error) verdict {
 		return classifyCode(key.code, http.StatusBadRequest, err)
 	}
 	var resp *awshttp.ResponseError
-	if !errors.As(err, &resp) {
+	if !errors.As(err, &resp) || resp.HTTPStatusCode() == 0 { // no answer
 		return verdict{again: true, mayHaveArrived: !neverSent(err), err: err}
 	}
 	code := ""

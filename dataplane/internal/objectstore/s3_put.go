@@ -26,9 +26,13 @@ func (s *S3) Put(ctx context.Context, key string, body []byte, crc32c uint32) er
 				return err
 			}
 		}
-		unanswered = true
 		err := s.putOnce(ctx, key, body, crc32c)
-		if !errors.Is(classify(err).err, errExists) {
+		if err == nil {
+			return nil
+		}
+		v := classify(err)
+		unanswered = unanswered || v.mayHaveArrived
+		if !errors.Is(v.err, errExists) {
 			return err
 		}
 		err = s.compare(ctx, key, body, crc32c)
