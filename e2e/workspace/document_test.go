@@ -107,21 +107,25 @@ func checkStreamhouse(binary string, words []string) string {
 		}
 		path = append(path, word)
 	}
-	help, used := "", 0
-	for used = min(len(path), 3); used > 0; used-- {
-		out, err := exec.Command(binary, append(slices.Clone(path[:used]), "--help")...).CombinedOutput()
-		if err == nil && usageIs(string(out), path[:used]) {
-			help = string(out)
-			break
-		}
-	}
-	if used == 0 {
+	help := helpOf(binary, path)
+	if help == "" {
 		return "there is no such command"
 	}
 	for _, word := range words {
 		flag, _, _ := strings.Cut(word, "=")
 		if len(flag) > 1 && flag[0] == '-' && !regexp.MustCompile(`(^|[\s,\[])`+regexp.QuoteMeta(flag)+`([\s,=\]]|$)`).MatchString(help) {
 			return "its help does not know the flag " + flag
+		}
+	}
+	return ""
+}
+
+// helpOf returns the help of the command that the words begin with, or "".
+func helpOf(binary string, words []string) string {
+	for used := min(len(words), 3); used > 0; used-- {
+		out, err := exec.Command(binary, append(slices.Clone(words[:used]), "--help")...).CombinedOutput()
+		if err == nil && usageIs(string(out), words[:used]) {
+			return string(out)
 		}
 	}
 	return ""
