@@ -1,0 +1,160 @@
+package ingest
+
+import (
+	"time"
+
+	"github.com/streamhouse/streamhouse/client/recordbatch"
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
+	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+)
+
+// Append judges a batch and, if it is Accepted, gives it the partition's next offsets and a place in the open object.
+func (l *Ledger) Append(p partition.ID, b *Batch) Decision {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tenures[p]
+	if t == nil || t.closing || l.stopped {
+		return Decision{}
+	}
+	d := t.decide(b)
+	if d.Verdict != Accepted {
+		return d
+	}
+	if l.buffered > 0 && l.buffered+len(b.Bytes)+batchOverhead > l.config.MaxBufferedBytes {
+		return Decision{Verdict: Overloaded, Epoch: t.epoch}
+	}
+	if err := recordbatch.Stamp(b.Bytes, t.next, t.epoch); err != nil {
+		return Decision{} // cannot be: the batch was verified
+	}
+	d.Pending = l.append(t, b)
+	return d
+}
+
+// Learn gives a tenure what the catalog knows of a producer, unless it has learnt of the producer meanwhile. A state of nil means that the
+// catalog knows nothing.
+func (l *Ledger) Learn(p partition.ID, epoch partition.Epoch, producerID int64, state *controlplanev1.ProducerState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tenures[p]
+	if t == nil || t.epoch != epoch || t.producers[producerID] != nil {
+		return
+	}
+	t.evict()
+	t.clock++
+	known := producerOf(state)
+	known.used = t.clock
+	t.producers[producerID] = known
+}
+
+// append requires mu and room.
+func (l *Ledger) append(t *tenure, b *Batch) *Pending {
+	pending := &Pending{done: make(chan struct{}), baseOffset: t.next}
+	if b.Header.Producer.Idempotent() {
+		t.remember(b, pending)
+	}
+	s := l.segment(t, b)
+	s.add(b, pending)
+	t.next += int64(b.Header.RecordCount)
+	l.open.size += len(b.Bytes)
+	if b.Header.Producer.Idempotent() {
+		l.open.weight += producerWeight
+	}
+	l.buffered += len(b.Bytes) + batchOverhead
+	t.wake()
+	if l.full() {
+		l.seal()
+	}
+	notify(l.Flush)
+	return pending
+}
+
+// segment finds or begins the tenure's segment in the open object, which it opens if there is none.
+func (l *Ledger) segment(t *tenure, b *Batch) *segment {
+	const maxSegmentRecords = 1 << 30
+	s := l.openAt[t]
+	if s != nil && int64(s.count)+int64(b.Header.RecordCount) > maxSegmentRecords {
+		l.seal()
+		s = nil
+	}
+	if l.open == nil {
+		l.open = &Object{OpenedAt: time.Now()}
+	}
+	if s == nil {
+		s = &segment{tenure: t}
+		l.openAt[t] = s
+		l.open.segments = append(l.open.segments, s)
+		l.open.weight += segmentWeight
+		t.segments = append(t.segments, s)
+	}
+	l.open.urgent = l.open.urgent || t.urgent
+	t.urgent = false
+	return s
+}
+
+func (l *Ledger) full() bool {
+	return object.Size(len(l.open.segments), l.open.size) >= l.config.MaxObjectBytes || l.open.weight >= maxObjectWeight ||
+		len(l.open.segments) >= object.MaxSegments/4
+}
+
+// seal gives the open object its key; its content is fixed from now on. Requires: mu.
+func (l *Ledger) seal() {
+	o := l.open
+	if o == nil {
+		return
+	}
+	o.Key = object.Key{AgentGroup: l.config.AgentGroup, Incarnation: l.config.Incarnation, Session: l.config.Session, Counter: l.counter}
+	l.counter++
+	o.sort()
+	l.open = nil
+	clear(l.openAt)
+	l.queue = append(l.queue, o)
+	l.uploads = append(l.uploads, o)
+}
+
+// Open describes the open object and what is ahead of it.
+type Open struct {
+	// Empty: nothing has been appended since the last object was sealed.
+	Empty bool
+	// OpenedAt is when its first batch came.
+	OpenedAt time.Time
+	// Urgent: somebody waits for it.
+	Urgent bool
+	// Ahead is how many sealed objects are not settled yet.
+	Ahead int
+}
+
+// Open tells what the flusher needs in order to decide when to seal.
+func (l *Ledger) Open() Open {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ahead := len(l.queue)
+	if l.sending != nil {
+		ahead += len(l.sending.objects)
+	}
+	if l.open == nil {
+		return Open{Empty: true, Ahead: ahead}
+	}
+	return Open{OpenedAt: l.open.OpenedAt, Urgent: l.open.urgent || l.stopped, Ahead: ahead}
+}
+
+// Seal closes the open object, if there is one.
+func (l *Ledger) Seal() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seal()
+}
+
+// NextUpload hands out the next sealed object, once; nil: there is none. One of which nothing is left to commit is never begun.
+func (l *Ledger) NextUpload() *Object {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.uploads) > 0 {
+		o := l.uploads[0]
+		l.uploads = l.uploads[1:]
+		if len(o.live()) > 0 {
+			return o
+		}
+	}
+	return nil
+}

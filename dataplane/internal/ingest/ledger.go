@@ -1,0 +1,291 @@
+package ingest
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
+	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+)
+
+// batchOverhead is what a batch in flight costs in memory beside its bytes, about.
+const batchOverhead = 256
+
+// Config of a ledger; all is required.
+type Config struct {
+	AgentGroup  string
+	Session     object.UUID
+	Incarnation int32
+	// MaxObjectBytes seals the open object.
+	MaxObjectBytes int
+	// MaxBufferedBytes bounds the batches in flight; beyond it Append says Overloaded.
+	MaxBufferedBytes int
+}
+
+// Ledger holds everything of one session that is not settled yet. It is safe for concurrent use; no method waits.
+type Ledger struct {
+	config Config
+	// Flush, Commit and Lease get a token (capacity 1, never closed) when their owner has something to look at: the open object or a sealed
+	// one; an uploaded object; a tenure that ended or has nothing in flight any more.
+	Flush, Commit, Lease chan struct{}
+
+	mu        sync.Mutex
+	stopped   bool // no tenure begins, nothing is appended
+	tenures   map[partition.ID]*tenure
+	lastEnded map[partition.ID]partition.Epoch
+	open      *Object
+	openAt    map[*tenure]*segment // the open object's segments
+	queue     []*Object            // sealed and not settled, in order of counter
+	uploads   []*Object            // sealed, nobody uploads them yet
+	counter   uint64
+	buffered  int
+	sending   *Commit
+	changed   chan struct{} // closed, and replaced, when a tenure begins or ends or stops taking batches
+}
+
+// New returns an empty ledger.
+func New(config Config) *Ledger {
+	return &Ledger{
+		config: config, Flush: make(chan struct{}, 1), Commit: make(chan struct{}, 1), Lease: make(chan struct{}, 1),
+		tenures: map[partition.ID]*tenure{}, lastEnded: map[partition.ID]partition.Epoch{}, openAt: map[*tenure]*segment{},
+		changed: make(chan struct{}),
+	}
+}
+
+// Held is a tenure of this session.
+type Held struct {
+	Epoch partition.Epoch
+	// Closing: it takes no more batches.
+	Closing bool
+	// Busy: batches of it are in flight.
+	Busy bool
+}
+
+// Held lists the tenures that have not ended.
+func (l *Ledger) Held() map[partition.ID]Held {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := make(map[partition.ID]Held, len(l.tenures))
+	for p, t := range l.tenures {
+		held[p] = Held{Epoch: t.epoch, Closing: t.closing, Busy: len(t.segments) > 0}
+	}
+	return held
+}
+
+// LastEnded is the highest epoch of the partition that this session has ended; 0: none.
+func (l *Ledger) LastEnded(p partition.ID) partition.Epoch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lastEnded[p]
+}
+
+// Leads tells whether batches of the partition are taken, and in which epoch.
+func (l *Ledger) Leads(p partition.ID) (partition.Epoch, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tenures[p]
+	if t == nil || t.closing || l.stopped {
+		return 0, false
+	}
+	return t.epoch, true
+}
+
+// Changed closes when a tenure begins, ends or stops taking batches. Take it before looking.
+func (l *Ledger) Changed() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
+}
+
+// Grant begins a tenure. A grant that comes late changes nothing: not the offsets of a tenure that has begun, and not one that has ended.
+func (l *Ledger) Grant(p partition.ID, g *controlplanev1.Grant) (began bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := l.tenures[p]
+	if l.stopped || g.GetEpoch() <= l.lastEnded[p] || (held != nil && g.GetEpoch() <= held.epoch) {
+		return false
+	}
+	if held != nil { // the catalog has ended it: a newer tenure exists
+		l.end(held, refusalv1.Reason_REASON_NOT_LEADER)
+	}
+	l.tenures[p] = newTenure(p, g)
+	l.announce()
+	return true
+}
+
+// Close stops a tenure from taking batches, and hurries those in flight: it is about to be handed over.
+func (l *Ledger) Close(p partition.ID, epoch partition.Epoch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tenures[p]
+	if t == nil || t.epoch != epoch || t.closing {
+		return
+	}
+	t.closing = true
+	t.wake()
+	l.announce()
+	if l.openAt[t] != nil {
+		l.open.urgent = true
+		notify(l.Flush)
+	}
+	notify(l.Lease)
+}
+
+// End ends a tenure: nothing is appended to it, no commit will name it. It must come before the release is sent.
+func (l *Ledger) End(p partition.ID, epoch partition.Epoch, reason refusalv1.Reason) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.tenures[p]; t != nil && t.epoch == epoch {
+		l.end(t, reason)
+	}
+}
+
+// Stop ends the taking of batches for good; what is in flight stays in flight and is hurried.
+func (l *Ledger) Stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	for _, t := range l.tenures {
+		t.wake()
+	}
+	if l.open != nil {
+		l.open.urgent = true
+	}
+	l.announce()
+	notify(l.Flush)
+}
+
+// Abandon ends every tenure at once. What no commit has named is surely not written (reason says why); what was sent is possibly.
+func (l *Ledger) Abandon(reason refusalv1.Reason) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	for _, t := range l.tenures {
+		l.end(t, reason)
+	}
+	if c := l.sending; c != nil {
+		l.sending = nil
+		for _, o := range c.objects {
+			l.settleAll(o, possibly())
+		}
+	}
+	l.queue, l.uploads = nil, nil
+	l.announce()
+}
+
+// GiveUpUploads ends the tenures of all objects that have not been uploaded: the session is over, and the bucket does not answer.
+func (l *Ledger) GiveUpUploads(reason refusalv1.Reason) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seal()
+	for _, o := range slices.Clone(l.queue) {
+		if !o.uploaded {
+			l.kill(o, reason)
+		}
+	}
+	l.uploads = nil
+	l.prune()
+}
+
+// Idle tells whether nothing is in flight.
+func (l *Ledger) Idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open == nil && len(l.queue) == 0 && l.sending == nil
+}
+
+// BufferedBytes is the size of the batches in flight.
+func (l *Ledger) BufferedBytes() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buffered
+}
+
+// end ends a tenure. Requires: mu, and the tenure has not ended.
+func (l *Ledger) end(t *tenure, reason refusalv1.Reason) {
+	if t.ended {
+		return
+	}
+	t.ended, t.closing = true, true
+	if l.tenures[t.partition] == t {
+		delete(l.tenures, t.partition)
+	}
+	l.lastEnded[t.partition] = max(l.lastEnded[t.partition], t.epoch)
+	l.removeFromOpen(t)
+	kept := t.segments[:0]
+	for _, s := range t.segments {
+		if s.sent {
+			kept = append(kept, s)
+			continue
+		}
+		s.dropped = true
+		l.settleSegment(s, surelyNot(reason))
+	}
+	t.segments = kept
+	t.wake()
+	l.announce()
+	l.prune()
+	notify(l.Lease)
+	notify(l.Commit)
+}
+
+// removeFromOpen takes the tenure's segment out of the open object: it never got a key, so no bytes of it will exist.
+func (l *Ledger) removeFromOpen(t *tenure) {
+	s := l.openAt[t]
+	if s == nil {
+		return
+	}
+	delete(l.openAt, t)
+	o := l.open
+	for i := range o.segments {
+		if o.segments[i] == s {
+			o.segments = append(o.segments[:i], o.segments[i+1:]...)
+			break
+		}
+	}
+	o.size -= s.size
+	o.weight -= segmentWeight + producerWeight*len(s.producers)
+	if len(o.segments) == 0 {
+		l.open = nil
+	}
+}
+
+// settleSegment tells everybody who waits for it. Requires: mu; every segment is settled once.
+func (l *Ledger) settleSegment(s *segment, o Outcome) {
+	l.buffered -= s.size + batchOverhead*len(s.pendings)
+	for _, p := range s.pendings {
+		out := o
+		out.BaseOffset = p.baseOffset
+		p.settle(out)
+	}
+	s.pendings = nil
+}
+
+// kill gives up an object that is surely not, and never will be, stored as committed.
+func (l *Ledger) kill(o *Object, reason refusalv1.Reason) {
+	o.dead = true
+	for _, s := range o.segments {
+		if !s.dropped {
+			l.end(s.tenure, reason)
+		}
+	}
+}
+
+// prune drops objects that nothing will come of, uploaded or not, so that they hold up nobody.
+func (l *Ledger) prune() {
+	l.queue = slices.DeleteFunc(l.queue, func(o *Object) bool { return len(o.live()) == 0 })
+}
+
+func (l *Ledger) announce() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,134 @@
+package ingest
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+)
+
+// Weights estimate what a segment and a producer's batch cost in a commit request, in bytes.
+const (
+	segmentWeight  = 130
+	producerWeight = 40
+	// maxObjectWeight bounds an object's share of a commit request, and maxCommitWeight the whole: messages end at 4 MiB.
+	maxObjectWeight = 1 << 20
+	maxCommitWeight = 3 << 20
+)
+
+// segment is one tenure's contiguous run of batches in one object. The ledger's mutex guards it; once its object is sealed, all but sent
+// and dropped is read-only.
+type segment struct {
+	tenure     *tenure
+	baseOffset int64
+	count      int32
+	size       int
+	minTimeMs  int64
+	maxTimeMs  int64
+	batches    [][]byte
+	pendings   []*Pending
+	producers  []*controlplanev1.ProducerBatch
+
+	sent    bool // a commit has named it
+	dropped bool // its tenure ended first: no commit will name it
+}
+
+func (s *segment) nextOffset() int64 { return s.baseOffset + int64(s.count) }
+
+func (s *segment) add(b *Batch, pending *Pending) {
+	if s.count == 0 {
+		s.baseOffset, s.minTimeMs, s.maxTimeMs = pending.baseOffset, b.MinTimestampMs, b.Header.MaxTimestamp
+	}
+	s.count += b.Header.RecordCount
+	s.size += len(b.Bytes)
+	s.minTimeMs, s.maxTimeMs = min(s.minTimeMs, b.MinTimestampMs), max(s.maxTimeMs, b.Header.MaxTimestamp)
+	s.batches = append(s.batches, b.Bytes)
+	s.pendings = append(s.pendings, pending)
+	if p := b.Header.Producer; p.Idempotent() {
+		s.producers = append(s.producers, &controlplanev1.ProducerBatch{
+			ProducerId: p.ID, ProducerEpoch: int32(p.Epoch), BaseSequence: p.BaseSequence, RecordCount: b.Header.RecordCount,
+			BaseOffset: pending.baseOffset,
+		})
+	}
+}
+
+// Object is a set of segments under one key: what is uploaded, and then named by a commit.
+type Object struct {
+	// Key names it in the bucket; valid once sealed.
+	Key object.Key
+	// OpenedAt is when its first batch came.
+	OpenedAt time.Time
+
+	segments []*segment
+	size     int // bytes of batches
+	weight   int
+	urgent   bool // somebody waits for it: a hand-off, a drain, a tenure's first object
+
+	sealed   *object.Sealed
+	uploaded bool
+	dead     bool // definitely never stored: nothing of it is committed
+}
+
+// Encode builds the bytes to upload. It is called once, after the object was sealed, by whoever uploads it.
+func (o *Object) Encode() (*object.Sealed, error) {
+	buf := make([]byte, 0, object.Size(len(o.segments), o.size))
+	builder, err := object.NewBuilder(o.Key, buf)
+	if err != nil {
+		return nil, fmt.Errorf("encode object: %w", err)
+	}
+	for _, s := range o.segments {
+		if _, err := builder.Append(s.describe(), s.batches...); err != nil {
+			return nil, fmt.Errorf("encode object: %w", err)
+		}
+	}
+	sealed, err := builder.Seal()
+	if err != nil {
+		return nil, fmt.Errorf("encode object: %w", err)
+	}
+	return &sealed, nil
+}
+
+func (s *segment) describe() object.Segment {
+	return object.Segment{
+		TopicID: s.tenure.partition.Topic, Partition: s.tenure.partition.Number, Epoch: s.tenure.epoch,
+		BaseOffset: s.baseOffset, RecordCount: s.count, MinTimestampMs: s.minTimeMs, MaxTimestampMs: s.maxTimeMs,
+		TenureFirstOffset: s.tenure.first,
+	}
+}
+
+// sort puts the segments in the order of objects and commits.
+func (o *Object) sort() {
+	slices.SortFunc(o.segments, func(a, b *segment) int {
+		p, q := a.tenure.partition, b.tenure.partition
+		return cmp.Or(bytes.Compare(p.Topic[:], q.Topic[:]), cmp.Compare(p.Number, q.Number))
+	})
+}
+
+// live lists the positions of the segments that a commit may still name.
+func (o *Object) live() []int {
+	var at []int
+	for i, s := range o.segments {
+		if !s.dropped && !o.dead {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
+// commit describes the object with only these segments of it. Requires: uploaded.
+func (o *Object) commit(at []int) *controlplanev1.ObjectCommit {
+	c := &controlplanev1.ObjectCommit{Key: o.Key.String(), SizeBytes: int64(len(o.sealed.Body))}
+	for _, i := range at {
+		s, e := o.segments[i], o.sealed.Segments[i]
+		c.Segments = append(c.Segments, &controlplanev1.SegmentCommit{
+			TopicId: bytes.Clone(e.TopicID[:]), Partition: e.Partition, Epoch: e.Epoch, BaseOffset: e.BaseOffset, RecordCount: e.RecordCount,
+			BytePosition: e.BytePosition, SizeBytes: e.SizeBytes, Crc32C: e.CRC32C, MinTimestampMs: e.MinTimestampMs,
+			MaxTimestampMs: e.MaxTimestampMs, TenureFirstOffset: e.TenureFirstOffset, ProducerBatches: s.producers,
+		})
+	}
+	return c
+}
