@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -239,19 +240,27 @@ func TestLinksBetweenDocumentsLeadSomewhere(t *testing.T) {
 // documents are the Markdown files of the checkout, those of others excepted.
 func documents(t *testing.T) []string {
 	t.Helper()
-	out, err := exec.Command("git", "-C", root(), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md").Output()
-	if err != nil {
-		t.Fatalf("git ls-files: %v", err)
-	}
 	var files []string
-	for name := range strings.SplitSeq(strings.TrimRight(string(out), "\x00"), "\x00") {
-		path := filepath.Join(root(), name)
-		if _, err := os.Stat(path); err == nil && !strings.HasPrefix(name, "third_party/") {
+	err := filepath.WalkDir(root(), func(path string, entry fs.DirEntry, err error) error {
+		name := entry.Name()
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != root() && (name[0] == '.' || slices.Contains(foreign, name)):
+			return filepath.SkipDir
+		case !entry.IsDir() && filepath.Ext(name) == ".md":
 			files = append(files, path)
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return files
 }
+
+// foreign are folders of what others wrote or programs made.
+var foreign = []string{"bin", "node_modules", "third_party", "tmp"}
 
 func rel(file string) string {
 	return strings.TrimPrefix(file, root()+string(filepath.Separator))
