@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,6 +35,9 @@ func TestStrangersProgramBuildsAgainstTheSDK(t *testing.T) {
 	binary := filepath.Join(dir, "stranger")
 	if _, err := goCommand(dir, outside, "build", "-buildvcs=false", "-o", binary, "."); err != nil {
 		t.Fatal(err)
+	}
+	if out, err := exec.Command(binary).CombinedOutput(); err != nil || string(out) != "in zone az-a\n" {
+		t.Errorf("the program says %q, %v", out, err)
 	}
 	linked, err := goCommand(dir, outside, "version", "-m", binary)
 	if err != nil {
@@ -69,14 +73,35 @@ func strangersModule(t *testing.T) string {
 	return text.String()
 }
 
+// strangersProgram uses what every program uses of the SDK, as far as it goes without a cluster.
 const strangersProgram = `package main
 
 import (
-	_ "github.com/streamhouse/streamhouse/client"
-	_ "github.com/streamhouse/streamhouse/client/recordbatch"
+	"context"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/streamhouse/streamhouse/client"
 )
 
-func main() {}
+func main() {
+	c, err := client.New(client.WithAgents("http://127.0.0.1:1"), client.WithAPIKey("key"), client.WithZone("az-a"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	p, err := c.NewProducer(client.WithLinger(time.Millisecond))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := p.Close(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("in zone", c.Zone())
+	if err := c.Close(); err != nil {
+		log.Fatal(err)
+	}
+}
 `
 
 func write(t *testing.T, dir, name, text string) {
