@@ -1,0 +1,63 @@
+package fetch
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/streamhouse/streamhouse/client/recordbatch"
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+)
+
+// decodedOverhead is what a record counts beside its key, value and headers, so that a million empty ones
+// are not free.
+const decodedOverhead = 32
+
+// decode appends the records of batches from offset on, until limit bytes are reached. It returns their bytes
+// and the offset after the last one.
+func decode(records []*dataplanev1.Record, batches []byte, offset int64, limit int) (_ []*dataplanev1.Record, size int, next int64, err error) {
+	scratch := recordbatch.AcquireScratch()
+	defer scratch.Release()
+	next = offset
+	for batch, err := range recordbatch.Split(batches) {
+		if err != nil {
+			return records, size, next, fmt.Errorf("split batches: %w", err)
+		}
+		info, err := recordbatch.Open(batch, recordbatch.Limits{}, scratch)
+		if err != nil {
+			return records, size, next, fmt.Errorf("open batch for offset %d: %w", next, err)
+		}
+		var v recordbatch.View
+		for r := recordbatch.NewReader(info); ; {
+			if !r.Next(&v) {
+				if err := r.Err(); err != nil {
+					return records, size, next, fmt.Errorf("read batch for offset %d: %w", next, err)
+				}
+				break
+			}
+			if v.Offset < next {
+				continue
+			}
+			cost := v.Size() + decodedOverhead
+			if size > 0 && size+cost > limit {
+				return records, size, next, nil
+			}
+			records = append(records, recordOf(&v))
+			size += cost
+			next = v.Offset + 1
+		}
+	}
+	return records, size, next, nil
+}
+
+// recordOf copies a view, whose bytes belong to the scratch. Null stays null, empty stays empty.
+func recordOf(v *recordbatch.View) *dataplanev1.Record {
+	timestamp := v.Timestamp
+	r := &dataplanev1.Record{Key: bytes.Clone(v.Key), Value: bytes.Clone(v.Value), TimestampMs: &timestamp, Offset: v.Offset}
+	if v.HeaderCount() > 0 {
+		r.Headers = make([]*dataplanev1.Header, 0, v.HeaderCount())
+	}
+	for key, value := range v.Headers() {
+		r.Headers = append(r.Headers, &dataplanev1.Header{Key: string(key), Value: bytes.Clone(value)})
+	}
+	return r
+}

@@ -1,0 +1,18 @@
+// Package fetch serves readers: Fetch, Consume and ListOffsets of the RecordService, on any agent of the
+// topic's agent group.
+//
+// What is known to be committed is served at once from memory, cache or bucket. "Nothing there", the end and
+// "out of range" are said only after a lookup that started after the request arrived; who waits is woken by
+// this agent's own commits and by one lookup an interval for all that wait.
+//
+//	resolve topic → locate (index, else catalog) → load segments → cut batches → answer
+//	                          nothing there ↘ wait ↗
+//
+// What may not live here: sessions, leases, anything that writes.
+//
+// Promises: P1 (a committed offset is found on every agent), P4 (nothing at or above the high watermark; no
+// wrong "nothing there"), P7 (only topics of the own agent group, only to its callers).
+//
+// Read: service.go, target.go, locate.go, read.go, cut.go, decode.go, fetch.go, offsets.go, consume.go,
+// stream.go, refuse.go.
+package fetch

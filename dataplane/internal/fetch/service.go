@@ -1,0 +1,141 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/cache"
+	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
+	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	"github.com/streamhouse/streamhouse/dataplane/internal/route"
+)
+
+// Routes knows the topics of the agent group and who leads their partitions; package route's Table does.
+type Routes interface {
+	lookup.Leaders
+	// ResolveTopic finds a topic by name, or by id where name is empty. Its errors are refusals, or the context's.
+	ResolveTopic(ctx context.Context, name, id string) (route.Topic, error)
+}
+
+// Config tunes reading. A zero field means its default.
+type Config struct {
+	LookupInterval  time.Duration // between lookups for all who wait; default 250 ms, 10 ms to 1 s
+	SignOfLife      time.Duration // silence on a Consume stream before an empty message; default 5 s, 100 ms to 10 s
+	CatalogPatience time.Duration // a stream that waits ends when lookups have failed for so long; default 10 s, at least 1 s
+	Lookup          lookup.Config
+	Index           lookup.IndexConfig
+	Cache           cache.Config
+}
+
+func (c Config) orDefaults() Config {
+	if c.LookupInterval == 0 {
+		c.LookupInterval = 250 * time.Millisecond
+	}
+	if c.SignOfLife == 0 {
+		c.SignOfLife = 5 * time.Second
+	}
+	if c.CatalogPatience == 0 {
+		c.CatalogPatience = 10 * time.Second
+	}
+	return c
+}
+
+// Validate reports the first field out of its bounds.
+func (c Config) Validate() error {
+	c = c.orDefaults()
+	switch {
+	case c.LookupInterval < 10*time.Millisecond || c.LookupInterval > time.Second:
+		return fmt.Errorf("lookup interval %s: must be between 10ms and 1s", c.LookupInterval)
+	case c.SignOfLife < 100*time.Millisecond || c.SignOfLife > 10*time.Second:
+		return fmt.Errorf("sign of life %s: must be between 100ms and 10s", c.SignOfLife)
+	case c.CatalogPatience < time.Second:
+		return fmt.Errorf("catalog patience %s: must be at least 1s", c.CatalogPatience)
+	}
+	if err := c.Lookup.Validate(); err != nil {
+		return err
+	}
+	return c.Cache.Validate()
+}
+
+// Service reads. It is a partition.Observer: what the write path commits is readable here at once.
+type Service struct {
+	group     string
+	routes    Routes
+	config    Config
+	log       *slog.Logger
+	index     *lookup.Index
+	coalescer *lookup.Coalescer
+	watch     *lookup.Watch
+	cache     *cache.Cache
+	turn      atomic.Uint64 // whose turn it is to be read first
+
+	stop     sync.Once
+	stopping chan struct{} // closed by Stop
+}
+
+var _ partition.Observer = (*Service)(nil)
+
+// New returns a service for the topics of one agent group; it works while Run runs.
+func New(group string, routes Routes, catalog lookup.Catalog, bucket cache.Bucket, config Config, log *slog.Logger) (*Service, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	config = config.orDefaults()
+	index, err := lookup.NewIndex(config.Index)
+	if err != nil {
+		return nil, err
+	}
+	coalescer, err := lookup.NewCoalescer(catalog, index, config.Lookup)
+	if err != nil {
+		return nil, err
+	}
+	watch, err := lookup.NewWatch(coalescer, index, routes, config.LookupInterval, log)
+	if err != nil {
+		return nil, err
+	}
+	segments, err := cache.New(bucket, config.Cache, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{
+		group: group, routes: routes, config: config, log: log,
+		index: index, coalescer: coalescer, watch: watch, cache: segments,
+		stopping: make(chan struct{}),
+	}, nil
+}
+
+// Run answers lookups until ctx ends; then it stops the readers, too.
+func (s *Service) Run(ctx context.Context) error {
+	defer s.Stop()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.coalescer.Run(ctx) })
+	g.Go(func() error { return s.watch.Run(ctx) })
+	return g.Wait()
+}
+
+// Stop ends streams with NO_LEADER and lets waiting fetches answer; it does not wait for them. To be called
+// before the listener is shut down, while Run still runs.
+func (s *Service) Stop() { s.stop.Do(func() { close(s.stopping) }) }
+
+// Coalescer asks the catalog with lookups that start after the question, also for the write path's refusals.
+func (s *Service) Coalescer() *lookup.Coalescer { return s.coalescer }
+
+// Committed makes a segment readable here at once.
+func (s *Service) Committed(c partition.Committed) {
+	s.cache.Committed(c)
+	s.index.Committed(c)
+}
+
+// Led takes what this agent was told when it became leader.
+func (s *Service) Led(p partition.ID, epoch partition.Epoch, logStartOffset, highWatermark int64) {
+	s.index.Led(p, epoch, logStartOffset, highWatermark)
+}
+
+// Moved has the catalog asked for those who wait: no more commits of this agent will wake them.
+func (s *Service) Moved(p partition.ID, _ partition.Epoch) { s.watch.Moved(p) }
