@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -11,16 +12,13 @@ import (
 // HealthPath answers 200 to an unsigned GET once the server listens.
 const HealthPath = "/healthz"
 
-// Secret is a string that fmt, slog and JSON do not show.
+// Secret is a string that fmt, slog, JSON and YAML do not show.
 type Secret string
 
-const hidden = "[hidden]"
+const hidden = "(hidden)"
 
-// String hides the value from fmt.
-func (Secret) String() string { return hidden }
-
-// GoString hides the value from %#v.
-func (Secret) GoString() string { return hidden }
+// Format hides the value from every verb of fmt.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
 
 // LogValue hides the value from slog.
 func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }

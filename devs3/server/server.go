@@ -36,6 +36,13 @@ type Ready struct {
 //
 // One Run per process: versitygw keeps process-wide state, and its storage changes the working directory.
 func Run(ctx context.Context, cfg Config, onReady func(endpoint string)) error {
+	return run(ctx, cfg, onReady, pickAddress)
+}
+
+// picker turns an address to listen on into one with a port, and says whether it was free to choose.
+type picker func(ctx context.Context, listen string) (address string, picked bool, err error)
+
+func run(ctx context.Context, cfg Config, onReady func(endpoint string), pick picker) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
@@ -46,7 +53,7 @@ func Run(ctx context.Context, cfg Config, onReady func(endpoint string)) error {
 	defer st.close()
 
 	for try := 1; ; try++ {
-		address, picked, err := pickAddress(ctx, cfg.Listen)
+		address, picked, err := pick(ctx, cfg.Listen)
 		if err != nil {
 			return err
 		}
