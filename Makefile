@@ -60,8 +60,7 @@ prove: postgres build testsum ## the long proof: every test COUNT times in chang
 
 .PHONY: bench
 bench: postgres build ## run the benchmarks, BENCHTIME each
-	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 1h $(TESTFLAGS) $(PKG) | \
-	{ grep -v 'no test files\|^PASS$$\|^ok ' || true; }
+	@scripts/bench '$(PKG)' $(BENCHTIME) $(TESTFLAGS)
 
 .PHONY: generate
 generate: ## Go from proto/ and from sql/; CI fails if it changes anything
