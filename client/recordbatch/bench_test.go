@@ -25,6 +25,7 @@ func jsonValues(size int) [][]byte {
 const benchBytes = 1 << 20 // of values in a batch
 
 func fill(tb testing.TB, b *recordbatch.Builder, values [][]byte) int {
+	tb.Helper()
 	b.Reset()
 	raw := 0
 	for i := 0; raw < benchBytes; i++ {

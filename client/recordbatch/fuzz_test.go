@@ -54,6 +54,7 @@ func readAnyway(batch []byte) {
 }
 
 func checkAccepted(t *testing.T, batch []byte, info recordbatch.Info) {
+	t.Helper()
 	if info.UncompressedBytes() > fuzzLimits.MaxUncompressedBytes {
 		t.Fatalf("%d bytes decompressed", info.UncompressedBytes())
 	}
@@ -112,8 +113,14 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
+// refusable are the reasons for which a builder may refuse the fuzzer's records.
+var refusable = map[recordbatch.Reason]bool{
+	recordbatch.Corrupt: true, recordbatch.TooLarge: true, recordbatch.RecordTooLarge: true,
+}
+
 // roundTrip sends count copies of r, each with another timestamp, through a stamped batch.
 func roundTrip(t *testing.T, r recordbatch.Record, count int, offset int64) {
+	t.Helper()
 	b := recordbatch.NewBuilder(recordbatch.LZ4, recordbatch.Limits{})
 	var want []recordbatch.Record
 	for i := range count {
@@ -121,7 +128,7 @@ func roundTrip(t *testing.T, r recordbatch.Record, count int, offset int64) {
 		r.Timestamp = (r.Timestamp*3 + int64(i)) % recordbatch.MaxTimestamp
 		if err := b.Append(r.Timestamp, r.Key, r.Value, r.Headers); err != nil {
 			var e *recordbatch.Error
-			if !errors.As(err, &e) || (e.Reason != recordbatch.Corrupt && e.Reason != recordbatch.TooLarge && e.Reason != recordbatch.RecordTooLarge) {
+			if !errors.As(err, &e) || !refusable[e.Reason] {
 				t.Fatal(err)
 			}
 			break

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,7 +57,7 @@ const roomy = 64 << 20
 
 func TestFramesOfOtherProducers(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{1, 1000, blockBytes, blockBytes + 1, 5 << 20} {
+	for _, size := range []int{1, 1000, blockBytes, blockBytes + 1, 600_000} {
 		src := sample(size)
 		for _, bs := range []lz4.BlockSize{lz4.Block64Kb, lz4.Block256Kb, lz4.Block1Mb, lz4.Block4Mb} {
 			for flags := range 8 {
@@ -125,6 +126,9 @@ func TestFramesThatLie(t *testing.T) {
 		"block checksum":      {edit(checked, len(checked)-9, checked[len(checked)-9]^1), Corrupt},
 		"content checksum":    {edit(checked, len(checked)-1, checked[len(checked)-1]^1), Corrupt},
 		"checksum cut off":    {checked[:len(checked)-4], Corrupt},
+		"stored end mark":     {edit(own, len(own)-1, 0x80), Corrupt},
+		"incompressible":      {blocks(literals(blockBytes, 0)), Corrupt},
+		"block beyond 64 KiB": {blocks(zeros(t, 100<<10), literals(300, 1)), Corrupt},
 	} {
 		_, e := decompress(c.frame, 1<<20, new(Scratch))
 		if e == nil || e.Reason != c.want {
@@ -136,6 +140,59 @@ func TestFramesThatLie(t *testing.T) {
 	}
 }
 
+// blocks returns a frame of 64 KiB blocks without content size around any compressed blocks.
+func blocks(data ...[]byte) []byte {
+	frame := []byte{0x04, 0x22, 0x4d, 0x18, 0x60, 0x40}
+	frame = append(frame, byte(xxh32(frame[4:6])>>8))
+	for _, d := range data {
+		frame = binary.LittleEndian.AppendUint32(frame, uint32(len(d)))
+		frame = append(frame, d...)
+	}
+	return append(frame, 0, 0, 0, 0)
+}
+
+// literals is a compressed block that is longer than its n bytes.
+func literals(n int, v byte) []byte {
+	d := []byte{0xf0}
+	rest := n - 15
+	for ; rest >= 255; rest -= 255 {
+		d = append(d, 255)
+	}
+	d = append(d, byte(rest))
+	return append(d, bytes.Repeat([]byte{v}, n)...)
+}
+
+func zeros(t *testing.T, n int) []byte {
+	t.Helper()
+	d := make([]byte, lz4.CompressBlockBound(n))
+	var c lz4.Compressor
+	m, err := c.CompressBlock(make([]byte, n), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d[:m]
+}
+
+func TestBlocksOfTheTestsAreSound(t *testing.T) {
+	t.Parallel()
+	got, e := decompress(blocks(literals(300, 1), zeros(t, blockBytes)), 1<<20, new(Scratch))
+	if want := append(bytes.Repeat([]byte{1}, 300), make([]byte, blockBytes)...); e != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, %v", len(got), e)
+	}
+}
+
+// Blocks that hold nothing cost nothing to make: the batch as a whole is bounded too.
+func TestEmptyBlocksDoNotMakeABatchEndless(t *testing.T) {
+	t.Parallel()
+	empty := slices.Repeat([][]byte{{0}}, 20_000)
+	limits := Limits{MaxRecordBytes: 100, MaxUncompressedBytes: 1000}
+	_, err := Verify(batchAround(blocks(append(empty, literals(20, 0))...)), limits, new(Scratch))
+	var e *Error
+	if !errors.As(err, &e) || e.Reason != TooLarge {
+		t.Errorf("got %v", err)
+	}
+}
+
 func edit(b []byte, at int, v byte) []byte {
 	b = bytes.Clone(b)
 	b[at] = v
@@ -144,6 +201,7 @@ func edit(b []byte, at int, v byte) []byte {
 
 // bomb returns a frame without content size that decompresses to n zero bytes.
 func bomb(t *testing.T, n int, options ...lz4.Option) []byte {
+	t.Helper()
 	return foreign(t, make([]byte, n), append(options, lz4.ChecksumOption(false))...)
 }
 
@@ -156,7 +214,7 @@ func claim(frame []byte, size uint64) []byte {
 
 func TestBombsAllocateNoMoreThanTheBound(t *testing.T) {
 	const limit = 1 << 20
-	const size = 200 << 20
+	const size = 40 << 20
 	for name, frame := range map[string][]byte{
 		"4 MiB blocks":        bomb(t, size, lz4.BlockSizeOption(lz4.Block4Mb)),
 		"64 KiB blocks":       bomb(t, size, lz4.BlockSizeOption(lz4.Block64Kb)),

@@ -2,8 +2,6 @@ package recordbatch
 
 import "math/bits"
 
-func zigzag32(v int32) uint32 { return uint32(v<<1) ^ uint32(v>>31) }
-
 func zigzag64(v int64) uint64 { return uint64(v<<1) ^ uint64(v>>63) }
 
 // varintLen is the encoded size of an already zigzagged value.

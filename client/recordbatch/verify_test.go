@@ -57,6 +57,8 @@ func put64(at int, v int64) func([]byte) []byte {
 	return func(b []byte) []byte { binary.BigEndian.PutUint64(b[at:], uint64(v)); return b }
 }
 
+func hugeCount(b []byte) []byte { return put32(57, math.MaxInt32)(put32(23, math.MaxInt32-1)(b)) }
+
 func TestVerifyRefusesDishonestHeaders(t *testing.T) {
 	t.Parallel()
 	good := build(t, recordbatch.None, recordbatch.Producer{ID: 1, Epoch: 1, BaseSequence: 1},
@@ -84,7 +86,7 @@ func TestVerifyRefusesDishonestHeaders(t *testing.T) {
 		"last delta 0":             {put32(23, 0), recordbatch.WrongCount},
 		"both 1 less":              {func(b []byte) []byte { return put32(57, 1)(put32(23, 0)(b)) }, recordbatch.WrongCount},
 		"both 1 more":              {func(b []byte) []byte { return put32(57, 3)(put32(23, 2)(b)) }, recordbatch.WrongCount},
-		"both huge":                {func(b []byte) []byte { return put32(57, math.MaxInt32)(put32(23, math.MaxInt32-1)(b)) }, recordbatch.TooLarge},
+		"both huge":                {hugeCount, recordbatch.TooLarge},
 		"base offset negative":     {put64(0, -1), recordbatch.Corrupt},
 		"base offset overflows":    {put64(0, math.MaxInt64-1), recordbatch.Corrupt},
 		"base time negative":       {put64(27, -1), recordbatch.BadTimestamp},
@@ -187,18 +189,46 @@ func TestVerifyRefusesDishonestRecords(t *testing.T) {
 			wantReason(t, verify(withRecords(1, recordbatch.None, c.records), recordbatch.Limits{}), c.want)
 		})
 	}
-	e := wantReason(t, verify(withRecords(2, recordbatch.None, append(bytes.Clone(plain), plain...)), recordbatch.Limits{}), recordbatch.WrongCount)
+	twice := withRecords(2, recordbatch.None, append(bytes.Clone(plain), plain...))
+	e := wantReason(t, verify(twice, recordbatch.Limits{}), recordbatch.WrongCount)
 	if e.Record != 1 || !strings.Contains(e.Error(), "record 1: wrong count") {
 		t.Errorf("the second record repeats the first's offset: %v", e)
 	}
+}
+
+// Timestamps that only a delta takes out of bounds: below 1970 beside a greater one, and past 64 bits
+// where nobody but the reader looks.
+func TestTimestampDeltasStayInBounds(t *testing.T) {
+	t.Parallel()
+	below := binary.AppendVarint([]byte{0}, -now-1)
+	below = append(below, 2, 1, 1, 0)
+	records := append([]byte{12, 0, 0, 0, 1, 1, 0, byte(len(below) << 1)}, below...)
+	e := wantReason(t, verify(withRecords(2, recordbatch.None, records), recordbatch.Limits{}), recordbatch.BadTimestamp)
+	if e.Record != 1 {
+		t.Errorf("record %d", e.Record)
+	}
+	beyond := append(binary.AppendVarint([]byte{0}, math.MaxInt64), 0, 1, 1, 0)
+	batch := withRecords(1, recordbatch.None, append([]byte{byte(len(beyond) << 1)}, beyond...))
+	info, err := recordbatch.Open(batch, recordbatch.Limits{}, new(recordbatch.Scratch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = recordbatch.AppendRecords(nil, info)
+	wantReason(t, err, recordbatch.BadTimestamp)
+
+	early := sealed(put64(27, -1)(withRecords(1, recordbatch.None, []byte{12, 0, 0, 0, 1, 1, 0})))
+	_, err = recordbatch.VerifyFrame(early, recordbatch.Limits{})
+	wantReason(t, err, recordbatch.BadTimestamp)
 }
 
 func TestVerifyKeepsLimits(t *testing.T) {
 	t.Parallel()
 	for _, codec := range []recordbatch.Codec{recordbatch.None, recordbatch.LZ4} {
 		batch := build(t, codec, recordbatch.NoProducer(), recordbatch.Record{Timestamp: now, Value: []byte("a")},
-			recordbatch.Record{Timestamp: now, Key: make([]byte, 500), Value: make([]byte, 490),
-				Headers: []recordbatch.RecordHeader{{Key: "k", Value: make([]byte, 7)}}})
+			recordbatch.Record{
+				Timestamp: now, Key: make([]byte, 500), Value: make([]byte, 490),
+				Headers: []recordbatch.RecordHeader{{Key: "k", Value: make([]byte, 7)}},
+			})
 		info, err := recordbatch.Open(batch, recordbatch.Limits{}, new(recordbatch.Scratch))
 		if err != nil {
 			t.Fatal(err)
