@@ -14,6 +14,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 )
@@ -73,6 +74,7 @@ func Parse(program Program, into any, args []string) (*Parsed, error) {
 		kong.Description(program.Description),
 		kong.Writers(program.Stdout, io.Discard),
 		kong.Exit(func(int) { helped = true }),
+		kong.FlagNamer(kebab),
 		kong.PostBuild(nameEnvironment),
 	)
 	if err != nil {
@@ -108,6 +110,21 @@ func Reject(err error) error {
 		return nil
 	}
 	return &UsageError{cause: err}
+}
+
+// kebab names a flag after its field: TLSCert is tls-cert, S3Endpoint s3-endpoint (kong's own namer makes s-3-endpoint of it).
+func kebab(field string) string {
+	var name strings.Builder
+	runes := []rune(field)
+	for i, r := range runes {
+		afterLower := i > 0 && !unicode.IsUpper(runes[i-1])
+		beforeLower := i > 0 && i+1 < len(runes) && unicode.IsLower(runes[i+1])
+		if unicode.IsUpper(r) && (afterLower || beforeLower) {
+			name.WriteByte('-')
+		}
+		name.WriteRune(unicode.ToLower(r))
+	}
+	return name.String()
 }
 
 // nameEnvironment gives each flag its variable. kong.DefaultEnvars would name s3-endpoint S_3_ENDPOINT.

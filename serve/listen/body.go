@@ -29,10 +29,13 @@ func boundBody(next http.Handler) http.Handler {
 	reflection := [...]string{"/" + grpcreflect.ReflectV1ServiceName + "/", "/" + grpcreflect.ReflectV1AlphaServiceName + "/"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		lasting := strings.HasPrefix(r.URL.Path, reflection[0]) || strings.HasPrefix(r.URL.Path, reflection[1])
-		if r.Body != nil && r.Body != http.NoBody && !lasting {
-			r.Body = &boundedBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
+		if r.Body == nil || r.Body == http.NoBody || lasting {
+			next.ServeHTTP(w, r)
+			return
 		}
-		next.ServeHTTP(w, r)
+		bounded := *r // a copy: net/http looks at its own request's body to see whether the connection can be used again
+		bounded.Body = &boundedBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
+		next.ServeHTTP(w, &bounded)
 	})
 }
 

@@ -25,9 +25,12 @@ type Log struct {
 	*slog.Logger
 	level *slog.LevelVar
 	base  slog.Level
+	// signals takes SIGUSR1 from New on: its default action would end the process. One pending toggle is enough; package signal drops
+	// what does not fit.
+	signals chan os.Signal
 }
 
-// New makes a log that writes to w.
+// New makes a log that writes to w. From here on SIGUSR1 does not end the process.
 func New(w io.Writer, config Config) (*Log, error) {
 	level := new(slog.LevelVar)
 	level.Set(config.LogLevel)
@@ -41,7 +44,9 @@ func New(w io.Writer, config Config) (*Log, error) {
 	default:
 		return nil, fmt.Errorf("log-format %q: must be text or json", config.LogFormat)
 	}
-	return &Log{Logger: slog.New(traced{handler}), level: level, base: config.LogLevel}, nil
+	log := &Log{Logger: slog.New(traced{handler}), level: level, base: config.LogLevel, signals: make(chan os.Signal, 1)}
+	signal.Notify(log.signals, syscall.SIGUSR1)
+	return log, nil
 }
 
 // ToggleDebug switches debug on, or back to the level of the configuration.
@@ -56,14 +61,11 @@ func (l *Log) ToggleDebug() {
 
 // Run toggles debug at each SIGUSR1, until the context ends.
 func (l *Log) Run(ctx context.Context) error {
-	signals := make(chan os.Signal, 1) // one pending toggle is enough; package signal drops what does not fit
-	signal.Notify(signals, syscall.SIGUSR1)
-	defer signal.Stop(signals)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-signals:
+		case <-l.signals:
 			l.ToggleDebug()
 		}
 	}
