@@ -6,7 +6,7 @@
 // is safe because every method may be repeated.
 //
 // Promises: P6 (an error that is not a verdict says "possibly").
-// Read: catalog.go, calls.go.
+// Read: catalog.go, calls.go, backoff.go.
 package catalog
 
 import (
@@ -20,6 +20,9 @@ import (
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1/controlplanev1connect"
 )
+
+// Replicas is the number of addresses.
+func (c *Client) Replicas() int { return len(c.replicas) }
 
 // Client calls the control plane. It is safe for concurrent use.
 type Client struct {
@@ -70,7 +73,7 @@ func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(con
 	first := c.preferred.Load()
 	for i := range c.replicas {
 		at := (int(first) + i) % len(c.replicas)
-		res, err = try(ctx, c.attempt, func(ctx context.Context) (Res, error) { return method(c.replicas[at], ctx, req) })
+		res, err = try(ctx, c.share(ctx, len(c.replicas)-i), func(ctx context.Context) (Res, error) { return method(c.replicas[at], ctx, req) })
 		if err == nil || IsVerdict(err) {
 			return res, err
 		}
@@ -80,6 +83,15 @@ func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(con
 		}
 	}
 	return res, err
+}
+
+// share is the time for one attempt when so many addresses are left to try.
+func (c *Client) share(ctx context.Context, left int) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return c.attempt
+	}
+	return min(c.attempt, time.Until(deadline)/time.Duration(left))
 }
 
 func try[Res any](ctx context.Context, limit time.Duration, f func(context.Context) (Res, error)) (Res, error) {

@@ -134,12 +134,15 @@ func (l *Ledger) Close(p partition.ID, epoch partition.Epoch) {
 }
 
 // End ends a tenure: nothing is appended to it, no commit will name it. It must come before the release is sent.
-func (l *Ledger) End(p partition.ID, epoch partition.Epoch, reason refusalv1.Reason) {
+func (l *Ledger) End(p partition.ID, epoch partition.Epoch, reason refusalv1.Reason) (ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t := l.tenures[p]; t != nil && t.epoch == epoch {
-		l.end(t, reason)
+	t := l.tenures[p]
+	if t == nil || t.epoch != epoch {
+		return false
 	}
+	l.end(t, reason)
+	return true
 }
 
 // Stop ends the taking of batches for good; what is in flight stays in flight and is hurried.

@@ -116,6 +116,24 @@ func (t *Table) Mine() map[partition.ID]Row {
 	return rows
 }
 
+// Deleted tells whether the topic is known to be deleted.
+func (t *Table) Deleted(id object.UUID) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.topics[id].deleted
+}
+
+// Forget takes the catalog's word that a topic does not exist (any more). Ids are never used again.
+func (t *Table) Forget(id object.UUID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old := t.topics[id]; !old.deleted {
+		t.topics[id] = placedTopic{Topic: old.Topic, revision: old.revision, deleted: true}
+		t.forget(id, old.Name)
+		t.announce()
+	}
+}
+
 // Agents lists the live agents by id.
 func (t *Table) Agents() []Agent {
 	t.mu.RLock()

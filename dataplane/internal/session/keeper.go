@@ -1,0 +1,271 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
+	"github.com/streamhouse/streamhouse/dataplane/internal/route"
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/refusal"
+)
+
+const (
+	// heartbeatAttempt bounds the first attempt of a heartbeat at one address, so that a stuck replica costs less than --suspect-after;
+	// it doubles with every failure up to maxHeartbeatAttempt, so that a slow catalog is heard in the end.
+	heartbeatAttempt    = time.Second
+	maxHeartbeatAttempt = 8 * time.Second
+	registerTimeout     = 10 * time.Second
+)
+
+// Config says who registers.
+type Config struct {
+	AgentID    string
+	AgentGroup string
+	Zone       string
+	// Address is the base URL under which clients and other agents reach the agent.
+	Address string
+	Version string
+	// Unfit tells whether nothing should be placed on this agent.
+	Unfit func() bool
+}
+
+// Holder does what one session is for. It gets a session that has just begun and returns when all that it held is settled: after the
+// session has ended, or after ctx has, or because a drain is complete.
+type Holder func(ctx context.Context, s *Session) error
+
+// Keeper keeps one session after the other.
+type Keeper struct {
+	config  Config
+	catalog *catalog.Client
+	table   *route.Table
+	log     *slog.Logger
+
+	draining  atomic.Bool
+	announced chan struct{} // closed when the control plane has heard that the agent drains
+	nudge     chan struct{} // capacity 1: send a heartbeat now
+	current   atomic.Pointer[Session]
+}
+
+// New returns a keeper that fills table.
+func New(config Config, catalog *catalog.Client, table *route.Table, log *slog.Logger) *Keeper {
+	return &Keeper{
+		config: config, catalog: catalog, table: table, log: log,
+		announced: make(chan struct{}), nudge: make(chan struct{}, 1),
+	}
+}
+
+// Current is the session that was registered last; nil: none yet.
+func (k *Keeper) Current() *Session { return k.current.Load() }
+
+// Drain tells the control plane to place nothing on this agent any more, from the next heartbeat on, which goes out at once. It is for
+// good: no new session is registered.
+func (k *Keeper) Drain() {
+	k.draining.Store(true)
+	k.Nudge()
+}
+
+// Announced is closed when the control plane has heard of the drain.
+func (k *Keeper) Announced() <-chan struct{} { return k.announced }
+
+// Nudge sends a heartbeat now.
+func (k *Keeper) Nudge() {
+	select {
+	case k.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// Run registers and holds, again and again, until ctx ends or a drain is complete (nil), the agent is superseded (ErrSuperseded), the
+// control plane refuses it for good, or hold fails.
+func (k *Keeper) Run(ctx context.Context, hold Holder) error {
+	for ctx.Err() == nil && !k.draining.Load() {
+		s, interval, err := k.register(ctx)
+		if err != nil {
+			return err
+		}
+		if s == nil {
+			return nil
+		}
+		if err := k.keep(ctx, s, interval, hold); err != nil {
+			return err
+		}
+		if errors.Is(s.Cause(), ErrSuperseded) {
+			return ErrSuperseded
+		}
+	}
+	return nil
+}
+
+// keep runs one session: the holder decides when it is over.
+func (k *Keeper) keep(ctx context.Context, s *Session, interval time.Duration, hold Holder) error {
+	k.current.Store(s)
+	k.log.InfoContext(ctx, "session began", slog.String("session_id", s.ID.String()), slog.Int("incarnation", int(s.Incarnation)))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return k.heartbeats(ctx, s, interval) })
+	g.Go(func() error { return k.follow(ctx, s) })
+	g.Go(func() error {
+		defer cancel()
+		return hold(ctx, s)
+	})
+	return g.Wait()
+}
+
+// register asks until it is answered; a nil session without an error: ctx ended or a drain began.
+func (k *Keeper) register(ctx context.Context) (*Session, time.Duration, error) {
+	var backoff catalog.Backoff
+	for ctx.Err() == nil && !k.draining.Load() {
+		began := time.Now()
+		res, err := k.registerOnce(ctx)
+		if err == nil {
+			id, err := object.ParseUUID(res.GetSessionId())
+			if err != nil {
+				return nil, 0, fmt.Errorf("register: session id: %w", err)
+			}
+			duration := time.Duration(res.GetSessionDurationMs()) * time.Millisecond
+			interval := time.Duration(res.GetHeartbeatIntervalMs()) * time.Millisecond
+			return newSession(id, res.GetIncarnation(), began.Add(duration)), max(interval, 10*time.Millisecond), nil
+		}
+		if misconfigured(err) {
+			return nil, 0, fmt.Errorf("register: %w", err)
+		}
+		k.log.WarnContext(ctx, "registration is repeated", slog.Any("error", err))
+		if backoff.Wait(ctx) != nil {
+			break
+		}
+	}
+	return nil, 0, nil
+}
+
+func (k *Keeper) registerOnce(ctx context.Context) (*controlplanev1.RegisterResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
+	defer cancel()
+	return k.catalog.Register(ctx, &controlplanev1.RegisterRequest{
+		AgentId: k.config.AgentID, AgentGroup: k.config.AgentGroup, Zone: k.config.Zone, Address: k.config.Address, Version: k.config.Version,
+	})
+}
+
+// misconfigured: repeating will not help. A key may not exist yet when agent and control plane start together, so that is repeated.
+func misconfigured(err error) bool {
+	r, ok := refusal.FromError(err)
+	if !ok {
+		return false
+	}
+	switch r.GetReason() {
+	case refusalv1.Reason_REASON_INVALID, refusalv1.Reason_REASON_WRONG_AGENT_GROUP, refusalv1.Reason_REASON_MISSING_ROLE:
+		return true
+	default:
+		return false
+	}
+}
+
+// heartbeats renew the session until ctx ends or the control plane says that it is over. Past the deadline they go on: a session that
+// nobody has ended is alive again with the next answer.
+func (k *Keeper) heartbeats(ctx context.Context, s *Session, interval time.Duration) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	failures := 0
+	for {
+		select {
+		case <-timer.C:
+		case <-k.nudge:
+		case <-s.Ended():
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+		began := time.Now()
+		more, err := k.heartbeat(ctx, s, failures)
+		switch {
+		case err == nil:
+			failures = 0
+		case ctx.Err() != nil || ends(s, err):
+			return nil
+		default:
+			failures++
+			k.log.WarnContext(ctx, "heartbeat was not answered", slog.Int("failures", failures), slog.Any("error", err))
+		}
+		timer.Reset(untilNext(began, interval, more, failures))
+	}
+}
+
+// untilNext keeps the beat, unless there is more to read at once; after a failure it hurries.
+func untilNext(began time.Time, interval time.Duration, more bool, failures int) time.Duration {
+	if more {
+		return 0
+	}
+	if failures > 0 {
+		interval = min(interval, 200*time.Millisecond)
+	}
+	return max(0, interval-time.Since(began))
+}
+
+// heartbeat sends one. P10: the session's deadline counts from before the request.
+func (k *Keeper) heartbeat(ctx context.Context, s *Session, failures int) (more bool, err error) {
+	limit := min(heartbeatAttempt<<min(failures, 4), maxHeartbeatAttempt)
+	ctx, cancel := context.WithTimeout(ctx, limit*time.Duration(k.catalog.Replicas()))
+	defer cancel()
+	draining := k.draining.Load()
+	began := time.Now()
+	res, err := k.catalog.Heartbeat(ctx, &controlplanev1.HeartbeatRequest{
+		SessionId: s.ID.String(), Revision: k.table.Revision(), Draining: draining, Unfit: k.config.Unfit(),
+	})
+	if err != nil {
+		return false, err
+	}
+	s.renewed(began.Add(time.Duration(res.GetSessionDurationMs()) * time.Millisecond))
+	k.table.Apply(res.GetPlacement())
+	if draining {
+		k.announce()
+	}
+	return res.GetPlacement().GetMore(), nil
+}
+
+func (k *Keeper) announce() {
+	select {
+	case <-k.announced:
+	default:
+		close(k.announced)
+	}
+}
+
+// ends takes the control plane's word that the session is over.
+func ends(s *Session, err error) bool {
+	switch {
+	case refusal.Is(err, refusalv1.Reason_REASON_SESSION_SUPERSEDED):
+		s.end(ErrSuperseded)
+	case refusal.Is(err, refusalv1.Reason_REASON_SESSION_EXPIRED):
+		s.end(ErrExpired)
+	default:
+		return false
+	}
+	return true
+}
+
+// Deregister ends the session in the catalog, so that its partitions are free at once. It tries until ctx ends.
+func (k *Keeper) Deregister(ctx context.Context) error {
+	s := k.current.Load()
+	if s == nil {
+		return nil
+	}
+	var backoff catalog.Backoff
+	for {
+		_, err := k.catalog.Deregister(ctx, &controlplanev1.DeregisterRequest{SessionId: s.ID.String()})
+		if err == nil || ends(s, err) {
+			return nil
+		}
+		if backoff.Wait(ctx) != nil {
+			return fmt.Errorf("deregister: %w", err)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package term
+
+import (
+	"context"
+	"sync"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
+	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	"github.com/streamhouse/streamhouse/dataplane/internal/session"
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+)
+
+// Desk is where batches are handed in. It is safe for concurrent use.
+type Desk struct {
+	config Config
+	drain  chan struct{} // closed once
+	once   sync.Once
+
+	mu      sync.Mutex
+	current *term         // nil between terms
+	changed chan struct{} // closed, and replaced, when current changes
+}
+
+// NewDesk returns a desk without a term.
+func NewDesk(config Config) *Desk {
+	return &Desk{config: config, drain: make(chan struct{}), changed: make(chan struct{})}
+}
+
+// Hold is a session.Holder: it serves for one session.
+func (d *Desk) Hold(ctx context.Context, s *session.Session) error {
+	t := newTerm(d.config, s)
+	d.set(t)
+	defer d.set(nil)
+	return t.run(ctx, d.drain, d.config.Observer)
+}
+
+// Drain hands everything over; Hold returns when that is done.
+func (d *Desk) Drain() { d.once.Do(func() { close(d.drain) }) }
+
+// Append hands a batch in. See ingest.Ledger.Append. Past the session's own deadline there is no leadership to claim.
+func (d *Desk) Append(p partition.ID, b *ingest.Batch) ingest.Decision {
+	t := d.term()
+	if t == nil || !t.session.Alive() {
+		return ingest.Decision{}
+	}
+	return t.ledger.Append(p, b)
+}
+
+// Learn passes on what the catalog knows of a producer.
+func (d *Desk) Learn(p partition.ID, epoch partition.Epoch, producerID int64, state *controlplanev1.ProducerState) {
+	if t := d.term(); t != nil {
+		t.ledger.Learn(p, epoch, producerID, state)
+	}
+}
+
+// Demand asks for the lease of a partition that nobody leads.
+func (d *Desk) Demand(p partition.ID) {
+	if t := d.term(); t != nil {
+		t.leases.Demand(p)
+	}
+}
+
+// Alive tells whether a buffered record may be acknowledged now.
+func (d *Desk) Alive() bool {
+	t := d.term()
+	return t != nil && t.session.Alive()
+}
+
+// Session is the id of the session that serves now; empty: none.
+func (d *Desk) Session() string {
+	if t := d.term(); t != nil {
+		return t.session.ID.String()
+	}
+	return ""
+}
+
+// Leads tells whether this agent takes batches for the partition, and in which epoch.
+func (d *Desk) Leads(p partition.ID) (partition.Epoch, bool) {
+	t := d.term()
+	if t == nil || !t.session.Alive() {
+		return 0, false
+	}
+	return t.ledger.Leads(p)
+}
+
+// Lately tells whether the partition is being handed over, or was so a moment ago.
+func (d *Desk) Lately(p partition.ID) bool { return d.config.Handed.Lately(p) }
+
+// Changed lists what closes when Leads may answer otherwise. Take it before looking.
+func (d *Desk) Changed() (terms, tenures <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.current == nil {
+		return d.changed, nil
+	}
+	return d.changed, d.current.ledger.Changed()
+}
+
+func (d *Desk) term() *term {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.current
+}
+
+func (d *Desk) set(t *term) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.current = t
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
