@@ -77,7 +77,7 @@ func classifyCode(code string, status int, err error) verdict {
 		status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
 		untouched := untouchedCodes[code] || status == http.StatusTooManyRequests
 		return verdict{again: true, mayHaveArrived: !untouched, err: err}
-	case status < http.StatusBadRequest: // an answer that could not be read to its end
+	case status < http.StatusMultipleChoices: // an answer that could not be read to its end
 		return verdict{again: true, mayHaveArrived: true, err: err}
 	case status == http.StatusPreconditionFailed:
 		return verdict{err: errExists}
@@ -92,6 +92,5 @@ func classifyCode(code string, status int, err error) verdict {
 // neverSent is proof that no connection was had.
 func neverSent(err error) bool {
 	var op *net.OpError
-	var dns *net.DNSError
-	return errors.As(err, &dns) || (errors.As(err, &op) && op.Op == "dial")
+	return errors.As(err, &op) && op.Op == "dial"
 }

@@ -179,14 +179,14 @@ func TestP6_SilentStoreEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
 	store := newS3(t, server)
-	server.Signal(t, syscall.SIGSTOP)
+	server.Pause(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	op := wantError(t, store.Put(ctx, "k", []byte("body"), objectstore.Checksum([]byte("body"))), objectstore.ErrUnavailable)
 	if !errors.Is(op, context.DeadlineExceeded) || !op.MayHaveArrived || !objectstore.MayHaveArrived(op) {
 		t.Errorf("got %v", op)
 	}
-	server.Signal(t, syscall.SIGCONT)
+	server.Resume(t)
 	put(t, store, "l", []byte("body"))
 }
 
@@ -194,7 +194,7 @@ func TestSilentStoreEndsWithTheAttempts(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
 	store := newS3(t, server, func(c *objectstore.Config) { c.Attempts, c.AttemptTimeout = 2, 100*time.Millisecond })
-	server.Signal(t, syscall.SIGSTOP)
+	server.Pause(t)
 	_, err := store.Head(t.Context(), "k")
 	if op := wantError(t, err, objectstore.ErrUnavailable); op.Attempts != 2 || op.MayHaveArrived {
 		t.Errorf("got %v", op)
@@ -257,6 +257,20 @@ func TestRefusalsAreNotRetried(t *testing.T) {
 			t.Errorf("%s: %v", name, op)
 		}
 		wantError(t, store.GetRange(t.Context(), "k", 0, make([]byte, 1)), objectstore.ErrRefused)
+	}
+}
+
+func TestRedirectsAreRefused(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	store, f := newFaulty(t, server, func(_ int, req *http.Request, _ http.RoundTripper) (*http.Response, error) {
+		resp := answer(req, http.StatusTemporaryRedirect, "")
+		resp.Header.Set("Location", "http://elsewhere.invalid/")
+		return resp, nil
+	})
+	op := wantError(t, store.Put(t.Context(), "k", nil, 0), objectstore.ErrRefused)
+	if op.Attempts != 1 || op.MayHaveArrived || f.count(http.MethodPut) != 1 {
+		t.Errorf("%v after %d PUTs", op, f.count(http.MethodPut))
 	}
 }
 

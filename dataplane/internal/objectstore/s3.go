@@ -70,11 +70,14 @@ func newTransport(maxConnections int) *http.Transport {
 	}
 }
 
+// noRedirect: a redirect means a wrong region or endpoint; a signed request must not wander.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
 func clientOptions(ctx context.Context, cfg Config, transport http.RoundTripper) (s3.Options, error) {
 	o := s3.Options{
 		Region:                       cfg.Region,
 		UsePathStyle:                 cfg.PathStyle,
-		HTTPClient:                   &http.Client{Transport: transport},
+		HTTPClient:                   &http.Client{Transport: transport, CheckRedirect: noRedirect},
 		Retryer:                      aws.NopRetryer{}, // ours knows what may have arrived
 		RequestChecksumCalculation:   aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation:   aws.ResponseChecksumValidationWhenRequired, // segments carry their own

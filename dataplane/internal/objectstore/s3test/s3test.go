@@ -74,11 +74,27 @@ func (s *Server) Restart(t testing.TB) {
 	}
 }
 
-// Signal sends the server a signal; SIGSTOP and SIGCONT make it silent for a while.
-func (s *Server) Signal(t testing.TB, signal syscall.Signal) {
+// Pause makes the server silent: it keeps its connections, accepts new ones and answers none, until Resume.
+func (s *Server) Pause(t testing.TB) {
 	t.Helper()
-	if err := s.command.Process.Signal(signal); err != nil {
-		t.Fatalf("signal S3 server: %v", err)
+	pid := s.command.Process.Pid
+	if err := s.command.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatalf("pause S3 server: %v", err)
+	}
+	deadline := time.Now().Add(stopTimeout)
+	for !stopped(pid) { // the signal reaches one thread after the other
+		if time.Now().After(deadline) {
+			t.Fatalf("S3 server ignored SIGSTOP for %v", stopTimeout)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Resume ends a Pause.
+func (s *Server) Resume(t testing.TB) {
+	t.Helper()
+	if err := s.command.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatalf("resume S3 server: %v", err)
 	}
 }
 
