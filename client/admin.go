@@ -1,0 +1,309 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	accessv1 "github.com/streamhouse/streamhouse/gen/streamhouse/access/v1"
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	"github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1/controlplanev1connect"
+)
+
+const (
+	adminTimeout = 15 * time.Second // one call to one control plane
+	adminRounds  = 4                // times that all control planes are asked
+	adminPage    = 1000             // rows a page
+)
+
+// Admin administers topics, keys and the cluster through the control plane.
+//
+// A call goes to the next control plane where it surely had no effect: the connection was not made, or the
+// control plane says that it did nothing. Calls without effects are repeated in any case.
+type Admin struct {
+	servers []controlPlane
+}
+
+type controlPlane struct {
+	topics  controlplanev1connect.TopicServiceClient
+	keys    controlplanev1connect.KeyServiceClient
+	cluster controlplanev1connect.ClusterServiceClient
+}
+
+func newAdmin(urls []string, connectTo func(string) *connect.Client) *Admin {
+	a := &Admin{}
+	for _, url := range urls {
+		c := connectTo(url)
+		a.servers = append(a.servers, controlPlane{
+			topics:  controlplanev1connect.NewTopicServiceClient(c),
+			keys:    controlplanev1connect.NewKeyServiceClient(c),
+			cluster: controlplanev1connect.NewClusterServiceClient(c),
+		})
+	}
+	return a
+}
+
+// repeatable says whether a call without an answer may be made again.
+type repeatable bool
+
+// call asks one control plane after the other.
+func (a *Admin) call(ctx context.Context, again repeatable, f func(context.Context, controlPlane) error) error {
+	if len(a.servers) == 0 {
+		return failure(ReasonMisconfigured, "no control plane is known: pass WithControlPlane")
+	}
+	var last *Error
+	for round := range adminRounds {
+		if round > 0 && sleep(ctx, backoff(round)) != nil {
+			return canceled(ctx, last.Error())
+		}
+		for _, s := range a.servers {
+			last = a.once(ctx, s, f)
+			if last == nil {
+				return nil
+			}
+			harmless := last.Reason == ReasonUnreachable || last.Reason == ReasonCatalogUnavailable || last.Reason == ReasonCatalogHalted
+			if ctx.Err() != nil || !last.Reason.transient() || (!harmless && !bool(again)) {
+				return last
+			}
+		}
+	}
+	return last
+}
+
+func (a *Admin) once(ctx context.Context, s controlPlane, f func(context.Context, controlPlane) error) *Error {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	if err := f(ctx, s); err != nil {
+		return fromCall(err).but(WrittenNothing)
+	}
+	return nil
+}
+
+// TopicConfig is what can be set on a topic. Nil fields: the default at creation, no change in an update.
+type TopicConfig struct {
+	// MaxRecordBytes is the largest record (key, value and headers). Default: 1 MiB; 1 byte to 3 MiB.
+	MaxRecordBytes *int32
+	// AllowBufferedAcks lets producers use AcksBuffered. Default: false.
+	AllowBufferedAcks *bool
+}
+
+func (c TopicConfig) message() *controlplanev1.TopicConfig {
+	return &controlplanev1.TopicConfig{MaxRecordBytes: c.MaxRecordBytes, AllowBufferedAcks: c.AllowBufferedAcks}
+}
+
+// Topic is a topic as the catalog has it.
+type Topic struct {
+	ID                string // UUID: the topic's identity
+	Name              string
+	AgentGroup        string
+	PartitionCount    int32
+	MaxRecordBytes    int32
+	AllowBufferedAcks bool
+	CreatedAt         time.Time
+}
+
+func topicFrom(t *controlplanev1.Topic) Topic {
+	return Topic{
+		ID: t.GetTopicId(), Name: t.GetName(), AgentGroup: t.GetAgentGroup(), PartitionCount: t.GetPartitionCount(),
+		MaxRecordBytes: t.GetConfig().GetMaxRecordBytes(), AllowBufferedAcks: t.GetConfig().GetAllowBufferedAcks(),
+		CreatedAt: timeFrom(t.GetCreatedAt()),
+	}
+}
+
+// timeFrom is zero where the message has none.
+func timeFrom(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+// PartitionStatus is a partition as the catalog has it.
+type PartitionStatus struct {
+	Partition       int32
+	Epoch           int32  // of the newest tenure; 0: never led
+	LeaderAgentID   string // empty: nobody leads it
+	LeaderZone      string
+	AssignedAgentID string // who should lead it; empty: nobody
+	LogStartOffset  int64
+	HighWatermark   int64
+}
+
+// NewTopic describes a topic to be made.
+type NewTopic struct {
+	// Name: 1 to 200 of letters, digits, "_" and "-".
+	Name string
+	// PartitionCount: 1 to 100,000.
+	PartitionCount int32
+	// AgentGroup whose agents serve it. Empty: "default".
+	AgentGroup string
+	// Config; nil fields: defaults.
+	Config TopicConfig
+}
+
+// CreateTopic makes a topic. Refused with ReasonTopicExists, ReasonInvalid or ReasonUnknownAgentGroup. It is not
+// idempotent: after ReasonNoAnswer look whether the topic is there.
+func (a *Admin) CreateTopic(ctx context.Context, t NewTopic) (Topic, error) {
+	var made Topic
+	err := a.call(ctx, false, func(ctx context.Context, s controlPlane) error {
+		answer, err := s.topics.CreateTopic(ctx, &controlplanev1.CreateTopicRequest{
+			Name: t.Name, PartitionCount: t.PartitionCount, AgentGroup: t.AgentGroup, Config: t.Config.message(),
+		})
+		made = topicFrom(answer.GetTopic())
+		return err
+	})
+	return made, err
+}
+
+// DescribeTopic returns a topic and its partitions in order. Refused with ReasonUnknownTopic.
+func (a *Admin) DescribeTopic(ctx context.Context, name string) (Topic, []PartitionStatus, error) {
+	var found *controlplanev1.GetTopicResponse
+	err := a.call(ctx, true, func(ctx context.Context, s controlPlane) (err error) {
+		found, err = s.topics.GetTopic(ctx, &controlplanev1.GetTopicRequest{Name: name})
+		return err
+	})
+	if err != nil {
+		return Topic{}, nil, err
+	}
+	partitions := make([]PartitionStatus, 0, len(found.GetPartitions()))
+	for _, p := range found.GetPartitions() {
+		partitions = append(partitions, PartitionStatus{
+			Partition: p.GetPartition(), Epoch: p.GetEpoch(), LeaderAgentID: p.GetLeaderAgentId(), LeaderZone: p.GetLeaderZone(),
+			AssignedAgentID: p.GetAssignedAgentId(), LogStartOffset: p.GetLogStartOffset(), HighWatermark: p.GetHighWatermark(),
+		})
+	}
+	return topicFrom(found.GetTopic()), partitions, nil
+}
+
+// ListTopics returns all topics that the key may see, by name.
+func (a *Admin) ListTopics(ctx context.Context) ([]Topic, error) {
+	var all []Topic
+	err := pages(func(token string) (string, error) {
+		var page *controlplanev1.ListTopicsResponse
+		err := a.call(ctx, true, func(ctx context.Context, s controlPlane) (err error) {
+			page, err = s.topics.ListTopics(ctx, &controlplanev1.ListTopicsRequest{PageSize: adminPage, PageToken: token})
+			return err
+		})
+		for _, t := range page.GetTopics() {
+			all = append(all, topicFrom(t))
+		}
+		return page.GetNextPageToken(), err
+	})
+	return all, err
+}
+
+// pages calls get with each page's token until there is none. A token that comes twice ends it with an error.
+func pages(get func(token string) (next string, err error)) error {
+	token := ""
+	for {
+		next, err := get(token)
+		if err != nil || next == "" {
+			return err
+		}
+		if next == token {
+			return failure(ReasonInternal, "a page names itself as the next one")
+		}
+		token = next
+	}
+}
+
+// UpdateTopic changes what is not nil in config. Refused with ReasonUnknownTopic or ReasonInvalid.
+func (a *Admin) UpdateTopic(ctx context.Context, name string, config TopicConfig) (Topic, error) {
+	var updated Topic
+	err := a.call(ctx, true, func(ctx context.Context, s controlPlane) error {
+		answer, err := s.topics.UpdateTopic(ctx, &controlplanev1.UpdateTopicRequest{Name: name, Config: config.message()})
+		updated = topicFrom(answer.GetTopic())
+		return err
+	})
+	return updated, err
+}
+
+// DeleteTopic deletes a topic and returns its id. Its name is free at once, and a topic made anew under it shares
+// nothing with it. Refused with ReasonUnknownTopic.
+func (a *Admin) DeleteTopic(ctx context.Context, name string) (id string, err error) {
+	err = a.call(ctx, false, func(ctx context.Context, s controlPlane) error {
+		answer, err := s.topics.DeleteTopic(ctx, &controlplanev1.DeleteTopicRequest{Name: name})
+		id = answer.GetTopicId()
+		return err
+	})
+	return id, err
+}
+
+// Role is what an API key is good for.
+type Role int8
+
+const (
+	// RoleAdmin administers the whole cluster.
+	RoleAdmin = Role(accessv1.Role_ROLE_ADMIN)
+	// RoleAgent is an agent of one agent group.
+	RoleAgent = Role(accessv1.Role_ROLE_AGENT)
+	// RoleClient produces to and consumes from the topics of one agent group.
+	RoleClient = Role(accessv1.Role_ROLE_CLIENT)
+)
+
+func (r Role) String() string {
+	switch r {
+	case RoleAdmin:
+		return "admin"
+	case RoleAgent:
+		return "agent"
+	case RoleClient:
+		return "client"
+	}
+	return "unknown"
+}
+
+// Key is an API key without its secret.
+type Key struct {
+	ID         string // UUID
+	Name       string
+	Role       Role
+	AgentGroup string // empty for admins
+	CreatedAt  time.Time
+	RevokedAt  time.Time // zero: valid
+}
+
+func keyFrom(k *controlplanev1.Key) Key {
+	return Key{
+		ID: k.GetKeyId(), Name: k.GetName(), Role: Role(k.GetRole()), AgentGroup: k.GetAgentGroup(),
+		CreatedAt: timeFrom(k.GetCreatedAt()), RevokedAt: timeFrom(k.GetRevokedAt()),
+	}
+}
+
+// CreateKey makes an API key and returns its secret, which is shown this once. agentGroup must be empty for admins;
+// for others empty means "default".
+func (a *Admin) CreateKey(ctx context.Context, name string, role Role, agentGroup string) (key Key, secret string, err error) {
+	err = a.call(ctx, false, func(ctx context.Context, s controlPlane) error {
+		answer, err := s.keys.CreateKey(ctx, &controlplanev1.CreateKeyRequest{Name: name, Role: accessv1.Role(role), AgentGroup: agentGroup})
+		key, secret = keyFrom(answer.GetKey()), answer.GetSecret()
+		return err
+	})
+	return key, secret, err
+}
+
+// ListKeys returns all keys, revoked ones too, in the order in which they were made.
+func (a *Admin) ListKeys(ctx context.Context) ([]Key, error) {
+	var all []Key
+	err := a.call(ctx, true, func(ctx context.Context, s controlPlane) error {
+		answer, err := s.keys.ListKeys(ctx, &controlplanev1.ListKeysRequest{})
+		all = make([]Key, 0, len(answer.GetKeys()))
+		for _, k := range answer.GetKeys() {
+			all = append(all, keyFrom(k))
+		}
+		return err
+	})
+	return all, err
+}
+
+// RevokeKey revokes a key: control planes refuse it at once, agents within 30 s. Refused with ReasonUnknownKey.
+func (a *Admin) RevokeKey(ctx context.Context, id string) (Key, error) {
+	var key Key
+	err := a.call(ctx, true, func(ctx context.Context, s controlPlane) error {
+		answer, err := s.keys.RevokeKey(ctx, &controlplanev1.RevokeKeyRequest{KeyId: id})
+		key = keyFrom(answer.GetKey())
+		return err
+	})
+	return key, err
+}

@@ -1,0 +1,260 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+)
+
+const (
+	attemptTimeout = 30 * time.Second // one attempt of an idempotent producer
+	silentAfter    = 3 * time.Second  // an agent that has not answered is looked after this often
+	outrunAfter    = time.Second      // an attempt is abandoned for a newer leader only when it is older
+	probeTimeout   = time.Second
+)
+
+var errAbandoned = errors.New("abandoned: the agent is silent, or no longer the leader")
+
+// attempt is one Produce request. entries and route never change; abandon is set before it starts.
+type attempt struct {
+	route   route
+	entries []entry
+	size    int
+	started time.Time
+	abandon context.CancelCauseFunc
+}
+
+// entry is a batch in a request.
+type entry struct {
+	lane  *lane
+	batch *batch
+	as    identity
+	epoch int32 // of the leader as known when it was sent
+}
+
+// limit is how long the attempt may take: until the first of its batches gives up, and not so long that an
+// idempotent producer sits on a dead connection; what must not be repeated is waited for as long as it may take.
+func (a *attempt) limit(idempotent bool) time.Duration {
+	first, last := a.entries[0].batch.deadline, a.entries[0].batch.deadline
+	for _, e := range a.entries[1:] {
+		first = earlier(first, e.batch.deadline)
+		if e.batch.deadline.After(last) {
+			last = e.batch.deadline
+		}
+	}
+	if !idempotent {
+		return last.Sub(a.started)
+	}
+	return min(first.Sub(a.started), attemptTimeout)
+}
+
+// attempt sends a request and returns each entry's base offset or error.
+func (p *Producer) attempt(ctx context.Context, a *attempt) ([]int64, []*Error) {
+	bases, errs := make([]int64, len(a.entries)), make([]*Error, len(a.entries))
+	request, sent := p.request(a, errs)
+	if len(sent) == 0 {
+		return bases, errs
+	}
+	if a.route.url == "" {
+		for _, i := range sent {
+			errs[i] = failure(ReasonUnreachable, "no agent is known: pass WithAgents").wrote(SurelyNotWritten)
+		}
+		return bases, errs
+	}
+	agent := p.client.agents.peer(a.route.url)
+	answer, err := p.send(ctx, a, agent, request)
+	if err == nil && len(answer.GetOutcomes()) != len(sent) {
+		err = failure(ReasonNoAnswer, "%d outcomes for %d entries", len(answer.GetOutcomes()), len(sent)).wrote(PossiblyWritten)
+	}
+	if err != nil {
+		p.blame(ctx, a, agent, fromCall(err), sent, errs)
+		return bases, errs
+	}
+	p.client.agents.answered(agent)
+	for k, i := range sent {
+		outcome := answer.GetOutcomes()[k]
+		bases[i], errs[i] = fromOutcome(outcome)
+		p.hear(a.entries[i].lane, outcome.GetLeader())
+		p.hear(a.entries[i].lane, outcome.GetRefusal().GetLeader())
+	}
+	return bases, errs
+}
+
+// request builds the message from the entries that can be encoded and lists their indexes.
+func (p *Producer) request(a *attempt, errs []*Error) (*dataplanev1.ProduceRequest, []int) {
+	r := &dataplanev1.ProduceRequest{
+		Acks: dataplanev1.Acks_ACKS_DURABLE, NoForward: a.route.direct, ClientZone: p.client.zone,
+		Entries: make([]*dataplanev1.ProduceEntry, 0, len(a.entries)),
+	}
+	if p.config.acks == AcksBuffered {
+		r.Acks = dataplanev1.Acks_ACKS_BUFFERED
+	}
+	sent := make([]int, 0, len(a.entries))
+	for i, e := range a.entries {
+		encoded, err := e.batch.encode(e.as.producer())
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		sent = append(sent, i)
+		r.Entries = append(r.Entries, &dataplanev1.ProduceEntry{
+			Topic:     &dataplanev1.ProduceEntry_TopicId{TopicId: p.topicID(e.lane)},
+			Partition: &e.lane.partition, Payload: &dataplanev1.ProduceEntry_Batch{Batch: encoded},
+		})
+	}
+	return r, sent
+}
+
+func (p *Producer) topicID(l *lane) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return l.home.topic.id
+}
+
+// send makes the call and looks after it meanwhile.
+func (p *Producer) send(
+	ctx context.Context, a *attempt, agent *peer, r *dataplanev1.ProduceRequest,
+) (*dataplanev1.ProduceResponse, error) {
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop()
+	if p.config.idempotent {
+		watch.Go(func() { p.watch(watching, a, agent) })
+	}
+	return agent.rpc.Produce(ctx, r)
+}
+
+// blame spreads the error of a whole call over its entries. One that names an entry refused that one, and
+// appended none of them.
+func (p *Producer) blame(ctx context.Context, a *attempt, agent *peer, e *Error, sent []int, errs []*Error) {
+	switch {
+	case !e.unanswered():
+		p.client.agents.answered(agent)
+	case ctx.Err() == nil || errors.Is(context.Cause(ctx), errAbandoned) || errors.Is(ctx.Err(), context.DeadlineExceeded):
+		p.client.agents.failed(agent)
+	}
+	for k, i := range sent {
+		errs[i] = e
+		if e.entry >= 0 && e.entry != k && len(sent) > 1 {
+			errs[i] = failure(ReasonUnanswered, "another batch of the request was refused").wrote(e.Written)
+		}
+		p.hear(a.entries[i].lane, e.leader)
+	}
+}
+
+func fromOutcome(o *dataplanev1.ProduceOutcome) (int64, *Error) {
+	switch {
+	case o.GetRefusal() != nil:
+		return UnknownOffset, fromRefusal(o.GetRefusal())
+	case o.GetStored() != nil:
+		return o.GetStored().GetBaseOffset(), nil
+	case o.GetBuffered() != nil:
+		return UnknownOffset, nil
+	}
+	return UnknownOffset, failure(ReasonNoAnswer, "an outcome without content").wrote(PossiblyWritten)
+}
+
+func (p *Producer) settleAll(ctx context.Context, a *attempt, bases []int64, errs []*Error) {
+	p.mu.Lock()
+	delete(p.attempts, a)
+	p.mu.Unlock()
+	for i := range a.entries {
+		base := UnknownOffset
+		if errs[i] == nil {
+			base = bases[i]
+		}
+		p.settle(ctx, a, i, base, errs[i])
+	}
+}
+
+// watch looks after an attempt that takes long: it asks others who leads, and the agent itself whether it is
+// alive, and abandons the attempt if somebody else leads or it is silent. Only for idempotent producers: the
+// attempt may have stored its batches, or still may.
+func (p *Producer) watch(ctx context.Context, a *attempt, agent *peer) {
+	for sleep(ctx, silentAfter) == nil {
+		var asking sync.WaitGroup
+		for home := range p.homes(a) {
+			asking.Go(func() { p.askAgain(ctx, home, a.route.url) })
+		}
+		asking.Wait()
+		probe, cancel := context.WithTimeout(ctx, probeTimeout)
+		_, err := agent.rpc.GetMetadata(probe, &dataplanev1.GetMetadataRequest{})
+		cancel()
+		if err != nil && ctx.Err() == nil && fromCall(err).unanswered() {
+			a.abandon(errAbandoned)
+			return
+		}
+	}
+}
+
+func (p *Producer) homes(a *attempt) map[*producerTopic]struct{} {
+	all := make(map[*producerTopic]struct{})
+	for _, e := range a.entries {
+		all[e.lane.home] = struct{}{}
+	}
+	return all
+}
+
+// abandonOutrun gives up attempts at agents that have been replaced. Requires: mu held.
+func (p *Producer) abandonOutrun(now time.Time) {
+	if !p.config.idempotent {
+		return
+	}
+	for a := range p.attempts {
+		if now.Sub(a.started) < outrunAfter {
+			continue
+		}
+		for _, e := range a.entries {
+			lead := p.client.agents.leaderOf(e.lane.home.topic, e.lane.partition)
+			if lead.epoch > e.epoch && lead.url != a.route.url {
+				a.abandon(errAbandoned)
+			}
+		}
+	}
+}
+
+// allocate asks for a producer id.
+func (p *Producer) allocate(ctx context.Context) {
+	var answer *dataplanev1.AllocateProducerIdResponse
+	e := p.client.agents.ask(ctx, "", func(ctx context.Context, agent *peer) (err error) {
+		answer, err = agent.rpc.AllocateProducerId(ctx, &dataplanev1.AllocateProducerIdRequest{})
+		return err
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.allocating = false
+	defer p.signal()
+	if e == nil {
+		p.allocateFails = 0
+		p.identity = identity{
+			id: answer.GetProducerId(), epoch: int16(answer.GetProducerEpoch()), generation: p.identity.generation + 1,
+		}
+		return
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	p.allocateFails++
+	p.allocateAfter = time.Now().Add(backoff(p.allocateFails))
+	p.client.logger.WarnContext(ctx, "no producer id", "error", e)
+	p.failWaiting(e)
+}
+
+// failWaiting notes why lanes wait for a producer id, and fails their batches if that will not change.
+// Requires: mu held.
+func (p *Producer) failWaiting(e *Error) {
+	for l := range p.active {
+		if l.identity.generation > 0 && !l.renew {
+			continue
+		}
+		b := l.head()
+		b.last = e
+		if !e.Reason.transient() {
+			p.giveUp(l, b, e.but(SurelyNotWritten))
+		}
+	}
+}

@@ -1,0 +1,299 @@
+package client
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/streamhouse/streamhouse/client/recordbatch"
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+)
+
+const (
+	fetchBytes      = 1 << 20 // of batches in one answer
+	fetchPartitions = 500     // in one request
+	fetchGrace      = 3 * time.Second
+	mostDamaged     = 3 // times in a row that an answer makes no sense before that is an error
+)
+
+// run fetches for all partitions until ctx ends, then waits for the fetches.
+func (k *Consumer) run(ctx context.Context) {
+	timer := time.NewTimer(idleWake)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		timer.Reset(k.dispatch(ctx))
+		select {
+		case <-ctx.Done():
+		case <-k.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// dispatch starts a fetch for the partitions that are idle, one for each agent, unless enough is held already. It
+// returns when the next one is due.
+func (k *Consumer) dispatch(ctx context.Context) time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.failed != nil || k.buffered >= k.config.bufferBytes {
+		return idleWake
+	}
+	now := time.Now()
+	next := now.Add(idleWake)
+	agents := k.client.agents.candidates()
+	groups := map[*peer][]*cursor{}
+	for _, c := range k.cursors {
+		switch {
+		case c.busy || c.ended():
+		case c.notBefore.After(now):
+			next = earlier(next, c.notBefore)
+		default:
+			if a := k.pick(agents, c.partition); a != nil {
+				groups[a] = append(groups[a], c)
+				continue
+			}
+			k.fail(failure(ReasonMisconfigured, "no agent is known: pass WithAgents"))
+		}
+	}
+	for a, cs := range groups {
+		for part := range slices.Chunk(cs, fetchPartitions) {
+			k.start(ctx, a, part)
+		}
+	}
+	return time.Until(next)
+}
+
+// pick chooses the agent for a partition: among the best ones (those of the zone, that answer and do not drain) the
+// leader, who has the newest in memory; else always the same one, whose cache then has it.
+func (k *Consumer) pick(agents []*peer, partition int32) *peer {
+	if len(agents) == 0 {
+		return nil
+	}
+	lead := k.client.agents.leaderOf(k.topic, partition)
+	best, most := agents[0], uint32(0)
+	for _, a := range k.client.agents.equals(agents) {
+		if a.url == lead.url {
+			return a
+		}
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(a.url + "\x00" + k.topic.id + "\x00" + strconv.Itoa(int(partition)))) // never fails
+		if sum := h.Sum32(); sum >= most {
+			best, most = a, sum
+		}
+	}
+	return best
+}
+
+// start fetches on a goroutine of its own. Requires: mu held.
+func (k *Consumer) start(ctx context.Context, agent *peer, cursors []*cursor) {
+	slices.SortFunc(cursors, func(a, b *cursor) int { return cmp.Compare(a.served, b.served) })
+	r := &dataplanev1.FetchRequest{
+		MaxWaitMs: int32(k.config.wait.Milliseconds()), MaxBytes: fetchBytes, ClientZone: k.client.zone,
+	}
+	for _, c := range cursors {
+		c.busy = true
+		r.Partitions = append(r.Partitions, &dataplanev1.FetchPartition{
+			Topic:     &dataplanev1.FetchPartition_TopicId{TopicId: k.topic.id},
+			Partition: c.partition, Offset: c.next,
+		})
+	}
+	k.running.Go(func() { k.fetch(ctx, agent, cursors, r) })
+}
+
+// fetch makes one call and takes its answer over.
+func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r *dataplanev1.FetchRequest) {
+	once, cancel := context.WithTimeout(ctx, k.config.wait+fetchGrace)
+	defer cancel()
+	began := time.Now()
+	answer, err := agent.rpc.Fetch(once, r)
+	if ctx.Err() != nil {
+		return
+	}
+	if err == nil && len(answer.GetPartitions()) != len(cursors) {
+		err = failure(ReasonNoAnswer, "%d partitions in answer to %d", len(answer.GetPartitions()), len(cursors))
+	}
+	var e *Error
+	if err != nil {
+		e = fromCall(err)
+	}
+	if e != nil && e.unanswered() {
+		k.client.agents.failed(agent)
+		k.client.logger.WarnContext(ctx, "fetch failed", "agent_url", agent.url, "topic", k.topic.name, "error", e)
+	} else {
+		k.client.agents.answered(agent)
+	}
+	if e != nil || k.client.agents.age(k.topic) > refreshAge {
+		k.refresh(ctx, agent)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	pause := pauseAfter(answer, k.config.wait-time.Since(began))
+	for i, c := range cursors {
+		c.busy = false
+		c.notBefore = time.Now().Add(pause)
+		if e != nil {
+			k.setBack(ctx, c, e)
+			continue
+		}
+		k.accept(ctx, c, r.GetPartitions()[i].GetOffset(), answer.GetPartitions()[i])
+	}
+	k.signal(k.wake)
+	k.signal(k.filled)
+}
+
+// pauseAfter keeps a caller that an agent answers with nothing, sooner than it was allowed to, from asking at once.
+func pauseAfter(answer *dataplanev1.FetchResponse, early time.Duration) time.Duration {
+	for _, p := range answer.GetPartitions() {
+		if len(p.GetBatches()) > 0 {
+			return 0
+		}
+	}
+	if early > 0 {
+		return leastBackoff
+	}
+	return 0
+}
+
+// refresh learns which agents there are. The topic by this name may be another one by now; its agents are the same.
+func (k *Consumer) refresh(ctx context.Context, failed *peer) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if _, e := k.client.agents.refresh(ctx, k.topic.name, failed.url); e != nil && e.Reason.transient() {
+		k.client.logger.WarnContext(ctx, "agents not looked up", "topic", k.topic.name, "error", e)
+	}
+}
+
+// accept takes over what was read of one partition. Requires: mu held.
+func (k *Consumer) accept(ctx context.Context, c *cursor, asked int64, f *dataplanev1.FetchedPartition) {
+	if f.GetRefusal() != nil {
+		k.setBack(ctx, c, fromRefusal(f.GetRefusal()))
+		return
+	}
+	if len(f.GetBatches()) == 0 {
+		c.failures, c.stalled = 0, time.Time{}
+		return
+	}
+	next, err := chain(f.GetBatches(), asked)
+	if err != nil {
+		e := failure(ReasonDamagedData, "offset %d: %v", asked, err).wrap(err)
+		if c.failures < mostDamaged {
+			e.Reason = ReasonInternal // perhaps another agent's copy is better
+		}
+		k.setBack(ctx, c, e)
+		return
+	}
+	c.failures, c.stalled, c.notBefore = 0, time.Time{}, time.Time{}
+	c.next = next
+	k.served++
+	c.served = k.served
+	k.ready = append(k.ready, fetched{cursor: c, batches: f.GetBatches(), from: asked})
+	k.buffered += len(f.GetBatches())
+}
+
+// chain checks that batches hold every offset from asked on, without a hole, and returns the offset after them (P2).
+func chain(batches []byte, asked int64) (int64, error) {
+	next := asked
+	for batch, err := range recordbatch.Split(batches) {
+		if err != nil {
+			return 0, err
+		}
+		h, err := recordbatch.ParseHeader(batch)
+		if err != nil {
+			return 0, err
+		}
+		if h.BaseOffset > next || (next > asked && h.BaseOffset != next) || h.NextOffset() < h.BaseOffset {
+			return 0, failure(ReasonDamagedData, "a batch of offsets %d to %d where %d follows", h.BaseOffset, h.LastOffset(), next)
+		}
+		next = max(next, h.NextOffset())
+	}
+	if next == asked {
+		return 0, failure(ReasonDamagedData, "batches below offset %d only", asked)
+	}
+	return next, nil
+}
+
+// setBack makes a partition wait before its next fetch, or ends the consumer. Requires: mu held.
+func (k *Consumer) setBack(ctx context.Context, c *cursor, e *Error) {
+	now := time.Now()
+	if c.stalled.IsZero() {
+		c.stalled = now
+	}
+	c.failures++
+	c.notBefore = now.Add(max(backoff(c.failures), e.RetryAfter))
+	switch {
+	case e.Reason == ReasonOutOfRange && k.config.reset != ResetNever && e.Offsets != nil:
+		k.reset(ctx, c, e.Offsets)
+	case !e.Reason.transient() || now.Sub(c.stalled) >= k.config.stall:
+		k.fail(e.at(k.topic.name, c.partition).but(WrittenNothing))
+	}
+}
+
+// reset moves a cursor that is out of range. Requires: mu held.
+func (k *Consumer) reset(ctx context.Context, c *cursor, o *Offsets) {
+	to := o.LogStart
+	if k.config.reset == ResetToEnd {
+		to = o.HighWatermark
+	}
+	k.client.logger.WarnContext(ctx, "offset out of range", "topic", k.topic.name, "partition", c.partition,
+		"offset", c.next, "log_start_offset", o.LogStart, "high_watermark", o.HighWatermark, "reset_to", to)
+	c.next = to // delivered stays: what was fetched before may still wait for Poll
+}
+
+// fail ends the consumer. Requires: mu held.
+func (k *Consumer) fail(e *Error) {
+	if k.failed == nil {
+		k.failed = e
+	}
+	k.signal(k.filled)
+}
+
+// decode turns batches into records, from the wanted offset to before the end.
+func (k *Consumer) decode(f fetched) *Error {
+	k.mu.Lock()
+	end := f.cursor.end
+	k.mu.Unlock()
+	scratch := recordbatch.AcquireScratch()
+	defer scratch.Release()
+	var rs []recordbatch.Record
+	for batch, err := range recordbatch.Split(f.batches) {
+		var info recordbatch.Info
+		if err == nil {
+			info, err = recordbatch.Open(batch, recordbatch.Limits{MaxRecordBytes: maxRecordBytes}, scratch)
+		}
+		if err == nil {
+			info.Records = bytes.Clone(info.Records) // the caller's to keep; the scratch and the answer are not
+			rs, err = recordbatch.AppendRecords(rs[:0], info)
+		}
+		if err != nil {
+			e := failure(ReasonDamagedData, "%v", err).at(k.topic.name, f.cursor.partition).wrap(err)
+			k.mu.Lock()
+			k.fail(e)
+			k.mu.Unlock()
+			return e
+		}
+		k.keep(rs, f.cursor.partition, f.from, end)
+	}
+	return nil
+}
+
+// keep appends the records in [from, end) to rest. One allocation holds a batch's.
+func (k *Consumer) keep(rs []recordbatch.Record, partition int32, from, end int64) {
+	out := make([]Record, 0, len(rs))
+	for i := range rs {
+		r := &rs[i]
+		if r.Offset < from || (end >= 0 && r.Offset >= end) {
+			continue
+		}
+		out = append(out, Record{
+			Topic: k.topic.name, Partition: partition, Offset: r.Offset, Timestamp: time.UnixMilli(r.Timestamp),
+			Key: r.Key, Value: r.Value, Headers: r.Headers,
+		})
+	}
+	for i := range out {
+		k.rest = append(k.rest, &out[i])
+	}
+}

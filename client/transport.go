@@ -1,0 +1,89 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+)
+
+// maxAnswerBytes bounds one message from a server: a fetch answer is 3 MiB and one more batch at most.
+const maxAnswerBytes = 16 << 20
+
+// httpTransports reaches http URLs by HTTP/2 without TLS and https URLs by what TLS negotiates.
+type httpTransports struct {
+	plain, secure *http.Transport
+}
+
+func newHTTPTransports(t *tls.Config) *httpTransports {
+	h := &httpTransports{plain: httpTransport(), secure: httpTransport()}
+	h.plain.Protocols.SetUnencryptedHTTP2(true)
+	h.secure.Protocols.SetHTTP1(true)
+	h.secure.Protocols.SetHTTP2(true)
+	if t != nil {
+		h.secure.TLSClientConfig = t.Clone()
+	}
+	return h
+}
+
+// httpTransport finds out within seconds that a peer is gone: a stopped process keeps its connections.
+func httpTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         dialer.DialContext,
+		TLSHandshakeTimeout: 5 * time.Second,
+		IdleConnTimeout:     90 * time.Second,
+		MaxIdleConnsPerHost: 8,
+		ReadBufferSize:      64 << 10,
+		WriteBufferSize:     64 << 10,
+		DisableCompression:  true,
+		Protocols:           new(http.Protocols),
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream: 16 << 20, MaxReceiveBufferPerConnection: 64 << 20, MaxReadFrameSize: 1 << 20,
+			SendPingTimeout: 3 * time.Second, PingTimeout: 3 * time.Second,
+		},
+	}
+}
+
+func (h *httpTransports) dial(base string) connect.Transport {
+	t := h.plain
+	if strings.HasPrefix(base, "https:") {
+		t = h.secure
+	}
+	return connecthttp.NewTransport(&http.Client{Transport: t}, base,
+		connecthttp.WithReadMaxBytes(maxAnswerBytes),
+		connecthttp.WithCompressors()) // batches are compressed already; gzip would cost ten times the copy
+}
+
+func (h *httpTransports) close() {
+	h.plain.CloseIdleConnections()
+	h.secure.CloseIdleConnections()
+}
+
+// withKey sends the API key with every request.
+func withKey(key string) connect.ClientInterceptor {
+	return func(next connect.ClientFunc) connect.ClientFunc {
+		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
+			if info, ok := connect.CallInfoForClientContext(ctx); ok && key != "" {
+				info.RequestHeader().Set("Authorization", "Bearer "+key)
+			}
+			return next(ctx, spec)
+		}
+	}
+}
+
+// normalURL checks a base URL and removes what does not matter, so that equal servers have equal URLs.
+func normalURL(raw string) (string, *Error) {
+	u, err := url.Parse(strings.TrimSpace(raw))
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", failure(ReasonMisconfigured, "%q is not a base URL: write http://HOST:PORT or https://HOST:PORT", raw)
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host) + strings.TrimRight(u.Path, "/"), nil
+}
