@@ -144,7 +144,7 @@ func TestVerifyFindsEveryFlippedBit(t *testing.T) {
 	}
 }
 
-func TestVerifyRefusesDishonestRecords(t *testing.T) {
+func TestP2_VerifyRefusesDishonestRecords(t *testing.T) {
 	t.Parallel()
 	// length, attributes, timestamp delta, offset delta, key (1: null), value, headers
 	plain := []byte{12, 0, 0, 0, 1, 1, 0}
