@@ -203,7 +203,11 @@ func (c *Coalescer) work(ctx context.Context) {
 			return
 		case <-c.ready:
 		}
-		for asks := c.take(); len(asks) > 0 && ctx.Err() == nil; asks = c.take() {
+		for ctx.Err() == nil { // what is taken is always answered
+			asks := c.take()
+			if len(asks) == 0 {
+				break
+			}
 			c.send(ctx, asks)
 		}
 	}
