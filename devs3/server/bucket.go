@@ -46,8 +46,7 @@ func createBucket(ctx context.Context, cfg Config, endpoint string) error {
 		}
 	}
 	_, err := client.CreateBucket(ctx, in)
-	var mine *types.BucketAlreadyOwnedByYou
-	if err == nil || errors.As(err, &mine) {
+	if _, mine := errors.AsType[*types.BucketAlreadyOwnedByYou](err); err == nil || mine {
 		return nil
 	}
 	return fmt.Errorf("create bucket %q: %w", cfg.Bucket, err)

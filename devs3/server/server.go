@@ -99,13 +99,11 @@ func serveAt(ctx context.Context, cfg Config, st *storage, address string, onRea
 	select {
 	case err := <-served: // never came up
 		cancel()
-		<-prepared
-		return describe(ctx, "serve", err)
+		return errors.Join(describe(ctx, "serve", err), describe(ctx, "prepare bucket", <-prepared))
 	case err := <-prepared:
 		if err != nil {
 			cancel()
-			<-served
-			return describe(ctx, "prepare bucket", err)
+			return errors.Join(describe(ctx, "prepare bucket", err), describe(ctx, "serve", <-served))
 		}
 	}
 	onReady("http://" + address)

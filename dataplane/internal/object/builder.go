@@ -35,8 +35,8 @@ func NewBuilder(key Key, buf []byte) (*Builder, error) {
 	if err := key.Validate(); err != nil {
 		return nil, err
 	}
-	body := append(buf[:0], headMagic...)
-	return &Builder{key: key, body: binary.BigEndian.AppendUint16(body, Version)}, nil
+	buf = append(buf[:0], headMagic...)
+	return &Builder{key: key, body: binary.BigEndian.AppendUint16(buf, Version)}, nil
 }
 
 // Append adds a segment made of batches, whose base offsets the caller has stamped, and returns it with

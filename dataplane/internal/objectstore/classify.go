@@ -55,17 +55,15 @@ func classify(err error) verdict {
 			return verdict{err: err}
 		}
 	}
-	var key *keyError
-	if errors.As(err, &key) {
+	if key, ok := errors.AsType[*keyError](err); ok {
 		return classifyCode(key.code, http.StatusBadRequest, err)
 	}
-	var resp *awshttp.ResponseError
-	if !errors.As(err, &resp) || resp.HTTPStatusCode() == 0 { // no answer
+	resp, answered := errors.AsType[*awshttp.ResponseError](err)
+	if !answered || resp.HTTPStatusCode() == 0 { // no answer
 		return verdict{again: true, mayHaveArrived: !neverSent(err), err: err}
 	}
 	code := ""
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		code = api.ErrorCode()
 	}
 	return classifyCode(code, resp.HTTPStatusCode(), err)
@@ -91,6 +89,6 @@ func classifyCode(code string, status int, err error) verdict {
 
 // neverSent is proof that no connection was had.
 func neverSent(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
 }

@@ -46,8 +46,7 @@ func (e *OpError) Unwrap() error { return e.Err }
 // MayHaveArrived tells whether the write that failed with err may have taken effect, or still may.
 // Errors that are not a Store's count as may: only proof says surely not.
 func MayHaveArrived(err error) bool {
-	var op *OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*OpError](err); ok {
 		return op.MayHaveArrived
 	}
 	return err != nil

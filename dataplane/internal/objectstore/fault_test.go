@@ -24,9 +24,9 @@ import (
 
 // faults is a transport whose nth request (from 0) of a method may go wrong.
 type faults struct {
-	real http.RoundTripper
+	inner http.RoundTripper
 	// trip replaces the round trip.
-	trip func(n int, req *http.Request, real http.RoundTripper) (*http.Response, error)
+	trip func(n int, req *http.Request, inner http.RoundTripper) (*http.Response, error)
 
 	mu   sync.Mutex // guards seen
 	seen map[string]int
@@ -40,7 +40,7 @@ func (f *faults) RoundTrip(req *http.Request) (*http.Response, error) {
 	n := f.seen[req.Method]
 	f.seen[req.Method]++
 	f.mu.Unlock()
-	return f.trip(n, req, f.real)
+	return f.trip(n, req, f.inner)
 }
 
 func (f *faults) count(method string) int {
@@ -51,17 +51,17 @@ func (f *faults) count(method string) int {
 
 func newFaulty(t *testing.T, server *s3test.Server, trip func(int, *http.Request, http.RoundTripper) (*http.Response, error)) (*objectstore.S3, *faults) {
 	t.Helper()
-	real := &http.Transport{}
-	t.Cleanup(real.CloseIdleConnections)
-	f := &faults{real: real, trip: trip}
+	inner := &http.Transport{}
+	t.Cleanup(inner.CloseIdleConnections)
+	f := &faults{inner: inner, trip: trip}
 	return newS3(t, server, func(c *objectstore.Config) { c.Transport = f }), f
 }
 
 var errCut = errors.New("connection cut")
 
 // loseAnswer sends the request and keeps the answer to itself.
-func loseAnswer(req *http.Request, real http.RoundTripper) (*http.Response, error) {
-	resp, err := real.RoundTrip(req)
+func loseAnswer(req *http.Request, inner http.RoundTripper) (*http.Response, error) {
+	resp, err := inner.RoundTrip(req)
 	if err == nil {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
@@ -82,11 +82,11 @@ const slowDown = `<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>slow
 func TestP8_RepeatedPutThatHadWonIsSuccess(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
-	store, f := newFaulty(t, server, func(n int, req *http.Request, real http.RoundTripper) (*http.Response, error) {
+	store, f := newFaulty(t, server, func(n int, req *http.Request, inner http.RoundTripper) (*http.Response, error) {
 		if req.Method == http.MethodPut && n == 0 {
-			return loseAnswer(req, real)
+			return loseAnswer(req, inner)
 		}
-		return real.RoundTrip(req)
+		return inner.RoundTrip(req)
 	})
 	put(t, store, "k", []byte("body"))
 	if puts := f.count(http.MethodPut); puts != 1 {
@@ -98,11 +98,11 @@ func TestP8_RepeatedPutOfOtherBytesIsAConflict(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
 	put(t, newS3(t, server), "k", []byte("theirs"))
-	store, _ := newFaulty(t, server, func(n int, req *http.Request, real http.RoundTripper) (*http.Response, error) {
+	store, _ := newFaulty(t, server, func(n int, req *http.Request, inner http.RoundTripper) (*http.Response, error) {
 		if req.Method == http.MethodPut && n == 0 {
-			return loseAnswer(req, real)
+			return loseAnswer(req, inner)
 		}
-		return real.RoundTrip(req)
+		return inner.RoundTrip(req)
 	})
 	ours := []byte("ours!!")
 	op := wantError(t, store.Put(t.Context(), "k", ours, objectstore.Checksum(ours)), objectstore.ErrConflict)
@@ -115,10 +115,10 @@ func TestP8_RepeatedPutOfOtherBytesIsAConflict(t *testing.T) {
 func TestP8_ConflictWithoutChecksums(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
-	store, f := newFaulty(t, server, func(_ int, req *http.Request, real http.RoundTripper) (*http.Response, error) {
-		resp, err := real.RoundTrip(req)
+	store, f := newFaulty(t, server, func(_ int, req *http.Request, inner http.RoundTripper) (*http.Response, error) {
+		resp, err := inner.RoundTrip(req)
 		if err == nil && req.Method == http.MethodHead {
-			resp.Header.Del("x-amz-checksum-crc32c")
+			resp.Header.Del("X-Amz-Checksum-Crc32c")
 		}
 		return resp, err
 	})
@@ -135,8 +135,8 @@ func TestP8_ConflictWithoutChecksums(t *testing.T) {
 func TestP6_UnansweredPutMayHaveArrived(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
-	store, f := newFaulty(t, server, func(_ int, req *http.Request, real http.RoundTripper) (*http.Response, error) {
-		return loseAnswer(req, real)
+	store, f := newFaulty(t, server, func(_ int, req *http.Request, inner http.RoundTripper) (*http.Response, error) {
+		return loseAnswer(req, inner)
 	})
 	op := wantError(t, store.Put(t.Context(), "k", nil, 0), objectstore.ErrUnavailable)
 	if !op.MayHaveArrived || op.Attempts != 5 || f.count(http.MethodPut) != 1 {
@@ -204,11 +204,11 @@ func TestSilentStoreEndsWithTheAttempts(t *testing.T) {
 func TestThrottlingIsRetried(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
-	store, f := newFaulty(t, server, func(n int, req *http.Request, real http.RoundTripper) (*http.Response, error) {
+	store, f := newFaulty(t, server, func(n int, req *http.Request, inner http.RoundTripper) (*http.Response, error) {
 		if n < 3 {
 			return answer(req, http.StatusServiceUnavailable, slowDown), nil
 		}
-		return real.RoundTrip(req)
+		return inner.RoundTrip(req)
 	})
 	put(t, store, "k", []byte("body"))
 	if err := store.GetRange(t.Context(), "k", 0, make([]byte, 4)); err != nil {
@@ -225,8 +225,8 @@ func TestThrottlingIsRetried(t *testing.T) {
 func TestAnswerCutInTheMiddleIsReadAgain(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
-	store, f := newFaulty(t, server, func(n int, req *http.Request, real http.RoundTripper) (*http.Response, error) {
-		resp, err := real.RoundTrip(req)
+	store, f := newFaulty(t, server, func(n int, req *http.Request, inner http.RoundTripper) (*http.Response, error) {
+		resp, err := inner.RoundTrip(req)
 		if err == nil && req.Method == http.MethodGet && n < 2 {
 			resp.Body = cutBody{Reader: io.LimitReader(resp.Body, 5), Closer: resp.Body}
 		}
@@ -279,9 +279,9 @@ func TestPutHeaders(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
 	var header http.Header
-	store, _ := newFaulty(t, server, func(_ int, req *http.Request, real http.RoundTripper) (*http.Response, error) {
+	store, _ := newFaulty(t, server, func(_ int, req *http.Request, inner http.RoundTripper) (*http.Response, error) {
 		header = req.Header.Clone()
-		return real.RoundTrip(req)
+		return inner.RoundTrip(req)
 	})
 	body := make([]byte, 4<<20)
 	put(t, store, "k", body)
@@ -317,9 +317,10 @@ func TestBackOffIsBounded(t *testing.T) {
 		if !op.MayHaveArrived || len(at) != 8 {
 			t.Fatalf("%v, requests at %v", op, at)
 		}
-		for i, limit := range []time.Duration{100, 200, 400, 800, 1000, 1000, 1000} {
-			if wait := at[i+1] - at[i]; wait <= 0 || wait > limit*time.Millisecond {
-				t.Errorf("wait %d is %v, bound %v", i, wait, limit*time.Millisecond)
+		for i, limit := range []int{100, 200, 400, 800, 1000, 1000, 1000} {
+			limit := time.Duration(limit) * time.Millisecond
+			if wait := at[i+1] - at[i]; wait <= 0 || wait > limit {
+				t.Errorf("wait %d is %v, bound %v", i, wait, limit)
 			}
 		}
 	})
@@ -357,12 +358,12 @@ func TestSelfTestNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
 	without := func(method, header string) *objectstore.S3 {
-		store, _ := newFaulty(t, server, func(_ int, req *http.Request, real http.RoundTripper) (*http.Response, error) {
+		store, _ := newFaulty(t, server, func(_ int, req *http.Request, inner http.RoundTripper) (*http.Response, error) {
 			if req.Method == method {
 				req = req.Clone(req.Context())
 				req.Header.Del(header)
 			}
-			return real.RoundTrip(req)
+			return inner.RoundTrip(req)
 		})
 		return store
 	}

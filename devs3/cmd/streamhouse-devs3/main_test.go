@@ -308,8 +308,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func exitCode(err error) int {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
 	}
 	return 0
@@ -353,7 +352,7 @@ func TestWorksAsAnOrdinaryUser(t *testing.T) {
 	}
 	uid, _ := strconv.Atoi(nobody.Uid)
 	gid, _ := strconv.Atoi(nobody.Gid)
-	dir, err := os.MkdirTemp("", "devs3-nobody")
+	dir, err := os.MkdirTemp("", "devs3-nobody") //nolint:usetesting // a test's own folder is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}
