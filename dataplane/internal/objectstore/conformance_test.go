@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore/s3test"
 	"github.com/streamhouse/streamhouse/serve/secret"
@@ -63,6 +64,7 @@ func conform(t *testing.T, store objectstore.Store) {
 		"bad input":                      conformBadInput,
 		"ended context":                  conformEndedContext,
 		"big object":                     conformBigObject,
+		"P9 footers are readable":        conformFooter,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, store, fmt.Sprintf("%x/", rand.Uint64())) })
 	}
@@ -295,4 +297,31 @@ func conformBigObject(t *testing.T, store objectstore.Store, prefix string) {
 	body[5_000_000] ^= 1
 	err := store.Put(t.Context(), prefix+"k", body, objectstore.Checksum(body))
 	wantError(t, err, objectstore.ErrConflict)
+}
+
+// A footer comes back in one request, and in two when it is bigger than the first guess.
+func conformFooter(t *testing.T, store objectstore.Store, _ string) {
+	for _, segments := range []int{1, 2000} {
+		b, err := object.NewBuilder(object.Key{AgentGroup: "footer", Session: object.UUID{1}, Counter: uint64(segments)}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range segments {
+			if _, err := b.Append(object.Segment{Partition: int32(i), Epoch: 1, RecordCount: 1}, []byte("batch")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sealed, err := b.Seal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := sealed.Key.String()
+		if err := store.Put(t.Context(), key, sealed.Body, sealed.CRC32C); err != nil {
+			t.Fatal(err)
+		}
+		footer, err := object.ReadFooter(t.Context(), store, key)
+		if err != nil || footer.Key != sealed.Key || !slices.Equal(footer.Segments, sealed.Segments) {
+			t.Errorf("%d segments: %v", segments, err)
+		}
+	}
 }
