@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
@@ -18,49 +19,49 @@ type agents struct{ Services }
 var _ controlplanev1connect.AgentServiceHandler = agents{}
 
 func (s agents) Register(ctx context.Context, request *controlplanev1.RegisterRequest) (*controlplanev1.RegisterResponse, error) {
-	return forAgent(ctx, request, s.Store.Register)
+	return forAgent(ctx, writes, request, s.Store.Register)
 }
 
 func (s agents) Heartbeat(ctx context.Context, request *controlplanev1.HeartbeatRequest) (*controlplanev1.HeartbeatResponse, error) {
-	return forAgent(ctx, request, s.Store.Heartbeat)
+	return forAgent(ctx, writes, request, s.Store.Heartbeat)
 }
 
 func (s agents) Deregister(ctx context.Context, request *controlplanev1.DeregisterRequest) (*controlplanev1.DeregisterResponse, error) {
-	return forAgent(ctx, request, s.Store.Deregister)
+	return forAgent(ctx, writes, request, s.Store.Deregister)
 }
 
 func (s agents) Acquire(ctx context.Context, request *controlplanev1.AcquireRequest) (*controlplanev1.AcquireResponse, error) {
-	return forAgent(ctx, request, s.Store.Acquire)
+	return forAgent(ctx, writes, request, s.Store.Acquire)
 }
 
 func (s agents) Release(ctx context.Context, request *controlplanev1.ReleaseRequest) (*controlplanev1.ReleaseResponse, error) {
-	return forAgent(ctx, request, s.Store.Release)
+	return forAgent(ctx, writes, request, s.Store.Release)
 }
 
 func (s agents) Commit(ctx context.Context, request *controlplanev1.CommitRequest) (*controlplanev1.CommitResponse, error) {
-	return forAgent(ctx, request, s.Store.Commit)
+	return forAgent(ctx, writes, request, s.Store.Commit)
 }
 
 func (s agents) Lookup(ctx context.Context, request *controlplanev1.LookupRequest) (*controlplanev1.LookupResponse, error) {
-	return forAgent(ctx, request, s.Store.Lookup)
+	return forAgent(ctx, reads, request, s.Store.Lookup)
 }
 
 func (s agents) LookupProducers(
 	ctx context.Context, request *controlplanev1.LookupProducersRequest,
 ) (*controlplanev1.LookupProducersResponse, error) {
-	return forAgent(ctx, request, s.Store.LookupProducers)
+	return forAgent(ctx, reads, request, s.Store.LookupProducers)
 }
 
 func (s agents) ResolveTopics(
 	ctx context.Context, request *controlplanev1.ResolveTopicsRequest,
 ) (*controlplanev1.ResolveTopicsResponse, error) {
-	return forAgent(ctx, request, s.Store.ResolveTopics)
+	return forAgent(ctx, reads, request, s.Store.ResolveTopics)
 }
 
 func (s agents) AllocateProducerIds(
 	ctx context.Context, request *controlplanev1.AllocateProducerIdsRequest,
 ) (*controlplanev1.AllocateProducerIdsResponse, error) {
-	return transact(ctx, func(ctx context.Context) (*controlplanev1.AllocateProducerIdsResponse, error) {
+	return transact(ctx, writes, func(ctx context.Context) (*controlplanev1.AllocateProducerIdsResponse, error) {
 		return s.Store.AllocateProducerIds(ctx, request)
 	})
 }
@@ -69,7 +70,7 @@ func (s agents) AllocateProducerIds(
 func (s agents) Authenticate(
 	ctx context.Context, request *controlplanev1.AuthenticateRequest,
 ) (*controlplanev1.AuthenticateResponse, error) {
-	return transact(ctx, func(ctx context.Context) (*controlplanev1.AuthenticateResponse, error) {
+	return transact(ctx, reads, func(ctx context.Context) (*controlplanev1.AuthenticateResponse, error) {
 		principal, err := s.Store.Authenticate(ctx, store.KeyHash(request.GetKeySha256()))
 		if err != nil {
 			return nil, err
@@ -96,5 +97,9 @@ func (s agents) Watch(
 		return refusal.Invalid("session_id", "session_id: must be a UUID")
 	}
 	watcher := watch.Watcher{AgentGroup: group, SessionID: session, Revision: request.GetRevision()}
-	return toConnect(ctx, ctx, s.Hub.Watch(ctx, watcher, stream.Send))
+	err = s.Hub.Watch(ctx, watcher, stream.Send)
+	if refused, ok := errors.AsType[*store.Refused](err); ok {
+		return refusedToConnect(ctx, refused)
+	}
+	return err
 }

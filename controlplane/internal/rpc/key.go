@@ -18,7 +18,7 @@ type keys struct{ Services }
 var _ controlplanev1connect.KeyServiceHandler = keys{}
 
 func (s keys) CreateKey(ctx context.Context, request *controlplanev1.CreateKeyRequest) (*controlplanev1.CreateKeyResponse, error) {
-	return transact(ctx, func(ctx context.Context) (*controlplanev1.CreateKeyResponse, error) {
+	return transact(ctx, writes, func(ctx context.Context) (*controlplanev1.CreateKeyResponse, error) {
 		fresh := access.NewKey()
 		key, err := s.Store.CreateKey(ctx, store.KeyHash(access.Hash(fresh.Reveal())), request)
 		if err != nil {
@@ -29,7 +29,7 @@ func (s keys) CreateKey(ctx context.Context, request *controlplanev1.CreateKeyRe
 }
 
 func (s keys) ListKeys(ctx context.Context, _ *controlplanev1.ListKeysRequest) (*controlplanev1.ListKeysResponse, error) {
-	return transact(ctx, func(ctx context.Context) (*controlplanev1.ListKeysResponse, error) {
+	return transact(ctx, reads, func(ctx context.Context) (*controlplanev1.ListKeysResponse, error) {
 		list, err := s.Store.ListKeys(ctx)
 		return &controlplanev1.ListKeysResponse{Keys: list}, err
 	})
@@ -40,7 +40,7 @@ func (s keys) RevokeKey(ctx context.Context, request *controlplanev1.RevokeKeyRe
 	if err != nil {
 		return nil, refusal.Invalid("key_id", "key_id: must be a UUID")
 	}
-	return transact(ctx, func(ctx context.Context) (*controlplanev1.RevokeKeyResponse, error) {
+	return transact(ctx, writes, func(ctx context.Context) (*controlplanev1.RevokeKeyResponse, error) {
 		key, err := s.Store.RevokeKey(ctx, id)
 		return &controlplanev1.RevokeKeyResponse{Key: key}, err
 	})

@@ -8,7 +8,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -34,8 +33,6 @@ type Services struct {
 	Store store.Store
 	// Hub serves watchers.
 	Hub *watch.Hub
-	// Logger takes what operators should know.
-	Logger *slog.Logger
 }
 
 // Register adds all services to a server.
@@ -71,8 +68,18 @@ func agentGroupOf(ctx context.Context) (store.AgentGroup, error) {
 	return group, err
 }
 
+// effect says what a call does to the catalog, and so what is known of it when its time has passed.
+type effect int
+
+const (
+	// reads: nothing can have been written.
+	reads effect = iota
+	// writes: it may have been committed.
+	writes
+)
+
 // transact runs one call of the store within callTimeout.
-func transact[Res any](ctx context.Context, call func(context.Context) (Res, error)) (Res, error) {
+func transact[Res any](ctx context.Context, effect effect, call func(context.Context) (Res, error)) (Res, error) {
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	result, err := call(bounded)
@@ -80,22 +87,36 @@ func transact[Res any](ctx context.Context, call func(context.Context) (Res, err
 		return result, nil
 	}
 	var none Res
-	return none, toConnect(ctx, bounded, err)
+	if refused, ok := errors.AsType[*store.Refused](err); ok {
+		return none, refusedToConnect(ctx, refused)
+	}
+	if ctx.Err() == nil && bounded.Err() != nil {
+		return none, late(effect, err)
+	}
+	return none, err
+}
+
+// late refuses a call whose own bound has passed, not the caller's. P6: only UNANSWERED admits that something may have been written.
+func late(effect effect, err error) error {
+	if effect == reads {
+		return refusal.CatalogUnavailable(retryWait, err)
+	}
+	return refusal.Newf(refusalv1.Reason_REASON_UNANSWERED, "the catalog did not answer in time").WithCause(err)
 }
 
 // forAgent runs a call that an agent's group bounds.
 func forAgent[Req, Res any](
-	ctx context.Context, request Req, call func(context.Context, store.AgentGroup, Req) (Res, error),
+	ctx context.Context, effect effect, request Req, call func(context.Context, store.AgentGroup, Req) (Res, error),
 ) (Res, error) {
 	group, err := agentGroupOf(ctx)
 	if err != nil {
 		var none Res
 		return none, err
 	}
-	return transact(ctx, func(ctx context.Context) (Res, error) { return call(ctx, group, request) })
+	return transact(ctx, effect, func(ctx context.Context) (Res, error) { return call(ctx, group, request) })
 }
 
-// forCaller runs a call that the caller's group bounds, or no group for admins.
+// forCaller runs a call that reads, bounded by the caller's group, or no group for admins.
 func forCaller[Req, Res any](
 	ctx context.Context, request Req, call func(context.Context, store.AgentGroup, Req) (Res, error),
 ) (Res, error) {
@@ -104,19 +125,7 @@ func forCaller[Req, Res any](
 		var none Res
 		return none, err
 	}
-	return transact(ctx, func(ctx context.Context) (Res, error) { return call(ctx, group, request) })
-}
-
-// toConnect turns an error of the store into one for the wire; ctx is the caller's, bounded the one that the store had.
-// P6: when our own bound passes, the transaction may have been committed, which only UNANSWERED admits.
-func toConnect(ctx, bounded context.Context, err error) error {
-	if refused, ok := errors.AsType[*store.Refused](err); ok {
-		return refusedToConnect(ctx, refused)
-	}
-	if ctx.Err() == nil && bounded.Err() != nil {
-		return refusal.Newf(refusalv1.Reason_REASON_UNANSWERED, "the catalog did not answer in time").WithCause(err)
-	}
-	return err
+	return transact(ctx, reads, func(ctx context.Context) (Res, error) { return call(ctx, group, request) })
 }
 
 func refusedToConnect(ctx context.Context, refused *store.Refused) error {

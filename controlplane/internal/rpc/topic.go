@@ -13,7 +13,7 @@ type topics struct{ Services }
 var _ controlplanev1connect.TopicServiceHandler = topics{}
 
 func (s topics) CreateTopic(ctx context.Context, request *controlplanev1.CreateTopicRequest) (*controlplanev1.CreateTopicResponse, error) {
-	return transact(ctx, func(ctx context.Context) (*controlplanev1.CreateTopicResponse, error) {
+	return transact(ctx, writes, func(ctx context.Context) (*controlplanev1.CreateTopicResponse, error) {
 		return s.Store.CreateTopic(ctx, request)
 	})
 }
@@ -27,13 +27,13 @@ func (s topics) ListTopics(ctx context.Context, request *controlplanev1.ListTopi
 }
 
 func (s topics) UpdateTopic(ctx context.Context, request *controlplanev1.UpdateTopicRequest) (*controlplanev1.UpdateTopicResponse, error) {
-	return transact(ctx, func(ctx context.Context) (*controlplanev1.UpdateTopicResponse, error) {
+	return transact(ctx, writes, func(ctx context.Context) (*controlplanev1.UpdateTopicResponse, error) {
 		return s.Store.UpdateTopic(ctx, request)
 	})
 }
 
 func (s topics) DeleteTopic(ctx context.Context, request *controlplanev1.DeleteTopicRequest) (*controlplanev1.DeleteTopicResponse, error) {
-	return transact(ctx, func(ctx context.Context) (*controlplanev1.DeleteTopicResponse, error) {
+	return transact(ctx, writes, func(ctx context.Context) (*controlplanev1.DeleteTopicResponse, error) {
 		return s.Store.DeleteTopic(ctx, request)
 	})
 }

@@ -35,11 +35,11 @@ type stream struct {
 // Watch sends what has changed after the watcher's revision, and each later change, until the context ends, the session ends (its refusal),
 // the database is out of reach (CATALOG_UNAVAILABLE), or send fails. The first message comes at once, changed or not.
 func (h *Hub) Watch(ctx context.Context, watcher Watcher, send func(*controlplanev1.WatchResponse) error) error {
+	s := &stream{hub: h, watcher: watcher, sent: watcher.Revision, send: send}
+	s.seen, _ = h.state(watcher.AgentGroup) // before the session is checked: a change that ends it meanwhile is seen as a change
 	if err := h.source.CheckSession(ctx, watcher.AgentGroup, watcher.SessionID); err != nil {
 		return err
 	}
-	s := &stream{hub: h, watcher: watcher, sent: watcher.Revision, send: send}
-	s.seen, _ = h.state(watcher.AgentGroup)
 	if err := s.catchUp(ctx); err != nil {
 		return err
 	}
@@ -54,9 +54,15 @@ func (h *Hub) Watch(ctx context.Context, watcher Watcher, send func(*controlplan
 
 // step waits for a change or for the time to show a sign of life, and acts on it.
 func (s *stream) step(ctx context.Context, alive *time.Ticker) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	revision, changed := s.hub.state(s.watcher.AgentGroup)
 	if revision != s.seen {
 		s.seen, s.dirty = revision, true
+		if revision == s.sent {
+			return nil
+		}
 		return s.catchUp(ctx)
 	}
 	select {
