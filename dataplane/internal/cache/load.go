@@ -106,8 +106,9 @@ func await(ctx context.Context, f *flight, result *Result) (again bool) {
 		result.Err = ctx.Err()
 		return false
 	}
-	if errors.Is(f.err, errAbandoned) && ctx.Err() == nil {
-		return true
+	if errors.Is(f.err, errAbandoned) {
+		result.Err = ctx.Err()
+		return result.Err == nil
 	}
 	*result = Result{Bytes: f.bytes, Err: f.err}
 	return false
@@ -137,9 +138,15 @@ func (c *Cache) fetchSpan(ctx context.Context, s *span) {
 		c.landAll(s, errAbandoned)
 		return
 	}
-	defer c.loading.Release(weight)
 	b, err := c.get(ctx, s.object, s.position, s.size)
-	if err != nil {
+	c.loading.Release(weight)
+	switch {
+	case errors.Is(err, objectstore.ErrOutOfRange) && len(s.flights) > 1:
+		for _, f := range s.flights { // one of them reaches beyond the object, the others are good
+			c.fetchSpan(ctx, &span{object: s.object, position: f.key.position, size: int64(f.key.size), flights: []*flight{f}})
+		}
+		return
+	case err != nil:
 		c.landAll(s, err)
 		return
 	}
