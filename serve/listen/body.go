@@ -25,7 +25,7 @@ func join(values []string) string { return strings.Join(values, ", ") }
 
 // boundBody cuts requests whose body stops arriving: without it a caller could hold a connection, and a decoder, for ever.
 // Reflection is left out: its body lasts as long as the tool at the other end likes.
-func boundBody(next http.Handler) http.Handler {
+func boundBody(next http.Handler, timeout time.Duration) http.Handler {
 	reflection := [...]string{"/" + grpcreflect.ReflectV1ServiceName + "/", "/" + grpcreflect.ReflectV1AlphaServiceName + "/"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		lasting := strings.HasPrefix(r.URL.Path, reflection[0]) || strings.HasPrefix(r.URL.Path, reflection[1])
@@ -34,7 +34,7 @@ func boundBody(next http.Handler) http.Handler {
 			return
 		}
 		bounded := *r // a copy: net/http looks at its own request's body to see whether the connection can be used again
-		bounded.Body = &boundedBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
+		bounded.Body = &boundedBody{ReadCloser: r.Body, control: http.NewResponseController(w), timeout: timeout}
 		next.ServeHTTP(w, &bounded)
 	})
 }
@@ -44,13 +44,14 @@ type boundedBody struct {
 	io.ReadCloser
 
 	control *http.ResponseController
+	timeout time.Duration
 	ended   bool
 }
 
-// Read reads within bodyTimeout.
+// Read reads within the timeout.
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if !b.ended {
-		_ = b.control.SetReadDeadline(time.Now().Add(bodyTimeout)) // unsupported by test recorders alone
+		_ = b.control.SetReadDeadline(time.Now().Add(b.timeout)) // unsupported by test recorders alone
 	}
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {

@@ -30,7 +30,7 @@ func (s *Server) handler(options Options) (http.Handler, error) {
 	if options.Routes != nil {
 		options.Routes(mux)
 	}
-	return crossOrigin(options.Config.CORSOrigins, boundBody(mux)), nil
+	return crossOrigin(options.Config.CORSOrigins, boundBody(mux, bodyTimeout)), nil
 }
 
 // assemble builds the RPC server. The order is what protects it: spans first, so that they see every error; refusals next, so that every
