@@ -43,6 +43,19 @@ func (r *Recorder) Probed(p Probe) {
 	r.h.Probes = append(r.h.Probes, p)
 }
 
+// SlowestReader is the number of records that the reader which saw the fewest has seen; 0 if nobody saw any.
+func (r *Recorder) SlowestReader() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	least := -1
+	for _, reads := range r.h.Readers {
+		if least < 0 || len(reads) < least {
+			least = len(reads)
+		}
+	}
+	return int64(max(least, 0))
+}
+
 // History is what was recorded, with the final log. Call it once everything that records has ended.
 func (r *Recorder) History(log []Read) *History {
 	r.mu.Lock()

@@ -1,0 +1,157 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/streamhouse/streamhouse/e2e/process"
+)
+
+// S3 is the bucket's server.
+type S3 struct {
+	*process.Process
+	Endpoint             string
+	Bucket               string
+	AccessKey, SecretKey string
+
+	spec process.Spec
+}
+
+// ControlPlane is one replica.
+type ControlPlane struct {
+	*process.Process
+	ID  string
+	URL string
+
+	spec process.Spec
+}
+
+// Agent is one agent. Control and Bucket are its ways to the control planes and to the bucket, if the cluster is proxied.
+type Agent struct {
+	*process.Process
+	ID, Zone, URL string
+	Control       []*Proxy
+	Bucket        *Proxy
+
+	spec process.Spec
+}
+
+func (c *Cluster) startS3(ctx context.Context, t testing.TB) *S3 {
+	t.Helper()
+	port := process.FreePort(t)
+	s := &S3{Endpoint: fmt.Sprintf("http://127.0.0.1:%d", port), Bucket: "streamhouse", AccessKey: "e2e", SecretKey: "e2e-secret-key"}
+	s.spec = process.Spec{
+		Name: "s3", Path: filepath.Join(c.bin, "streamhouse-devs3"), Log: filepath.Join(c.dir, "s3.log"),
+		Args: []string{"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--data-dir", process.Subfolder(t, c.dir, "s3", false)},
+		Env:  []string{"STREAMHOUSE_DEVS3_BUCKET=" + s.Bucket, "STREAMHOUSE_DEVS3_ACCESS_KEY=" + s.AccessKey, "STREAMHOUSE_DEVS3_SECRET_KEY=" + s.SecretKey},
+	}
+	s.Start(ctx, t)
+	return s
+}
+
+// Start runs the server, again after it has ended.
+func (s *S3) Start(ctx context.Context, t testing.TB) {
+	t.Helper()
+	s.Process = process.Start(t, s.spec)
+	ready(ctx, t, s.Process, func(ctx context.Context) error { return answers(ctx, s.Endpoint+"/_health") })
+}
+
+func (c *Cluster) startControlPlane(ctx context.Context, t testing.TB, id string) *ControlPlane {
+	t.Helper()
+	port := process.FreePort(t)
+	p := &ControlPlane{ID: id, URL: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	p.spec = process.Spec{
+		Name: id, Path: filepath.Join(c.bin, "streamhouse-controlplane"), Log: filepath.Join(c.dir, id+".log"),
+		Args: []string{
+			"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--session-duration", c.Options.SessionDuration.String(),
+			"--suspect-after", c.Options.SuspectAfter.String(),
+		},
+		Env: []string{"STREAMHOUSE_DATABASE_URL=" + c.Postgres.URL, "STREAMHOUSE_BOOTSTRAP_ADMIN_KEY=" + c.AdminKey},
+	}
+	p.Start(ctx, t)
+	return p
+}
+
+// Start runs the replica, again after it has ended, under the same address.
+func (p *ControlPlane) Start(ctx context.Context, t testing.TB) {
+	t.Helper()
+	p.Process = process.Start(t, p.spec)
+	ready(ctx, t, p.Process, func(ctx context.Context) error { return answers(ctx, p.URL+"/healthz") })
+}
+
+// StartAgent adds an agent to the cluster and waits until it serves.
+func (c *Cluster) StartAgent(ctx context.Context, t testing.TB, id, zone string) *Agent {
+	t.Helper()
+	a := c.newAgent(t, id, zone, "default", c.agentKey)
+	c.Agents = append(c.Agents, a)
+	a.Start(ctx, t)
+	return a
+}
+
+// newAgent describes an agent without starting it.
+func (c *Cluster) newAgent(t testing.TB, id, zone, agentGroup, key string) *Agent {
+	t.Helper()
+	port := process.FreePort(t)
+	a := &Agent{ID: id, Zone: zone, URL: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	bucket := c.S3.Endpoint
+	var controlPlanes []string
+	for _, p := range c.ControlPlanes {
+		controlPlanes = append(controlPlanes, p.URL)
+	}
+	if c.proxies != nil {
+		for i, p := range controlPlanes {
+			proxy := c.proxies.add(t, fmt.Sprintf("%s-control-%d", id, i), p)
+			a.Control = append(a.Control, proxy)
+			controlPlanes[i] = proxy.URL
+		}
+		a.Bucket = c.proxies.add(t, id+"-bucket", bucket)
+		bucket = a.Bucket.URL
+	}
+	a.spec = process.Spec{
+		Name: id, Path: filepath.Join(c.bin, "streamhouse-agent"), Log: filepath.Join(c.dir, id+".log"),
+		Args: append([]string{
+			"serve", "--agent-id", id, "--zone", zone, "--agent-group", agentGroup, "--listen", fmt.Sprintf("127.0.0.1:%d", port),
+			"--advertised-address", a.URL, "--control-plane", strings.Join(controlPlanes, ","), "--s3-endpoint", bucket, "--s3-path-style",
+			"--s3-bucket", c.S3.Bucket, "--s3-region", "us-east-1",
+		}, c.Options.AgentArgs...),
+		Env: []string{"STREAMHOUSE_AGENT_KEY=" + key, "STREAMHOUSE_S3_ACCESS_KEY=" + c.S3.AccessKey, "STREAMHOUSE_S3_SECRET_KEY=" + c.S3.SecretKey},
+	}
+	return a
+}
+
+// Start runs the agent, again after it has ended, under the same id and address.
+func (a *Agent) Start(ctx context.Context, t testing.TB) {
+	t.Helper()
+	a.Process = process.Start(t, a.spec)
+	ready(ctx, t, a.Process, func(ctx context.Context) error { return answers(ctx, a.URL+"/healthz") })
+}
+
+func ready(ctx context.Context, t testing.TB, p *process.Process, check func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := p.Ready(ctx, check); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answers is nil when a GET of the URL succeeds.
+func answers(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, response.Status)
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package workload
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+
+	"github.com/streamhouse/streamhouse/e2e/history"
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
+)
+
+// Agent asks one agent, and no other, by raw RPCs.
+type Agent struct {
+	dataplanev1connect.RecordServiceClient
+}
+
+// NewAgent asks the agent at url with an API key.
+func NewAgent(url, key string) *Agent {
+	transport := connecthttp.NewTransport(&http.Client{Transport: keyed{key, http.DefaultTransport}}, url,
+		connecthttp.WithReadMaxBytes(16<<20), connecthttp.WithCompressors())
+	return &Agent{dataplanev1connect.NewRecordServiceClient(connect.NewClient(transport))}
+}
+
+// keyed sends an API key with every request.
+type keyed struct {
+	key  string
+	next http.RoundTripper
+}
+
+func (k keyed) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+k.key)
+	return k.next.RoundTrip(r)
+}
+
+// Ends asks where each of the first n partitions of a topic ends.
+func (a *Agent) Ends(ctx context.Context, topic string, n int32) ([]int64, error) {
+	request := &dataplanev1.ListOffsetsRequest{}
+	for p := range n {
+		request.Partitions = append(request.Partitions, &dataplanev1.ListOffsetsPartition{
+			Topic:     &dataplanev1.ListOffsetsPartition_TopicName{TopicName: topic},
+			Partition: p,
+			Position:  &dataplanev1.OffsetPosition{Position: &dataplanev1.OffsetPosition_Edge{Edge: dataplanev1.OffsetEdge_OFFSET_EDGE_LATEST}},
+		})
+	}
+	response, err := a.ListOffsets(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	ends := make([]int64, 0, n)
+	for _, o := range response.GetOffsets() {
+		if o.GetRefusal() != nil {
+			ends = append(ends, -1)
+			continue
+		}
+		ends = append(ends, o.GetOffset())
+	}
+	return ends, nil
+}
+
+// ReadLog reads a topic from its beginning until each partition has nothing more.
+func (a *Agent) ReadLog(ctx context.Context, t testing.TB, topic string) []history.Read {
+	t.Helper()
+	metadata, err := a.GetMetadata(ctx, &dataplanev1.GetMetadataRequest{Topics: []string{topic}})
+	if err != nil {
+		t.Fatalf("metadata: %v", err)
+	}
+	var log []history.Read
+	for _, p := range metadata.GetTopics()[0].GetPartitions() {
+		log = append(log, a.readPartition(ctx, t, topic, p.GetPartition())...)
+	}
+	return log
+}
+
+func (a *Agent) readPartition(ctx context.Context, t testing.TB, topic string, partition int32) []history.Read {
+	t.Helper()
+	var log []history.Read
+	for offset := int64(0); ; {
+		response, err := a.Fetch(ctx, &dataplanev1.FetchRequest{Decode: true, Partitions: []*dataplanev1.FetchPartition{{
+			Topic: &dataplanev1.FetchPartition_TopicName{TopicName: topic}, Partition: partition, Offset: offset,
+		}}})
+		if err != nil {
+			t.Fatalf("fetch %s/%d from %d: %v", topic, partition, offset, err)
+		}
+		fetched := response.GetPartitions()[0]
+		for _, r := range fetched.GetRecords() {
+			log = append(log, history.Read{Partition: partition, Offset: r.GetOffset(), ID: string(r.GetValue())})
+		}
+		if len(fetched.GetRecords()) == 0 {
+			return log
+		}
+		offset = fetched.GetNextOffset()
+	}
+}
+
+// startProbes asks every agent ten times a second where the partitions end, until ctx ends. Agents that do not answer are not probed.
+func (w *Workload) startProbes(ctx context.Context, t testing.TB) {
+	t.Helper()
+	metadata, err := w.cluster.Client(t).Metadata(ctx, w.options.Topic)
+	if err != nil {
+		t.Fatalf("metadata: %v", err)
+	}
+	partitions := int32(len(metadata.Topics[0].Leaders)) //nolint:gosec // at most 100,000
+	for _, agent := range w.cluster.Agents {
+		raw := NewAgent(agent.URL, w.cluster.ClientKey)
+		w.reading.Go(func() {
+			for ctx.Err() == nil {
+				w.probe(ctx, raw, agent.ID, partitions)
+				select {
+				case <-ctx.Done():
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+		})
+	}
+}
+
+func (w *Workload) probe(ctx context.Context, agent *Agent, id string, partitions int32) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	began := w.record.Now()
+	ends, err := agent.Ends(ctx, w.options.Topic, partitions)
+	if err != nil {
+		return // an agent that cannot know says so, or is down: it has told nothing wrong
+	}
+	for partition, end := range ends {
+		if end >= 0 {
+			w.record.Probed(history.Probe{Agent: id, Began: began, Partition: int32(partition), End: end}) //nolint:gosec // at most 100,000
+		}
+	}
+}

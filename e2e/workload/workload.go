@@ -1,0 +1,218 @@
+// Package workload keeps a topic busy while a test breaks things, and writes down what producers were told and readers saw, as a history.
+// It uses the Go SDK as any user would, and raw RPCs where a test must know which agent answered. It judges nothing: package history does.
+// Read: workload.go, agent.go.
+package workload
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/streamhouse/streamhouse/client"
+	"github.com/streamhouse/streamhouse/e2e/cluster"
+	"github.com/streamhouse/streamhouse/e2e/history"
+)
+
+// Options of a workload. The zero value is two idempotent producers of 200 keyed records a second each, one reader, and probes.
+type Options struct {
+	Topic string
+	// Producers, each with its own SDK client: 2.
+	Producers int
+	// Rate in records a second and producer: 200.
+	Rate int
+	// Readers that follow the topic from its beginning: 1.
+	Readers int
+	// Probes asks every agent where each partition ends, ten times a second.
+	Probes bool
+	// ProducerOptions are added to each producer's.
+	ProducerOptions []client.ProducerOption
+	// PlainProducers are not idempotent.
+	PlainProducers bool
+}
+
+// Workload runs until Stop.
+type Workload struct {
+	cluster *cluster.Cluster
+	options Options
+	record  *history.Recorder
+	acked   atomic.Int64
+	failed  atomic.Int64
+
+	stopProducing context.CancelFunc
+	stopReading   context.CancelFunc
+	producing     sync.WaitGroup
+	reading       sync.WaitGroup
+}
+
+// Start begins producing and reading.
+func Start(t testing.TB, c *cluster.Cluster, options Options) *Workload {
+	t.Helper()
+	options.Producers = cmp.Or(options.Producers, 2)
+	options.Rate = cmp.Or(options.Rate, 200)
+	options.Readers = cmp.Or(options.Readers, 1)
+	w := &Workload{cluster: c, options: options, record: history.NewRecorder()}
+	producing, stopProducing := context.WithCancel(context.Background())
+	reading, stopReading := context.WithCancel(context.Background())
+	w.stopProducing, w.stopReading = stopProducing, stopReading
+	t.Cleanup(func() { stopProducing(); stopReading(); w.producing.Wait(); w.reading.Wait() })
+	for i := range options.Readers {
+		w.startReader(reading, t, fmt.Sprintf("reader-%d", i+1))
+	}
+	if options.Probes {
+		w.startProbes(reading, t)
+	}
+	for i := range options.Producers {
+		w.startProducer(producing, t, fmt.Sprintf("producer-%d", i+1))
+	}
+	return w
+}
+
+// Acknowledged is the number of records acknowledged so far.
+func (w *Workload) Acknowledged() int64 { return w.acked.Load() }
+
+// Failed is the number of records whose producer was told an error so far.
+func (w *Workload) Failed() int64 { return w.failed.Load() }
+
+// AwaitAcknowledged waits until n more records have been acknowledged, and says how long that took.
+func (w *Workload) AwaitAcknowledged(ctx context.Context, t testing.TB, n int64) time.Duration {
+	t.Helper()
+	began, goal := time.Now(), w.acked.Load()+n
+	for w.acked.Load() < goal {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%d records short of %d acknowledgements: %v", goal-w.acked.Load(), n, context.Cause(ctx))
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return time.Since(began)
+}
+
+const flushTimeout = 90 * time.Second
+
+func (w *Workload) startProducer(ctx context.Context, t testing.TB, name string) {
+	t.Helper()
+	options := append([]client.ProducerOption{client.WithLinger(2 * time.Millisecond)}, w.options.ProducerOptions...)
+	if w.options.PlainProducers {
+		options = append(options, client.WithoutIdempotence())
+	}
+	producer, err := w.cluster.Client(t).NewProducer(options...)
+	if err != nil {
+		t.Fatalf("producer: %v", err)
+	}
+	w.producing.Go(func() {
+		w.produce(ctx, producer, name)
+		flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
+		defer cancel()
+		_ = producer.Close(flush) // what failed has been told record by record
+	})
+}
+
+func (w *Workload) produce(ctx context.Context, producer *client.Producer, name string) {
+	tick := time.NewTicker(time.Second / time.Duration(w.options.Rate))
+	defer tick.Stop()
+	for sequence := 0; ; sequence++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		id := fmt.Sprintf("%s/%d", name, sequence)
+		record := &client.Record{Topic: w.options.Topic, Key: []byte(fmt.Sprintf("key-%d", sequence%32)), Value: []byte(id)}
+		write := history.Write{ID: id, Producer: name, Sequence: sequence, Idempotent: !w.options.PlainProducers}
+		producer.Produce(context.WithoutCancel(ctx), record, func(r *client.Record, err error) { w.outcome(write, r, err) })
+	}
+}
+
+func (w *Workload) outcome(write history.Write, r *client.Record, err error) {
+	write.Outcome, write.Partition, write.Offset = Outcome(err), r.Partition, r.Offset
+	if err == nil {
+		w.acked.Add(1)
+	} else {
+		w.failed.Add(1)
+	}
+	w.record.Wrote(write)
+}
+
+// Outcome says what an error of the SDK tells of its record.
+func Outcome(err error) history.Outcome {
+	if err == nil {
+		return history.Acknowledged
+	}
+	switch client.WrittenBy(err) {
+	case client.SurelyNotWritten, client.WrittenNothing:
+		return history.SurelyNot
+	default:
+		return history.Possibly
+	}
+}
+
+func (w *Workload) startReader(ctx context.Context, t testing.TB, name string) {
+	t.Helper()
+	consumer, err := w.cluster.Client(t).NewConsumer(ctx, w.options.Topic, client.From(client.Beginning()))
+	if err != nil {
+		t.Fatalf("consumer: %v", err)
+	}
+	w.reading.Go(func() {
+		defer func() { _ = consumer.Close() }()
+		for r, err := range consumer.Records(ctx) {
+			if err != nil {
+				if ctx.Err() == nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				return
+			}
+			w.record.Saw(name, history.Read{Partition: r.Partition, Offset: r.Offset, ID: string(r.Value)})
+		}
+	})
+}
+
+// Stop ends the producers, waits for their last answers, reads the topic from its beginning on every agent that runs, and judges the history.
+func (w *Workload) Stop(ctx context.Context, t testing.TB) *history.Report {
+	t.Helper()
+	w.stopProducing()
+	w.producing.Wait()
+	w.awaitReaders(ctx, t)
+	w.stopReading()
+	w.reading.Wait()
+	return history.Check(w.History(ctx, t))
+}
+
+// awaitReaders gives the readers time to see everything that was acknowledged: what they then lack, they have missed.
+func (w *Workload) awaitReaders(ctx context.Context, t testing.TB) {
+	t.Helper()
+	for w.record.SlowestReader() < w.acked.Load() {
+		select {
+		case <-ctx.Done():
+			t.Errorf("a reader saw %d of %d acknowledged records: %v", w.record.SlowestReader(), w.acked.Load(), context.Cause(ctx))
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// History reads the final log and returns all that is known. The log as every other running agent tells it counts as what a reader saw.
+func (w *Workload) History(ctx context.Context, t testing.TB) *history.History {
+	t.Helper()
+	var log []history.Read
+	for _, agent := range w.cluster.Agents {
+		if !agent.Running() {
+			continue
+		}
+		reads := NewAgent(agent.URL, w.cluster.ClientKey).ReadLog(ctx, t, w.options.Topic)
+		if log == nil {
+			log = reads
+			continue
+		}
+		for _, r := range reads {
+			w.record.Saw("log at "+agent.ID, r)
+		}
+		if len(reads) != len(log) {
+			t.Errorf("the log has %d records at %s, %d elsewhere", len(reads), agent.ID, len(log))
+		}
+	}
+	return w.record.History(log)
+}
