@@ -46,9 +46,13 @@ func TestP7_APrincipalIsBoundToItsAgentGroup(t *testing.T) {
 		group     string
 		want      bool
 	}{
-		{agent, "a", true}, {agent, "b", false}, {agent, "", false},
-		{admin, "a", true}, {admin, "", true},
-		{unbound, "", false}, {unbound, "a", false},
+		{agent, "a", true},
+		{agent, "b", false},
+		{agent, "", false},
+		{admin, "a", true},
+		{admin, "", true},
+		{unbound, "", false},
+		{unbound, "a", false},
 		{access.Principal{}, "", false},
 	} {
 		if got := c.principal.MayUse(c.group); got != c.want {

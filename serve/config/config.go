@@ -216,7 +216,7 @@ func settings(parser *kong.Kong) []Setting {
 
 // show asks a value's own methods first: a secret hides itself there.
 func show(value reflect.Value) string {
-	if text, ok := value.Interface().(encoding.TextMarshaler); ok {
+	if text, ok := reflect.TypeAssert[encoding.TextMarshaler](value); ok {
 		if shown, err := text.MarshalText(); err == nil {
 			return string(shown)
 		}

@@ -172,6 +172,6 @@ func TestSecretsNeverShow(t *testing.T) {
 			t.Errorf("help lacks %s:\n%s", want, help)
 		}
 	}
-	_, _, _, err = parse(t, "--token", token, "--config", file(t, "token: "+token+"\nx: "+token+"\n"))
-	check("error", fmt.Sprint(err))
+	_, _, help, err = parse(t, "--token", token, "--config", file(t, "token: "+token+"\nx: "+token+"\n"))
+	check("error", fmt.Sprint(err, help))
 }

@@ -59,7 +59,7 @@ func knownKeys(app *kong.Application, fileFlag string) map[string]bool {
 }
 
 func readFile(path string, known map[string]bool) (fileValues, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator names the file
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open configuration: %w", err)
 	}

@@ -1,9 +1,9 @@
 package listen
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -67,15 +67,15 @@ func pinned(config Config) (*http.Transport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load certificate: %w", err)
 	}
-	verify := func(shown [][]byte, _ [][]*x509.Certificate) error {
-		if len(shown) == 0 || string(shown[0]) != string(own.Certificate[0]) {
+	verify := func(state tls.ConnectionState) error {
+		if len(state.PeerCertificates) == 0 || !bytes.Equal(state.PeerCertificates[0].Raw, own.Certificate[0]) {
 			return errOtherCert
 		}
 		return nil
 	}
 	return &http.Transport{TLSClientConfig: &tls.Config{
-		MinVersion:            tls.VersionTLS12,
-		InsecureSkipVerify:    true, //nolint:gosec // the next line compares the certificate itself, which is stricter than its name
-		VerifyPeerCertificate: verify,
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, //nolint:gosec // the next line compares the certificate itself, which is stricter than its name
+		VerifyConnection:   verify,
 	}}, nil
 }

@@ -64,7 +64,14 @@ func (h *health) serveReady(w http.ResponseWriter, r *http.Request) {
 	if len(faults) > 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"ready": len(faults) == 0, "not_ready": faults})
+	//nolint:errchkjson // strings and a bool can be encoded; a caller that has gone away wants no answer
+	_ = json.NewEncoder(w).Encode(readiness{Ready: len(faults) == 0, NotReady: faults})
+}
+
+// readiness is the answer of /readyz.
+type readiness struct {
+	Ready    bool              `json:"ready"`
+	NotReady map[string]string `json:"not_ready"`
 }
 
 // notReady returns what is not ready, and why.

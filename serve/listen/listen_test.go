@@ -108,12 +108,8 @@ func TestABodyIsNotReadBeforeTheKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/proto")
-	response, err := client(t, true).Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text := body(t, response); response.StatusCode != http.StatusUnauthorized || !strings.Contains(text, "unauthenticated") {
-		t.Errorf("got %d %s", response.StatusCode, text)
+	if status, _, text := do(t, client(t, true), request); status != http.StatusUnauthorized || !strings.Contains(text, "unauthenticated") {
+		t.Errorf("got %d %s", status, text)
 	}
 }
 
@@ -193,11 +189,8 @@ func get(t *testing.T, url string) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := client(t, false).Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, body(t, response)
+	status, _, content := do(t, client(t, false), request)
+	return status, content
 }
 
 func waitFor(t *testing.T, condition func() bool) {
@@ -225,7 +218,7 @@ func TestCrossOrigin(t *testing.T) {
 	const page = "https://console.example.com"
 	f := serve(t, topics{}, agents{}, func(o *listen.Options) { o.Config.CORSOrigins = []string{page} })
 	closed := serve(t, topics{}, agents{}, nil)
-	preflight := func(url, origin string) *http.Response {
+	preflight := func(url, origin string) (int, http.Header) {
 		t.Helper()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, url+controlplanev1connect.TopicServiceGetTopicProcedure, nil)
 		if err != nil {
@@ -233,23 +226,18 @@ func TestCrossOrigin(t *testing.T) {
 		}
 		request.Header.Set("Origin", origin)
 		request.Header.Set("Access-Control-Request-Method", http.MethodPost)
-		response, err := client(t, false).Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = response.Body.Close()
-		return response
+		status, header, _ := do(t, client(t, false), request)
+		return status, header
 	}
-	allowed := preflight(f.URL(), page)
-	if allowed.StatusCode != http.StatusNoContent || allowed.Header.Get("Access-Control-Allow-Origin") != page ||
-		!strings.Contains(allowed.Header.Get("Access-Control-Allow-Headers"), "Authorization") {
-		t.Errorf("got %d %v", allowed.StatusCode, allowed.Header)
+	status, header := preflight(f.URL(), page)
+	if status != http.StatusNoContent || header.Get("Access-Control-Allow-Origin") != page ||
+		!strings.Contains(header.Get("Access-Control-Allow-Headers"), "Authorization") {
+		t.Errorf("got %d %v", status, header)
 	}
-	for name, response := range map[string]*http.Response{
-		"other page": preflight(f.URL(), "https://evil.example.com"), "closed by default": preflight(closed.URL(), page),
-	} {
-		if response.Header.Get("Access-Control-Allow-Origin") != "" {
-			t.Errorf("%s: got %v", name, response.Header)
-		}
+	if _, header = preflight(f.URL(), "https://evil.example.com"); header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("another page: got %v", header)
+	}
+	if _, header = preflight(closed.URL(), page); header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("closed by default: got %v", header)
 	}
 }

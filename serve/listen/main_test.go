@@ -173,12 +173,17 @@ func dial(t *testing.T, url string, key secret.Secret, options ...connecthttp.Op
 	return connect.NewClient(connecthttp.NewTransport(client(t, true), url, options...), authorise)
 }
 
-func body(t *testing.T, response *http.Response) string {
+// do sends a request and reads the whole answer.
+func do(t *testing.T, c *http.Client, request *http.Request) (status int, header http.Header, content string) {
 	t.Helper()
-	defer func() { _ = response.Body.Close() }()
-	content, err := io.ReadAll(response.Body)
+	response, err := c.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(content)
+	defer func() { _ = response.Body.Close() }()
+	all, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, response.Header, string(all)
 }

@@ -144,7 +144,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		<-groupCtx.Done()
-		return s.stop()
+		return s.stop(context.WithoutCancel(groupCtx))
 	})
 	return group.Wait()
 }
@@ -152,9 +152,9 @@ func (s *Server) Run(ctx context.Context) error {
 // ErrCut says that calls were cut at the end of a stop.
 var ErrCut = errors.New("calls in flight were cut at the stop")
 
-func (s *Server) stop() error {
+func (s *Server) stop(ctx context.Context) error {
 	close(s.stopping)
-	ctx, cancel := context.WithTimeout(context.Background(), s.config.StopTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.config.StopTimeout)
 	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {
 		_ = s.http.Close()

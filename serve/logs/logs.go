@@ -50,13 +50,13 @@ func New(w io.Writer, config Config) (*Log, error) {
 }
 
 // ToggleDebug switches debug on, or back to the level of the configuration.
-func (l *Log) ToggleDebug() {
+func (l *Log) ToggleDebug(ctx context.Context) {
 	next := slog.LevelDebug
 	if l.level.Level() == slog.LevelDebug {
 		next = l.base
 	}
 	l.level.Set(next)
-	l.Logger.Log(context.Background(), max(next, slog.LevelInfo), "log level changed", slog.String("level", next.String()))
+	l.Log(ctx, max(next, slog.LevelInfo), "log level changed", slog.String("level", next.String()))
 }
 
 // Run toggles debug at each SIGUSR1, until the context ends.
@@ -66,7 +66,7 @@ func (l *Log) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-l.signals:
-			l.ToggleDebug()
+			l.ToggleDebug(ctx)
 		}
 	}
 }

@@ -101,10 +101,11 @@ func settled(err *connect.Error) *connect.Error {
 	if !ok || refusal.GetWritten() != refusalv1.Written_WRITTEN_UNSPECIFIED {
 		return err
 	}
-	refusal.Written = refusalv1.Written_WRITTEN_SURELY_NOT
 	switch refusal.GetReason() {
 	case refusalv1.Reason_REASON_INTERNAL, refusalv1.Reason_REASON_UNANSWERED:
 		refusal.Written = refusalv1.Written_WRITTEN_POSSIBLY
+	default:
+		refusal.Written = refusalv1.Written_WRITTEN_SURELY_NOT
 	}
 	return ErrorCode(err.Code(), refusal).WithCause(err)
 }

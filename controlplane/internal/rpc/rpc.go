@@ -131,15 +131,11 @@ func forCaller[Req, Res any](
 func refusedToConnect(ctx context.Context, refused *store.Refused) error {
 	detail := refused.Refusal
 	code := refusal.Code(detail.GetReason())
-	switch detail.GetReason() {
-	case refusalv1.Reason_REASON_UNANSWERED:
-		if ctx.Err() != nil {
-			code = connect.CodeDeadlineExceeded
-		}
-	case refusalv1.Reason_REASON_CATALOG_UNAVAILABLE:
-		if detail.GetRetryAfterMs() == 0 {
-			detail.RetryAfterMs = retryWait.Milliseconds()
-		}
+	if detail.GetReason() == refusalv1.Reason_REASON_UNANSWERED && ctx.Err() != nil {
+		code = connect.CodeDeadlineExceeded
+	}
+	if detail.GetReason() == refusalv1.Reason_REASON_CATALOG_UNAVAILABLE && detail.GetRetryAfterMs() == 0 {
+		detail.RetryAfterMs = retryWait.Milliseconds()
 	}
 	return refusal.ErrorCode(code, detail).WithCause(refused)
 }

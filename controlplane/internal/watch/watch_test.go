@@ -164,7 +164,7 @@ type world struct {
 	rows *rows
 	hub  *watch.Hub
 	log  *bytes.Buffer
-	ctx  context.Context //nolint:containedctx // the test's
+	ctx  context.Context
 }
 
 // simulate runs a story on virtual time with a hub that runs.
