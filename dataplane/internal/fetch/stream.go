@@ -17,8 +17,9 @@ const (
 	roundBytes = 4 << 20
 	// roundPartitions is how many partitions it looks at for that.
 	roundPartitions = 256
-	// aheadBytes is about what it has loaded into the cache beyond that.
-	aheadBytes = 8 << 20
+	// aheadBytes is about what it has loaded into the cache beyond that, in at most aheadSegments.
+	aheadBytes    = 4 << 20
+	aheadSegments = 32
 	// patienceInterval is how often a waiting stream looks whether lookups fail.
 	patienceInterval = time.Second
 )
@@ -184,14 +185,15 @@ func (r *stream) deliver(ctx context.Context, planned []*reading) error {
 // lookAhead has the segments after the planned ones loaded into the cache while these are sent.
 func (r *stream) lookAhead(planned []*reading) {
 	var next []lookup.Segment
-	size := 0
 	for _, reading := range planned {
-		rest := reading.place.segments[len(reading.segments):]
-		if len(rest) == 0 || size >= aheadBytes {
-			continue
+		size := 0
+		for _, segment := range reading.place.segments[len(reading.segments):] {
+			if size >= aheadBytes/len(planned) || len(next) == aheadSegments {
+				break
+			}
+			next = append(next, segment)
+			size += int(segment.SizeBytes)
 		}
-		next = append(next, rest[0])
-		size += int(rest[0].SizeBytes)
 	}
 	if len(next) == 0 {
 		return
