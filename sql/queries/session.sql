@@ -47,3 +47,10 @@ SELECT * FROM sessions WHERE session_id = ANY(@session_ids::uuid[]);
 -- The sessions of an agent group that live.
 -- name: LiveSessions :many
 SELECT * FROM sessions WHERE agent_group = @agent_group AND ended_at IS NULL ORDER BY agent_id;
+
+-- The sessions that live of the agents to which these partitions are assigned. Requires: LockAgentGroup, so that it stays true.
+-- name: AssigneeSessions :many
+SELECT DISTINCT s.session_id
+FROM ROWS FROM (unnest(@topic_ids::uuid[]), unnest(@partitions::int[])) AS e(topic_id, partition)
+JOIN partitions p ON p.topic_id = e.topic_id AND p.partition = e.partition
+JOIN sessions s ON s.agent_id = p.assigned_agent_id AND s.agent_group = p.agent_group AND s.ended_at IS NULL;

@@ -11,6 +11,34 @@ import (
 	"github.com/google/uuid"
 )
 
+const assigneeSessions = `-- name: AssigneeSessions :many
+SELECT DISTINCT s.session_id
+FROM ROWS FROM (unnest($1::uuid[]), unnest($2::int[])) AS e(topic_id, partition)
+JOIN partitions p ON p.topic_id = e.topic_id AND p.partition = e.partition
+JOIN sessions s ON s.agent_id = p.assigned_agent_id AND s.agent_group = p.agent_group AND s.ended_at IS NULL
+`
+
+// The sessions that live of the agents to which these partitions are assigned. Requires: LockAgentGroup, so that it stays true.
+func (q *Queries) AssigneeSessions(ctx context.Context, topicIds []uuid.UUID, partitions []int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, assigneeSessions, topicIds, partitions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var session_id uuid.UUID
+		if err := rows.Scan(&session_id); err != nil {
+			return nil, err
+		}
+		items = append(items, session_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deregisterSession = `-- name: DeregisterSession :execrows
 UPDATE sessions SET ended_at = clock_timestamp(), end_reason = 'deregistered'
 WHERE session_id = $1 AND agent_group = $2 AND ended_at IS NULL

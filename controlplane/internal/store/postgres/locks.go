@@ -1,0 +1,7 @@
+package postgres
+
+// Advisory locks, all of them. Migrations use goose's own.
+const (
+	// purgeLock: one replica at a time purges deleted topics (within its transaction).
+	purgeLock int64 = 0x5348_0001
+)

@@ -1,0 +1,179 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/protobuf/proto"
+
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/store"
+	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
+)
+
+// Revisions answers the newest revision of every agent group.
+func (s *Store) Revisions(ctx context.Context) (map[store.AgentGroup]int64, error) {
+	var rows []db.RevisionsRow
+	err := s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
+		rows, err = q.Revisions(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	revisions := make(map[store.AgentGroup]int64, len(rows))
+	for _, row := range rows {
+		revisions[store.AgentGroup(row.AgentGroup)] = row.Revision
+	}
+	return revisions, nil
+}
+
+// PlacementAfter reads a page from one snapshot.
+func (s *Store) PlacementAfter(ctx context.Context, agentGroup store.AgentGroup, revision int64, limit int) (*controlplanev1.Placement, error) {
+	if limit <= 0 || limit > store.PlacementPage {
+		limit = store.PlacementPage
+	}
+	var page *controlplanev1.Placement
+	err := s.snapshot(ctx, func(ctx context.Context, q *db.Queries) (err error) {
+		page, err = readPlacement(ctx, q, agentGroup, revision, limit)
+		return err
+	})
+	return page, err
+}
+
+func readPlacement(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, after int64, limit int) (*controlplanev1.Placement, error) {
+	newest, err := q.GetRevision(ctx, string(agentGroup))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, store.Refuse(refusalv1.Reason_REASON_UNKNOWN_AGENT_GROUP, "there is no agent group %q", agentGroup)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read revision: %w", err)
+	}
+	page := &controlplanev1.Placement{Revision: newest}
+	if after != newest {
+		if after > newest { // of a catalog that has gone back: begin anew
+			after = 0
+		}
+		if err := readChanges(ctx, q, agentGroup, after, limit, page); err != nil {
+			return nil, err
+		}
+	}
+	sessions, err := q.LiveSessions(ctx, string(agentGroup))
+	if err != nil {
+		return nil, fmt.Errorf("read live sessions: %w", err)
+	}
+	for _, row := range sessions {
+		page.Agents = append(page.Agents, &controlplanev1.PlacedAgent{
+			AgentId: row.AgentID, Zone: row.Zone, Address: row.Address, Draining: row.Draining,
+		})
+	}
+	return page, nil
+}
+
+func readChanges(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, after int64, limit int, page *controlplanev1.Placement) error {
+	topics, err := q.PlacedTopicsAfter(ctx, string(agentGroup), after, int32(limit)) //nolint:gosec // at most 1000
+	if err != nil {
+		return fmt.Errorf("read placed topics: %w", err)
+	}
+	partitions, err := q.PlacedPartitionsAfter(ctx, string(agentGroup), after, int32(limit)) //nolint:gosec // at most 1000
+	if err != nil {
+		return fmt.Errorf("read placed partitions: %w", err)
+	}
+	// A list that is full may go on: the page ends where the first of such lists ends.
+	if len(topics) == limit {
+		page.More, page.Revision = true, topics[limit-1].Revision
+	}
+	if len(partitions) == limit && (!page.GetMore() || partitions[limit-1].Revision < page.GetRevision()) {
+		page.More, page.Revision = true, partitions[limit-1].Revision
+	}
+	for _, row := range topics {
+		if row.Revision <= page.GetRevision() {
+			page.Topics = append(page.Topics, placedTopic(row))
+		}
+	}
+	for _, row := range partitions {
+		if row.Revision <= page.GetRevision() {
+			page.Partitions = append(page.Partitions, placedPartition(row))
+		}
+	}
+	return nil
+}
+
+func placedTopic(row db.Topic) *controlplanev1.PlacedTopic {
+	return &controlplanev1.PlacedTopic{
+		TopicId: row.TopicID[:], Name: row.Name, PartitionCount: row.PartitionCount, Config: topicConfig(row),
+		Deleted: row.DeletedAt != nil, Revision: row.Revision,
+	}
+}
+
+func topicConfig(row db.Topic) *controlplanev1.TopicConfig {
+	return &controlplanev1.TopicConfig{MaxRecordBytes: proto.Int32(row.MaxRecordBytes), AllowBufferedAcks: proto.Bool(row.AllowBufferedAcks)}
+}
+
+func placedPartition(row db.PlacedPartitionsAfterRow) *controlplanev1.PlacedPartition {
+	placed := &controlplanev1.PlacedPartition{
+		TopicId: row.TopicID[:], Partition: row.Partition, Epoch: row.Epoch, Revision: row.Revision,
+		AssignedAgentId: text(row.AssignedAgentID), LeaderAgentId: text(row.LeaderAgentID),
+	}
+	if row.LeaderSessionID != nil {
+		placed.LeaderSessionId = row.LeaderSessionID.String()
+	}
+	return placed
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// ResolveTopics finds topics of the agent group, and their first partitions, in one snapshot.
+func (s *Store) ResolveTopics(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.ResolveTopicsRequest) (*controlplanev1.ResolveTopicsResponse, error) {
+	ids := make([]uuid.UUID, len(request.GetTopicIds()))
+	for i, bytes := range request.GetTopicIds() {
+		id, err := uuid.FromBytes(bytes)
+		if err != nil {
+			return nil, store.Refuse(refusalv1.Reason_REASON_INVALID, "topic_ids[%d] must be 16 bytes", i)
+		}
+		ids[i] = id
+	}
+	var response *controlplanev1.ResolveTopicsResponse
+	err := s.snapshot(ctx, func(ctx context.Context, q *db.Queries) (err error) {
+		response, err = resolveTopics(ctx, q, agentGroup, request.GetNames(), ids)
+		return err
+	})
+	return response, err
+}
+
+// resolvedPartitions is how many partitions ResolveTopics answers in all, shared evenly and at most PlacementPage a topic.
+const resolvedPartitions = 20_000
+
+func resolveTopics(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, names []string, ids []uuid.UUID) (*controlplanev1.ResolveTopicsResponse, error) {
+	topics, err := q.ResolveTopics(ctx, string(agentGroup), names, ids)
+	if err != nil {
+		return nil, fmt.Errorf("resolve topics: %w", err)
+	}
+	response := &controlplanev1.ResolveTopicsResponse{}
+	if len(topics) == 0 {
+		return response, nil
+	}
+	found := make([]uuid.UUID, len(topics))
+	for i, row := range topics {
+		found[i] = row.TopicID
+		response.Topics = append(response.Topics, placedTopic(row))
+	}
+	partitions, err := q.PlacedPartitionsOfTopics(ctx, found, int32(min(store.PlacementPage, resolvedPartitions/len(topics)))) //nolint:gosec // at most 1000
+	if err != nil {
+		return nil, fmt.Errorf("read partitions: %w", err)
+	}
+	for _, row := range partitions {
+		response.Partitions = append(response.Partitions, placedPartition(db.PlacedPartitionsAfterRow(row)))
+	}
+	return response, nil
+}

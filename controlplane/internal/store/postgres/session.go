@@ -1,0 +1,182 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/lease"
+	"github.com/streamhouse/streamhouse/controlplane/internal/store"
+	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
+)
+
+// superseded is the end_reason that means that another process took over the agent id.
+const superseded = "superseded"
+
+// Register starts a session. Run twice, the second one supersedes the first, of which nobody has heard.
+func (s *Store) Register(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.RegisterRequest) (*controlplanev1.RegisterResponse, error) {
+	if store.AgentGroup(request.GetAgentGroup()) != agentGroup {
+		return nil, store.Refuse(refusalv1.Reason_REASON_WRONG_AGENT_GROUP, "this key is for agents of another agent group than %q", request.GetAgentGroup())
+	}
+	response := &controlplanev1.RegisterResponse{
+		SessionDurationMs: s.config.SessionDuration.Milliseconds(), HeartbeatIntervalMs: s.config.HeartbeatInterval.Milliseconds(),
+	}
+	err := s.inPlace(ctx, harmless, agentGroup, func(ctx context.Context, p *place) error {
+		incarnation, err := p.GetIncarnation(ctx)
+		if err != nil {
+			return fmt.Errorf("read incarnation: %w", err)
+		}
+		session := uuid.New()
+		response.Incarnation, response.SessionId = int32(incarnation), session.String()
+		return s.register(ctx, p, session, request)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return response, nil
+}
+
+func (s *Store) register(ctx context.Context, p *place, session uuid.UUID, request *controlplanev1.RegisterRequest) error {
+	if err := claimAgent(ctx, p, request.GetAgentId()); err != nil {
+		return err
+	}
+	if _, err := p.SupersedeSession(ctx, request.GetAgentId()); err != nil {
+		return fmt.Errorf("supersede session: %w", err)
+	}
+	p.sessionsChanged()
+	err := p.InsertSession(ctx, db.InsertSessionParams{
+		SessionID: session, AgentID: request.GetAgentId(), AgentGroup: string(p.agentGroup), Zone: request.GetZone(),
+		Address: request.GetAddress(), Version: request.GetVersion(), DurationMs: s.config.SessionDuration.Milliseconds(),
+	})
+	if err != nil {
+		return fmt.Errorf("insert session: %w", err)
+	}
+	return nil
+}
+
+// claimAgent makes the agent id known, or refuses it: an agent id never changes its agent group (P7).
+func claimAgent(ctx context.Context, p *place, agentID string) error {
+	rows, err := p.InsertAgent(ctx, agentID, string(p.agentGroup))
+	if err != nil {
+		return fmt.Errorf("insert agent: %w", err)
+	}
+	if rows == 1 {
+		return nil
+	}
+	owner, err := p.GetAgent(ctx, agentID)
+	if err != nil {
+		return fmt.Errorf("get agent: %w", err)
+	}
+	if store.AgentGroup(owner) != p.agentGroup {
+		return store.Refuse(refusalv1.Reason_REASON_WRONG_AGENT_GROUP, "agent id %q is taken in another agent group: choose another id", agentID)
+	}
+	return nil
+}
+
+// Heartbeat renews the session: one small update, except where it changes what others should know.
+func (s *Store) Heartbeat(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.HeartbeatRequest) (*controlplanev1.HeartbeatResponse, error) {
+	session, err := parseSession(request.GetSessionId())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.renew(ctx, agentGroup, session, request.GetDraining(), request.GetUnfit()); err != nil {
+		return nil, err
+	}
+	placement, err := s.PlacementAfter(ctx, agentGroup, request.GetRevision(), store.PlacementPage)
+	if err != nil {
+		return nil, err
+	}
+	return &controlplanev1.HeartbeatResponse{SessionDurationMs: s.config.SessionDuration.Milliseconds(), Placement: placement}, nil
+}
+
+func (s *Store) renew(ctx context.Context, agentGroup store.AgentGroup, session uuid.UUID, draining, unfit bool) error {
+	var renewed int64
+	err := s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
+		renewed, err = q.RenewSession(ctx, db.RenewSessionParams{
+			SessionID: session, AgentGroup: string(agentGroup), Draining: draining, Unfit: unfit,
+		})
+		return err
+	})
+	if err != nil || renewed == 1 {
+		return err
+	}
+	return s.inPlace(ctx, harmless, agentGroup, func(ctx context.Context, p *place) error {
+		rows, err := p.RenewSessionAndState(ctx, db.RenewSessionAndStateParams{
+			SessionID: session, AgentGroup: string(agentGroup), Draining: draining, Unfit: unfit,
+		})
+		if err != nil {
+			return fmt.Errorf("renew session: %w", err)
+		}
+		if rows == 0 {
+			return refuseUnlessLive(ctx, p.Queries, agentGroup, session)
+		}
+		p.sessionsChanged()
+		return nil
+	})
+}
+
+// Deregister ends the session; the leases that it still holds are free by that.
+func (s *Store) Deregister(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.DeregisterRequest) (*controlplanev1.DeregisterResponse, error) {
+	session, err := parseSession(request.GetSessionId())
+	if err != nil {
+		return nil, err
+	}
+	err = s.inPlace(ctx, harmless, agentGroup, func(ctx context.Context, p *place) error {
+		rows, err := p.DeregisterSession(ctx, session, string(agentGroup))
+		if err != nil {
+			return fmt.Errorf("deregister session: %w", err)
+		}
+		if rows == 1 {
+			p.sessionsChanged()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &controlplanev1.DeregisterResponse{}, nil
+}
+
+// CheckSession refuses a session that does not live.
+func (s *Store) CheckSession(ctx context.Context, agentGroup store.AgentGroup, sessionID uuid.UUID) error {
+	return s.read(ctx, func(ctx context.Context, q *db.Queries) error { return refuseUnlessLive(ctx, q, agentGroup, sessionID) })
+}
+
+func refuseUnlessLive(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, sessionID uuid.UUID) error {
+	row, err := q.GetSession(ctx, sessionID, string(agentGroup))
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("get session: %w", err)
+	}
+	var session *lease.Session
+	if err == nil {
+		session = leaseSession(row)
+	}
+	if refusal := lease.RefuseEnded(session); refusal != nil {
+		return &store.Refused{Refusal: refusal}
+	}
+	return nil
+}
+
+func leaseSession(row db.Session) *lease.Session {
+	return &lease.Session{
+		ID: row.SessionID, AgentID: row.AgentID, Address: row.Address, Zone: row.Zone,
+		Ended: row.EndedAt != nil, Superseded: row.EndReason != nil && *row.EndReason == superseded,
+		Draining: row.Draining, Unfit: row.Unfit, Suspect: row.Suspect,
+	}
+}
+
+func parseSession(text string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil {
+		refused := store.Refuse(refusalv1.Reason_REASON_INVALID, "session_id must be a UUID")
+		refused.Refusal.Field = "session_id"
+		return uuid.Nil, refused
+	}
+	return id, nil
+}
