@@ -54,12 +54,13 @@ func (c *Cache) Load(ctx context.Context, segments []lookup.Segment) []Result {
 	for len(todo) > 0 {
 		flights, mine := c.board(segments, todo, results)
 		c.fetch(ctx, mine)
-		todo = todo[:0]
+		var again []int
 		for i, f := range flights {
 			if await(ctx, f, &results[i]) {
-				todo = append(todo, i)
+				again = append(again, i)
 			}
 		}
+		todo = again
 	}
 	return results
 }

@@ -28,10 +28,13 @@ type consumer struct {
 	pause   time.Duration // the caller takes so long for a message
 }
 
-func (r *rig) consumer(req *dataplanev1.ConsumeRequest) *consumer {
+func (r *rig) consumer(req *dataplanev1.ConsumeRequest) *consumer { return r.slowConsumer(req, 0) }
+
+// slowConsumer takes so long for each message.
+func (r *rig) slowConsumer(req *dataplanev1.ConsumeRequest, pause time.Duration) *consumer {
 	req.Topic = &dataplanev1.ConsumeRequest_TopicName{TopicName: topicName}
 	ctx, cancel := context.WithCancel(r.ctx)
-	c := &consumer{t: r.t, cancel: cancel, done: make(chan struct{}), next: map[int32]int64{}, last: time.Now()}
+	c := &consumer{t: r.t, cancel: cancel, done: make(chan struct{}), next: map[int32]int64{}, last: time.Now(), pause: pause}
 	go func() {
 		defer close(c.done)
 		c.err = r.consume(ctx, req, c.receive)
@@ -131,9 +134,14 @@ func TestConsumePositions(t *testing.T) {
 			req  *dataplanev1.ConsumeRequest
 			want int64 // first offset that is read
 		}{
-			{from(0, offsetAt(2)), 2}, {from(0, offsetAt(3)), 3}, {from(0, timeAt(15)), 1}, {from(0, timeAt(99)), 4},
+			{from(0, offsetAt(2)), 2},
+			{from(0, offsetAt(3)), 3},
+			{from(0, timeAt(15)), 1},
+			{from(0, timeAt(99)), 4},
 			{from(0, edgeAt(dataplanev1.OffsetEdge_OFFSET_EDGE_EARLIEST)), 0},
-			{from(0, edgeAt(dataplanev1.OffsetEdge_OFFSET_EDGE_LATEST)), 4}, {&dataplanev1.ConsumeRequest{}, 4}, {from(0, offsetAt(4)), 4},
+			{from(0, edgeAt(dataplanev1.OffsetEdge_OFFSET_EDGE_LATEST)), 4},
+			{&dataplanev1.ConsumeRequest{}, 4},
+			{from(0, offsetAt(4)), 4},
 		}
 		var firsts []chan int64
 		for _, test := range tests {
@@ -290,8 +298,7 @@ func TestConsumeReadsAhead(t *testing.T) {
 		for range 12 {
 			r.write([][]rec{{{value: incompressible(1 << 20)}}}, 0)
 		}
-		c := r.consumer(from(0, offsetAt(0)))
-		c.pause = time.Second
+		c := r.slowConsumer(from(0, offsetAt(0)), time.Second)
 		synctest.Wait() // the first message is being sent
 		if got := r.bucket.gets.Load(); got != 8 {
 			t.Errorf("%d objects were read for the first message, want 4 for the round and 4 ahead", got)
@@ -312,8 +319,7 @@ func TestBusyPartitionDoesNotStarveOthers(t *testing.T) {
 		}
 		req := from(0, offsetAt(0))
 		req.Partitions = append(req.Partitions, from(1, edgeAt(dataplanev1.OffsetEdge_OFFSET_EDGE_LATEST)).GetPartitions()...)
-		c := r.consumer(req)
-		c.pause = time.Second
+		c := r.slowConsumer(req, time.Second)
 		time.Sleep(5 * time.Second)
 		r.Committed(r.write([][]rec{plain(1)}, 1)[0])
 		time.Sleep(15 * time.Second)

@@ -26,7 +26,9 @@ func offsetAt(o int64) *dataplanev1.OffsetPosition {
 	return &dataplanev1.OffsetPosition{Position: &dataplanev1.OffsetPosition_Offset{Offset: o}}
 }
 
-func edge(n int32, e dataplanev1.OffsetEdge) *dataplanev1.ListOffsetsRequest { return listOf(n, edgeAt(e)) }
+func edge(n int32, e dataplanev1.OffsetEdge) *dataplanev1.ListOffsetsRequest {
+	return listOf(n, edgeAt(e))
+}
 
 func (r *rig) list(t *testing.T, req *dataplanev1.ListOffsetsRequest) *dataplanev1.ListedOffset {
 	t.Helper()
@@ -56,10 +58,19 @@ func TestListOffsets(t *testing.T) {
 		}{
 			{edgeAt(dataplanev1.OffsetEdge_OFFSET_EDGE_EARLIEST), 0, -1},
 			{edgeAt(dataplanev1.OffsetEdge_OFFSET_EDGE_LATEST), 10, -1},
-			{offsetAt(0), 0, -1}, {offsetAt(10), 10, -1}, {offsetAt(4), 4, -1},
-			{timeAt(0), 0, 100}, {timeAt(100), 0, 100}, {timeAt(101), 1, 110}, {timeAt(111), 2, 120},
-			{timeAt(121), 6, 130}, {timeAt(130), 6, 130}, {timeAt(131), 7, 140}, {timeAt(141), 9, 150},
-			{timeAt(151), 10, -1}, {timeAt(-5), 0, 100},
+			{offsetAt(0), 0, -1},
+			{offsetAt(10), 10, -1},
+			{offsetAt(4), 4, -1},
+			{timeAt(0), 0, 100},
+			{timeAt(100), 0, 100},
+			{timeAt(101), 1, 110},
+			{timeAt(111), 2, 120},
+			{timeAt(121), 6, 130},
+			{timeAt(130), 6, 130},
+			{timeAt(131), 7, 140},
+			{timeAt(141), 9, 150},
+			{timeAt(151), 10, -1},
+			{timeAt(-5), 0, 100},
 		}
 		for _, test := range tests {
 			got := r.list(t, listOf(0, test.position))

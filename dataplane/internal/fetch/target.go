@@ -42,7 +42,8 @@ func (s *Service) resolver() *resolver {
 	return &resolver{service: s, found: make(map[[2]string]route.Topic, 1)}
 }
 
-// target finds an entry's topic; with an error, the target only names what was asked for. Whether it has such a partition the catalog says: it may have got more.
+// target finds an entry's topic; with an error, the target only names what was asked for. Whether it has
+// such a partition the catalog says: it may have got more.
 func (r *resolver) target(ctx context.Context, n named) (target, error) {
 	key := [2]string{n.GetTopicName(), n.GetTopicId()}
 	topic, ok := r.found[key]

@@ -3,8 +3,9 @@ package lookup
 import (
 	"container/list"
 	"fmt"
-	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	"sync"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )

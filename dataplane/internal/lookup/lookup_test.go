@@ -161,7 +161,9 @@ func TestP4_FailedLookupIsNoAnswer(t *testing.T) {
 }
 
 // wrong answers with other partitions than asked for.
-type wrong struct{ partitions []*controlplanev1.LookupOutcome }
+type wrong struct {
+	partitions []*controlplanev1.LookupOutcome
+}
 
 func (w wrong) Lookup(context.Context, *controlplanev1.LookupRequest) (*controlplanev1.LookupResponse, error) {
 	return &controlplanev1.LookupResponse{Outcomes: w.partitions}, nil
@@ -219,6 +221,8 @@ func TestAskThatIsLeftIsNotSent(t *testing.T) {
 		if len(calls) != 2 || len(calls[1].GetPartitions()) != 1 || calls[1].GetPartitions()[0].GetPartition() != 2 {
 			t.Errorf("lookups %v, want the second of partition 2 alone", calls)
 		}
+		r.coalescer.mu.Lock()
+		defer r.coalescer.mu.Unlock()
 		if len(r.coalescer.pending) != 0 || len(r.coalescer.queue) != 0 {
 			t.Errorf("%d pending and %d queued are left behind", len(r.coalescer.pending), len(r.coalescer.queue))
 		}

@@ -3,11 +3,12 @@ package lookup
 import (
 	"context"
 	"fmt"
-	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
-	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 )
 
 // awaitedSegments is how many new segments of one partition a watch asks for: few are written in an
