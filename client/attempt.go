@@ -94,7 +94,7 @@ func (p *Producer) request(a *attempt, errs []*Error) (*dataplanev1.ProduceReque
 	}
 	sent := make([]int, 0, len(a.entries))
 	for i, e := range a.entries {
-		encoded, err := e.batch.encode(e.as.producer())
+		encoded, err := e.batch.encode(e.as.producer(), p.builders)
 		if err != nil {
 			errs[i] = err
 			continue

@@ -20,8 +20,10 @@ const (
 // batch is records of one partition that are sent, stored and answered together. It is guarded by Producer.mu
 // until it is sealed; then encoding belongs to whoever sends it, the rest stays with the lane.
 type batch struct {
-	builder  *recordbatch.Builder
+	builder  *recordbatch.Builder // nil once encoded
 	records  []pending
+	count    int32 // of records
+	size     int   // bytes of records, uncompressed
 	bytes    int64     // what it counts in the producer's buffer
 	made     time.Time // when its first record came
 	deadline time.Time // end of its delivery timeout
@@ -69,7 +71,7 @@ func (b *builders) give(r *recordbatch.Builder) {
 
 // fits reports whether a record of at most bound encoded bytes may still join.
 func (b *batch) fits(bound, limit int) bool {
-	return !b.sealed && len(b.records) < maxBatchRecords && b.builder.UncompressedBytes()+bound <= limit
+	return !b.sealed && len(b.records) < maxBatchRecords && b.size+bound <= limit
 }
 
 // add encodes a record. On error nothing was added.
@@ -78,20 +80,28 @@ func (b *batch) add(r *Record, done func(*Record, error)) *Error {
 		return fromEncoding(err).at(r.Topic, -1)
 	}
 	b.records = append(b.records, pending{record: r, done: done})
+	b.count, b.size = int32(b.builder.Count()), b.builder.UncompressedBytes()
 	return nil
 }
 
-// encode returns the batch as it goes over the wire under an identity.
-func (b *batch) encode(as recordbatch.Producer) ([]byte, *Error) {
-	if b.encoded != nil && b.encodedAs == as {
-		return b.encoded, nil
+// encode returns the batch as it goes over the wire under an identity. The first call compresses it and lends the
+// builder on; a later one under another identity changes nothing but that.
+func (b *batch) encode(as recordbatch.Producer, lender *builders) ([]byte, *Error) {
+	if b.encoded == nil {
+		encoded, err := b.builder.AppendBatch(nil, as)
+		if err != nil {
+			return nil, fromEncoding(err)
+		}
+		lender.give(b.builder)
+		b.builder, b.encoded, b.encodedAs = nil, encoded, as
 	}
-	encoded, err := b.builder.AppendBatch(b.encoded[:0], as)
-	if err != nil {
-		return nil, fromEncoding(err)
+	if b.encodedAs != as {
+		if err := recordbatch.SetProducer(b.encoded, as); err != nil {
+			return nil, fromEncoding(err)
+		}
+		b.encodedAs = as
 	}
-	b.encoded, b.encodedAs = encoded, as
-	return encoded, nil
+	return b.encoded, nil
 }
 
 // fromEncoding takes over why a record cannot be encoded.

@@ -86,7 +86,7 @@ func (l *lane) finish(b *batch, stored bool) {
 	l.waiting = l.waiting[:n]
 	switch {
 	case stored && b.attempts > 0:
-		l.identity.next = recordbatch.NextSequence(l.identity.next, int32(b.builder.Count()))
+		l.identity.next = recordbatch.NextSequence(l.identity.next, b.count)
 	case b.unresolved:
 		l.renew = true
 	}

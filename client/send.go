@@ -106,7 +106,7 @@ func (p *Producer) choose(ctx context.Context, l *lane) (route, int32) {
 func (p *Producer) join(ctx context.Context, byRoute map[route]*attempt, l *lane, b *batch, now time.Time) {
 	way, epoch := p.choose(ctx, l)
 	a := byRoute[way]
-	size := b.builder.UncompressedBytes()
+	size := b.size
 	if a != nil && a.size+size > maxRequestBytes {
 		p.start(ctx, a)
 		a = nil
@@ -217,7 +217,9 @@ func timeoutError(b *batch) *Error {
 func (p *Producer) conclude(l *lane, b *batch, base int64, e *Error) {
 	p.mu.Lock()
 	l.finish(b, e == nil)
-	p.builders.give(b.builder)
+	if b.builder != nil {
+		p.builders.give(b.builder)
+	}
 	b.builder, b.encoded = nil, nil
 	p.release(b.bytes)
 	topic := l.home.topic.name
