@@ -15,7 +15,7 @@ import (
 
 // Config of a listener.
 type Config struct {
-	Listen      string        `default:"127.0.0.1:8080" placeholder:"HOST:PORT"                     help:"Address to listen on. Port 0: any free one."`
+	Listen      string        `default:"127.0.0.1:8080"                         help:"Address to listen on. Port 0: any free one."`
 	TLSCert     string        `placeholder:"FILE"       help:"Certificate chain in PEM. Empty: no TLS."`
 	TLSKey      string        `placeholder:"FILE"       help:"Private key in PEM, for --tls-cert."`
 	CORSOrigins []string      `placeholder:"ORIGIN"     help:"Origins whose pages may call, e.g. https://console.example.com; * for all. Empty: none."`

@@ -16,7 +16,7 @@ import (
 
 // Config of the log.
 type Config struct {
-	LogLevel  slog.Level `default:"info" help:"Least level to log: debug, info, warn or error. SIGUSR1 switches debug on and off." placeholder:"LEVEL"`
+	LogLevel  slog.Level `default:"info" help:"Least level to log: debug, info, warn or error. SIGUSR1 switches debug on and off."`
 	LogFormat string     `default:"text" enum:"text,json"                                                                   help:"Format of log lines: ${enum}."`
 }
 

@@ -21,8 +21,10 @@ import (
 )
 
 const (
-	// callTimeout bounds a call's work in the database, beyond PostgreSQL's own timeouts: they do not help while it is out of reach.
-	callTimeout = 10 * time.Second
+	// writeTimeout and readTimeout bound a call's work in the database, beyond PostgreSQL's own timeouts, which do not help while it is
+	// out of reach. A write may be repeated within its bound (package postgres).
+	writeTimeout = 10 * time.Second
+	readTimeout  = 5 * time.Second
 	// retryWait is the advice to a caller when the database is out of reach.
 	retryWait = 500 * time.Millisecond
 )
@@ -78,9 +80,17 @@ const (
 	writes
 )
 
-// transact runs one call of the store within callTimeout.
+// timeout is the bound of a call.
+func (e effect) timeout() time.Duration {
+	if e == reads {
+		return readTimeout
+	}
+	return writeTimeout
+}
+
+// transact runs one call of the store within its bound.
 func transact[Res any](ctx context.Context, effect effect, call func(context.Context) (Res, error)) (Res, error) {
-	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	bounded, cancel := context.WithTimeout(ctx, effect.timeout())
 	defer cancel()
 	result, err := call(bounded)
 	if err == nil {

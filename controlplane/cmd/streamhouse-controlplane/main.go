@@ -1,0 +1,94 @@
+// Command streamhouse-controlplane is the control plane: sessions, leases, the catalog, on PostgreSQL. It parses, wires and runs; what it
+// does lives in package service.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/streamhouse/streamhouse/serve/config"
+	"github.com/streamhouse/streamhouse/serve/listen"
+	"github.com/streamhouse/streamhouse/serve/logs"
+
+	"github.com/streamhouse/streamhouse/controlplane/service"
+)
+
+// version is set by the linker.
+var version = "unversioned"
+
+// settings is service.Config without its methods: kong would call Validate for every command, version included.
+type settings service.Config
+
+type commands struct {
+	Config   config.File `help:"YAML file: flag names and their values. Flags and environment go first." placeholder:"FILE"`
+	Settings settings    `embed:""`
+
+	Serve       struct{} `cmd:"" default:"1" help:"Serve until SIGTERM or SIGINT; a second one cuts the calls in flight. The default."`
+	Migrate     struct{} `cmd:"" help:"Bring the database's schema up to date."`
+	Healthcheck struct{} `cmd:"" help:"Exit with 0 if the control plane that listens here is ready."`
+	Version     struct{} `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil && !errors.Is(err, config.ErrHelp) {
+		fmt.Fprintf(os.Stderr, "streamhouse-controlplane: %v\n", err)
+	}
+	os.Exit(config.ExitStatus(err))
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var cli commands
+	parsed, err := config.Parse(config.Program{
+		Name:        "streamhouse-controlplane",
+		Description: "The control plane of StreamHouse: sessions, leases and the catalog, on PostgreSQL.",
+		Stdout:      stdout,
+	}, &cli, args)
+	if err != nil {
+		return err
+	}
+	settings := service.Config(cli.Settings)
+	switch parsed.Command {
+	case "version":
+		fmt.Fprintln(stdout, version)
+		return nil
+	case "healthcheck":
+		return listen.Healthcheck(ctx, settings.Listener)
+	}
+	log, err := logs.New(stderr, settings.Log)
+	if err != nil {
+		return config.Reject(err)
+	}
+	log.InfoContext(ctx, "configuration", slog.String("command", parsed.Command), slog.String("version", version), slog.Any("settings", parsed))
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the next signal has its default effect: it ends the process
+	if parsed.Command == "migrate" {
+		return migrate(ctx, settings, log)
+	}
+	return serve(ctx, settings, log)
+}
+
+func migrate(ctx context.Context, settings service.Config, log *logs.Log) error {
+	if err := settings.ValidateDatabase(); err != nil {
+		return config.Reject(err)
+	}
+	return service.Migrate(ctx, settings, log.Logger)
+}
+
+func serve(ctx context.Context, settings service.Config, log *logs.Log) error {
+	if err := settings.Validate(); err != nil {
+		return config.Reject(err)
+	}
+	controlplane, err := service.New(ctx, settings, service.Deps{Log: log})
+	if err != nil {
+		return err
+	}
+	return controlplane.Run(ctx)
+}

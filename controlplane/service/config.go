@@ -1,0 +1,108 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/streamhouse/streamhouse/serve/access"
+	"github.com/streamhouse/streamhouse/serve/listen"
+	"github.com/streamhouse/streamhouse/serve/logs"
+	"github.com/streamhouse/streamhouse/serve/secret"
+)
+
+// Config of a control plane. The tags are those of flags, environment and file (package serve/config); the zero Config is not valid, see
+// DefaultConfig.
+type Config struct {
+	Listener listen.Config `embed:""`
+	Log      logs.Config   `embed:""`
+
+	AdvertisedAddress string        `placeholder:"URL" help:"Base URL under which agents and people reach this process; empty: the one that it listens on. Shown when it is ready."`
+	DatabaseURL       secret.Secret `placeholder:"URL" help:"PostgreSQL, e.g. postgres://user:password@host:5432/streamhouse. Required to serve and to migrate."`
+	PoolSize          int           `default:"16"      help:"Most connections to PostgreSQL."`
+	MigrateOnStart    bool          `default:"true"    help:"Bring the schema up to date before serving, unless --no-migrate-on-start; of several replicas one does, the others wait."   negatable:""`
+	BootstrapAdminKey secret.Secret `placeholder:"KEY" help:"Admin API key (shk_ and 43 characters) that is added at the start if it is not there. A revoked one stays revoked."`
+
+	SessionDuration   time.Duration `default:"30s"   help:"Silence that ends an agent's session."`
+	HeartbeatInterval time.Duration `default:"1s"    help:"Time between an agent's heartbeats."`
+	SuspectAfter      time.Duration `default:"2s"    help:"Silence after which an agent's partitions may be led by others. A long one makes takeovers rare on slow machines."`
+	WatchInterval     time.Duration `default:"100ms" help:"Time between two looks at what other replicas have changed."`
+}
+
+// DefaultConfig has every default but DatabaseURL, which has none.
+func DefaultConfig() Config {
+	return Config{
+		Listener:          listen.Config{Listen: "127.0.0.1:8080", StopTimeout: 10 * time.Second},
+		Log:               logs.Config{LogFormat: "text"},
+		PoolSize:          16,
+		MigrateOnStart:    true,
+		SessionDuration:   30 * time.Second,
+		HeartbeatInterval: time.Second,
+		SuspectAfter:      2 * time.Second,
+		WatchInterval:     100 * time.Millisecond,
+	}
+}
+
+// Bounds of durations and sizes.
+const (
+	minSessionDuration = time.Second
+	maxSessionDuration = 10 * time.Minute
+	minInterval        = 10 * time.Millisecond
+	maxWatchInterval   = time.Minute
+	maxSuspectAfter    = time.Hour
+	minPoolSize        = 4 // the judge, the hub, and two calls
+	maxPoolSize        = 100
+)
+
+// Validate says what is wrong, all of it.
+func (c Config) Validate() error {
+	return errors.Join(
+		c.Listener.Validate(),
+		c.validateAddress(),
+		c.ValidateDatabase(),
+		c.validateBootstrapKey(),
+		between("session-duration", c.SessionDuration, minSessionDuration, maxSessionDuration),
+		between("heartbeat-interval", c.HeartbeatInterval, minInterval, c.SessionDuration/3),
+		between("suspect-after", c.SuspectAfter, c.HeartbeatInterval, maxSuspectAfter),
+		between("watch-interval", c.WatchInterval, minInterval, maxWatchInterval),
+	)
+}
+
+// ValidateDatabase says what is wrong with the parts that migrate needs.
+func (c Config) ValidateDatabase() error {
+	var faults []error
+	if c.DatabaseURL.Empty() {
+		faults = append(faults, errors.New("database-url: required"))
+	} else if u, err := url.Parse(c.DatabaseURL.Reveal()); err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		faults = append(faults, errors.New("database-url: must be a URL of scheme postgres")) // the value holds a password: it is not shown
+	}
+	if c.PoolSize < minPoolSize || c.PoolSize > maxPoolSize {
+		faults = append(faults, fmt.Errorf("pool-size: %d is not between %d and %d", c.PoolSize, minPoolSize, maxPoolSize))
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) validateAddress() error {
+	if c.AdvertisedAddress == "" {
+		return nil
+	}
+	if err := listen.ValidBaseURL(c.AdvertisedAddress); err != nil {
+		return fmt.Errorf("advertised-address: %w", err)
+	}
+	return nil
+}
+
+func (c Config) validateBootstrapKey() error {
+	if !c.BootstrapAdminKey.Empty() && !access.WellFormed(c.BootstrapAdminKey.Reveal()) {
+		return errors.New("bootstrap-admin-key: must be shk_ and 43 characters of base64url")
+	}
+	return nil
+}
+
+func between(name string, value, least, most time.Duration) error {
+	if value < least || value > most {
+		return fmt.Errorf("%s: %v is not between %v and %v", name, value, least, most)
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/access"
+	"github.com/streamhouse/streamhouse/serve/refusal"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/store"
+	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres"
+)
+
+// Waits between attempts to reach the database at the start.
+const (
+	firstWait = 100 * time.Millisecond
+	mostWait  = 2 * time.Second
+)
+
+var errNotPrepared = errors.New("the catalog is not prepared yet")
+
+// Migrate brings the schema up to date, and ends. A database that is out of reach is an error.
+func Migrate(ctx context.Context, config Config, logger *slog.Logger) error {
+	catalog, err := open(ctx, config, logger)
+	if err != nil {
+		return err
+	}
+	defer catalog.Close()
+	if err := catalog.Migrate(ctx); err != nil {
+		return err
+	}
+	logger.InfoContext(ctx, "schema is up to date")
+	return nil
+}
+
+func open(ctx context.Context, config Config, logger *slog.Logger) (*postgres.Store, error) {
+	return postgres.Open(ctx, postgres.Config{
+		URL:               config.DatabaseURL.Reveal(),
+		MaxConns:          int32(config.PoolSize),
+		SessionDuration:   config.SessionDuration,
+		HeartbeatInterval: config.HeartbeatInterval,
+		Logger:            logger,
+	})
+}
+
+// prepare brings schema and bootstrap key in place. It waits for a database that is out of reach, as long as the context lasts; anything
+// else that goes wrong would go wrong for ever, and ends the process.
+func (s *Service) prepare(ctx context.Context) error {
+	wait := firstWait
+	for {
+		err := s.prepareOnce(ctx)
+		if err == nil {
+			return nil
+		}
+		if !passing(err) && ctx.Err() == nil {
+			return fmt.Errorf("prepare catalog: %w", err)
+		}
+		s.deps.Log.WarnContext(ctx, "catalog out of reach, waiting", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait/2 + rand.N(wait)):
+		}
+		wait = min(2*wait, mostWait)
+	}
+}
+
+func (s *Service) prepareOnce(ctx context.Context) error {
+	if err := s.catalog.Ping(ctx); err != nil {
+		return err
+	}
+	if s.config.MigrateOnStart {
+		if err := s.catalog.Migrate(ctx); err != nil {
+			return err
+		}
+	}
+	if s.config.BootstrapAdminKey.Empty() {
+		return nil
+	}
+	return s.catalog.EnsureBootstrapKey(ctx, store.KeyHash(access.Hash(s.config.BootstrapAdminKey.Reveal())))
+}
+
+// passing tells whether an error at the start may pass by itself: the database is out of reach, or lost on the way. What it answers
+// (wrong password, no such database, a broken migration) does not pass.
+func passing(err error) bool {
+	if refused, ok := errors.AsType[*store.Refused](err); ok {
+		return refused.Refusal.GetReason() == refusalv1.Reason_REASON_CATALOG_UNAVAILABLE && !answered(err)
+	}
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	return (connecting || pgconn.Timeout(err) || pgconn.SafeToRetry(err)) && !answered(err)
+}
+
+// answered tells whether PostgreSQL itself said no, for another reason than being in between.
+func answered(err error) bool {
+	said, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return false
+	}
+	switch said.Code {
+	case "57P01", "57P02", "57P03", "53300", "55P03": // stopping, crashed, starting up, too many connections, lock timeout
+		return false
+	default:
+		return true
+	}
+}
+
+// gate refuses calls until the catalog is prepared. It stands in front of every RPC: authentication comes first.
+func (s *Service) gate(authenticator access.Authenticator) access.Authenticator {
+	return access.AuthenticatorFunc(func(ctx context.Context, key access.KeyHash) (access.Principal, error) {
+		if !s.prepared.Load() {
+			return access.Principal{}, refusal.CatalogUnavailable(firstWait, errNotPrepared)
+		}
+		return authenticator.Authenticate(ctx, key)
+	})
+}
+
+// ready is the readiness of the catalog.
+func (s *Service) ready(ctx context.Context) error {
+	if !s.prepared.Load() {
+		return errNotPrepared
+	}
+	return s.catalog.Ping(ctx)
+}

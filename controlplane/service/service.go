@@ -1,0 +1,126 @@
+// Package service is the control plane as a whole: it opens the catalog, serves the API, watches, and judges. Used by cmd and by
+// whole-system tests; everything else of the control plane is internal.
+// Nothing here decides anything about sessions, leases or records.
+// Read: config.go, service.go, prepare.go.
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/streamhouse/streamhouse/serve/listen"
+	"github.com/streamhouse/streamhouse/serve/logs"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
+	"github.com/streamhouse/streamhouse/controlplane/internal/rpc"
+	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres"
+	"github.com/streamhouse/streamhouse/controlplane/internal/watch"
+)
+
+// Deps are what the process gives to the service.
+type Deps struct {
+	// Log takes log lines. Required.
+	Log *logs.Log
+	// Ready is called once, when the catalog is up to date and calls are answered, with the advertised address. nil: nobody wants to know.
+	Ready func(url string)
+}
+
+// Service is one replica of the control plane.
+type Service struct {
+	config   Config
+	deps     Deps
+	catalog  *postgres.Store
+	hub      *watch.Hub
+	judge    *judge.Judge
+	server   *listen.Server
+	prepared atomic.Bool // the schema is there, and the bootstrap key
+}
+
+// New binds the listener and prepares everything; the database may be out of reach. A Service that is not Run must be closed. The
+// context bounds New alone.
+func New(ctx context.Context, config Config, deps Deps) (*Service, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Service{config: config, deps: deps}
+	if err := s.assemble(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Service) assemble(ctx context.Context) (err error) {
+	logger := s.deps.Log.Logger
+	if s.catalog, err = open(ctx, s.config, logger); err != nil {
+		return err
+	}
+	if s.hub, err = watch.New(s.catalog, s.config.WatchInterval, logger); err != nil {
+		return err
+	}
+	if s.judge, err = judge.New(s.catalog, judge.Config{SuspectAfter: s.config.SuspectAfter, Logger: logger}); err != nil {
+		return err
+	}
+	s.server, err = listen.New(listen.Options{ //nolint:contextcheck // binds a local address, at once
+		Config:        s.config.Listener,
+		Logger:        logger,
+		Authenticator: s.gate(rpc.Authenticator(s.catalog)),
+		Register:      rpc.Services{Store: s.catalog, Hub: s.hub}.Register,
+		Ready:         map[string]listen.Check{"catalog": s.ready},
+	})
+	return err
+}
+
+// URL returns the advertised address, or one that reaches the listener from this machine.
+func (s *Service) URL() string {
+	if s.config.AdvertisedAddress != "" {
+		return s.config.AdvertisedAddress
+	}
+	return s.server.URL()
+}
+
+// Close gives up a service that was never run.
+func (s *Service) Close() {
+	if s.server != nil {
+		_ = s.server.Close()
+	}
+	if s.catalog != nil {
+		s.catalog.Close()
+	}
+}
+
+// Run serves until the context ends, then stops: streams end at once, calls in flight have stop-timeout. A database that is out of
+// reach is waited for, at the start as well as later; calls are refused meanwhile (CATALOG_UNAVAILABLE).
+func (s *Service) Run(ctx context.Context) error {
+	defer s.catalog.Close() // after everything below has returned
+	logger := s.deps.Log.Logger
+	logger.InfoContext(ctx, "listening", slog.String("address", s.server.Addr().String()))
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.deps.Log.Run(ctx) })
+	group.Go(func() error { return s.server.Run(ctx) })
+	group.Go(func() error { return s.work(ctx) })
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("control plane: %w", err)
+	}
+	logger.InfoContext(ctx, "stopped")
+	return nil
+}
+
+// work prepares the catalog, then watches and judges.
+func (s *Service) work(ctx context.Context) error {
+	if err := s.prepare(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	s.prepared.Store(true)
+	s.deps.Log.InfoContext(ctx, "ready", slog.String("url", s.URL()))
+	if s.deps.Ready != nil {
+		s.deps.Ready(s.URL())
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.hub.Run(ctx) })
+	group.Go(func() error { return s.judge.Run(ctx) })
+	return group.Wait()
+}
