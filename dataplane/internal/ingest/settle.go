@@ -117,6 +117,9 @@ func (l *Ledger) Answered(c *Commit, res *controlplanev1.CommitResponse) (Effect
 	}
 	notify(l.Flush)
 	notify(l.Commit)
+	if l.stopped {
+		notify(l.Lease)
+	}
 	return effect, nil
 }
 

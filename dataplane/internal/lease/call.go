@@ -10,6 +10,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
 
 // callTimeout bounds a call over all control-plane addresses.
@@ -89,6 +90,9 @@ func (m *Manager) acquired(ctx context.Context, p partition.ID, outcome *control
 	grant := outcome.GetGrant()
 	if grant == nil {
 		m.postpone(p)
+		if outcome.GetRefusal().GetReason() == refusalv1.Reason_REASON_UNKNOWN_TOPIC {
+			m.Table.Forget(p.Topic)
+		}
 		m.Log.DebugContext(ctx, "lease was refused", slog.String("partition", p.String()),
 			slog.String("reason", outcome.GetRefusal().GetReason().String()))
 		return

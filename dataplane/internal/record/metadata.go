@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 
+	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
@@ -26,6 +27,9 @@ func NewMetadata(table *route.Table, self, agentGroup string, leads func(partiti
 
 // GetMetadata names the agents of the agent group, and topics with the leaders of their partitions.
 func (m *Metadata) GetMetadata(ctx context.Context, req *dataplanev1.GetMetadataRequest) (*dataplanev1.GetMetadataResponse, error) {
+	if err := callers.Admit(ctx, m.agentGroup); err != nil {
+		return nil, err
+	}
 	res := &dataplanev1.GetMetadataResponse{AgentId: m.self, AgentGroup: m.agentGroup}
 	for _, name := range req.GetTopics() {
 		topic, err := m.topic(ctx, name)

@@ -2,9 +2,9 @@ package record
 
 import (
 	"context"
-	"sync"
 	"time"
 
+	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	"github.com/streamhouse/streamhouse/serve/refusal"
@@ -24,46 +24,35 @@ type IDAllocator interface {
 
 // ProducerIDs gives out producer ids from blocks that it reserves.
 type ProducerIDs struct {
-	catalog IDAllocator
-	turn    chan struct{} // a slot for the one that reserves
-
-	mu        sync.Mutex
-	next, end int64
+	catalog    IDAllocator
+	agentGroup string
+	turn       chan struct{} // capacity 1: whoever holds it owns what follows
+	next, end  int64
 }
 
-// NewProducerIDs returns an allocator with nothing reserved yet.
-func NewProducerIDs(catalog IDAllocator) *ProducerIDs {
-	return &ProducerIDs{catalog: catalog, turn: make(chan struct{}, 1)}
+// NewProducerIDs returns an allocator for the callers of an agent group, with nothing reserved yet.
+func NewProducerIDs(catalog IDAllocator, agentGroup string) *ProducerIDs {
+	return &ProducerIDs{catalog: catalog, agentGroup: agentGroup, turn: make(chan struct{}, 1)}
 }
 
 // AllocateProducerId gives out an id that nobody had before, with producer epoch 0.
 func (a *ProducerIDs) AllocateProducerId(ctx context.Context, _ *dataplanev1.AllocateProducerIdRequest) (*dataplanev1.AllocateProducerIdResponse, error) { //nolint:revive // the generated interface's spelling
+	if err := callers.Admit(ctx, a.agentGroup); err != nil {
+		return nil, err
+	}
 	select {
 	case a.turn <- struct{}{}:
 		defer func() { <-a.turn }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if id, ok := a.take(); ok {
-		return &dataplanev1.AllocateProducerIdResponse{ProducerId: id}, nil
-	}
-	res, err := a.catalog.AllocateProducerIds(ctx, &controlplanev1.AllocateProducerIdsRequest{Count: reservedIDs})
-	if err != nil {
-		return nil, refusal.CatalogUnavailable(catalogRetry, err)
-	}
-	a.mu.Lock()
-	a.next, a.end = res.GetFirstProducerId(), res.GetFirstProducerId()+reservedIDs
-	a.mu.Unlock()
-	id, _ := a.take()
-	return &dataplanev1.AllocateProducerIdResponse{ProducerId: id}, nil
-}
-
-func (a *ProducerIDs) take() (int64, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.next >= a.end {
-		return 0, false
+	if a.next == a.end {
+		res, err := a.catalog.AllocateProducerIds(ctx, &controlplanev1.AllocateProducerIdsRequest{Count: reservedIDs})
+		if err != nil {
+			return nil, refusal.CatalogUnavailable(catalogRetry, err)
+		}
+		a.next, a.end = res.GetFirstProducerId(), res.GetFirstProducerId()+reservedIDs
 	}
 	a.next++
-	return a.next - 1, true
+	return &dataplanev1.AllocateProducerIdResponse{ProducerId: a.next - 1}, nil
 }

@@ -24,8 +24,8 @@ type Reader interface {
 
 	// Run does what readers need in the background and returns after all of it has ended, nil if the context did.
 	Run(ctx context.Context) error
-	// Drain ends streams and long polls with NO_LEADER soon, so that their callers go elsewhere. Called once, before Run's context ends.
-	Drain()
+	// Stop ends streams and long polls soon, so that their callers go elsewhere. Called before Run's context ends.
+	Stop()
 }
 
 // Writer is the writing half.

@@ -12,9 +12,11 @@ import (
 
 // Desk is where batches are handed in. It is safe for concurrent use.
 type Desk struct {
-	config Config
-	drain  chan struct{} // closed once
-	once   sync.Once
+	config  Config
+	drain   chan struct{} // closed by Drain
+	drained chan struct{} // closed when a drain is complete
+	leave   chan struct{} // closed by Close
+	once    struct{ drain, drained, leave sync.Once }
 
 	mu      sync.Mutex
 	current *term         // nil between terms
@@ -23,19 +25,46 @@ type Desk struct {
 
 // NewDesk returns a desk without a term.
 func NewDesk(config Config) *Desk {
-	return &Desk{config: config, drain: make(chan struct{}), changed: make(chan struct{})}
+	return &Desk{
+		config: config, drain: make(chan struct{}), drained: make(chan struct{}), leave: make(chan struct{}), changed: make(chan struct{}),
+	}
 }
 
-// Hold is a session.Holder: it serves for one session.
+// Hold is a session.Holder: it serves for one session. After a drain it keeps the session until Close, so that the routing table stays
+// fresh for late requests.
 func (d *Desk) Hold(ctx context.Context, s *session.Session) error {
+	if err := d.serve(ctx, s); err != nil {
+		return err
+	}
+	select {
+	case <-d.drain:
+	default:
+		return nil
+	}
+	d.once.drained.Do(func() { close(d.drained) })
+	select {
+	case <-d.leave:
+	case <-s.Ended():
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+func (d *Desk) serve(ctx context.Context, s *session.Session) error {
 	t := newTerm(d.config, s)
 	d.set(t)
 	defer d.set(nil)
 	return t.run(ctx, d.drain, d.config.Observer)
 }
 
-// Drain hands everything over; Hold returns when that is done.
-func (d *Desk) Drain() { d.once.Do(func() { close(d.drain) }) }
+// Drain hands everything over; Drained tells when that is done.
+func (d *Desk) Drain() { d.once.drain.Do(func() { close(d.drain) }) }
+
+// Drained is closed when everything has been handed over.
+func (d *Desk) Drained() <-chan struct{} { return d.drained }
+
+// Close lets Hold return after a drain.
+func (d *Desk) Close() { d.once.leave.Do(func() { close(d.leave) }) }
 
 // Append hands a batch in. See ingest.Ledger.Append. Past the session's own deadline there is no leadership to claim.
 func (d *Desk) Append(p partition.ID, b *ingest.Batch) ingest.Decision {

@@ -94,43 +94,42 @@ func (t *term) run(ctx context.Context, drain <-chan struct{}, observer partitio
 
 // serve runs the lease loop until the term is over: session ended, drained, or ctx ended.
 func (t *term) serve(ctx context.Context, drain <-chan struct{}) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() { // ends with ctx, at the latest when serve returns
-		select {
-		case <-t.session.Ended():
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	served := make(chan struct{})
-	leasing, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() {
-		defer close(served)
-		_ = t.leases.Run(leasing) // ends with leasing only
-	}()
-	select {
-	case <-drain:
-	case <-ctx.Done():
-	}
-	stop()
-	<-served
-	if ctx.Err() == nil {
+	if drained := t.until(ctx, drain, t.leases.Run); drained {
 		t.leases.Drain()
-		_ = t.leases.RunDrain(ctx) // an error means that the term is over anyway
+		t.until(ctx, nil, t.leases.RunDrain)
 	}
 }
 
-// settle waits until nothing is in flight: uploads for a while, sent commits until they are answered.
+// until runs work until it returns, stop closes (true), the session has ended or ctx has.
+func (t *term) until(ctx context.Context, stop <-chan struct{}, work func(context.Context) error) (stopped bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = work(ctx) // its errors are the context's
+	}()
+	defer func() {
+		cancel()
+		<-done
+	}()
+	select {
+	case <-stop:
+		return true
+	case <-t.session.Ended():
+	case <-done:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// settle waits until nothing is in flight: uploads for a while, sent commits until they are answered. Requires: the ledger was stopped, the
+// lease loop has ended.
 func (t *term) settle(ctx context.Context) {
 	grace := time.NewTimer(uploadGrace)
 	defer grace.Stop()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
 	for !t.ledger.Idle() {
 		select {
-		case <-look.C:
+		case <-t.ledger.Lease:
 		case <-grace.C:
 			t.ledger.GiveUpUploads(refusalv1.Reason_REASON_NOT_LEADER)
 		case <-ctx.Done():

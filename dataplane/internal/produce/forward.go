@@ -1,0 +1,82 @@
+package produce
+
+import (
+	"context"
+	"log/slog"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
+	"github.com/streamhouse/streamhouse/dataplane/internal/peer"
+	"github.com/streamhouse/streamhouse/dataplane/internal/route"
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/refusal"
+)
+
+// forward hands entries of one partition to its leader, once. Entries that surely were not written, because the leader was not reached or is
+// not the leader any more, are left without an outcome.
+func (s *Service) forward(ctx context.Context, leader route.Leader, entries []*entry) {
+	res, err := s.Peers.ForwardProduce(ctx, leader.Address, s.forwarded(entries))
+	switch {
+	case err != nil:
+		s.forwardFailed(ctx, leader, entries, err)
+	case len(res.GetOutcomes()) != len(entries):
+		for _, e := range entries {
+			e.outcome = s.unanswered(e)
+		}
+	default:
+		for i, e := range entries {
+			e.outcome = s.passOn(e, res.GetOutcomes()[i])
+		}
+	}
+}
+
+func (s *Service) forwarded(entries []*entry) *dataplanev1.ProduceRequest {
+	req := &dataplanev1.ProduceRequest{Acks: dataplanev1.Acks_ACKS_DURABLE, NoForward: true}
+	for _, e := range entries {
+		if e.buffered {
+			req.Acks = dataplanev1.Acks_ACKS_BUFFERED
+		}
+		out := &dataplanev1.ProduceEntry{
+			Topic:     &dataplanev1.ProduceEntry_TopicId{TopicId: e.topic.ID.String()},
+			Partition: proto.Int32(e.partition.Number),
+			Payload:   &dataplanev1.ProduceEntry_Batch{Batch: e.batch.Bytes},
+		}
+		if e.batch.ExpectedOffset != ingest.Anywhere {
+			out.ExpectedOffset = proto.Int64(e.batch.ExpectedOffset)
+		}
+		req.Entries = append(req.Entries, out)
+	}
+	return req
+}
+
+// forwardFailed: only proof says surely not: no connection was had, or the peer itself says so.
+func (s *Service) forwardFailed(ctx context.Context, leader route.Leader, entries []*entry, err error) {
+	s.Log.DebugContext(ctx, "forward came to nothing", slog.String("leader", leader.ID), slog.Any("error", err))
+	r, verdict := refusal.FromError(err)
+	for _, e := range entries {
+		switch {
+		case peer.NeverSent(err):
+		case !verdict || r.GetWritten() != refusalv1.Written_WRITTEN_SURELY_NOT:
+			e.outcome = s.unanswered(e)
+		case r.GetReason() != refusalv1.Reason_REASON_NO_LEADER:
+			e.outcome = s.refused(e, proto.CloneOf(r))
+		}
+	}
+}
+
+// passOn takes the leader's outcome for ours, unless it says that it does not lead: then the entry goes on waiting.
+func (s *Service) passOn(e *entry, out *dataplanev1.ProduceOutcome) *dataplanev1.ProduceOutcome {
+	r := out.GetRefusal()
+	if r.GetWritten() == refusalv1.Written_WRITTEN_SURELY_NOT {
+		switch r.GetReason() {
+		case refusalv1.Reason_REASON_NOT_LEADER, refusalv1.Reason_REASON_NO_LEADER:
+			return nil
+		}
+	}
+	if out.GetOutcome() == nil {
+		return s.unanswered(e)
+	}
+	return out
+}

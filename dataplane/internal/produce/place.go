@@ -1,0 +1,121 @@
+package produce
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
+	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+)
+
+// lookAgain bounds how long a request waits for a change before it looks again.
+const lookAgain = time.Second
+
+// place brings the entries of one partition, in order, to their outcomes: here if this agent leads, one hop further if another does; while
+// nobody does it waits, within the request's deadline. Only what surely was not written is tried again.
+func (s *Service) place(ctx context.Context, p partition.ID, entries []*entry, h hop) {
+	for {
+		terms, tenures := s.Desk.Changed()
+		routes := s.Table.Changed()
+		s.handIn(ctx, p, entries)
+		if entries = open(entries); len(entries) == 0 {
+			return
+		}
+		if s.elsewhere(ctx, p, entries, h) {
+			if entries = open(entries); len(entries) == 0 {
+				return
+			}
+		}
+		if !s.await(ctx, terms, tenures, routes) {
+			s.noLeader(ctx, p, entries)
+			return
+		}
+	}
+}
+
+func open(entries []*entry) []*entry {
+	return slices.DeleteFunc(slices.Clone(entries), func(e *entry) bool { return e.outcome != nil })
+}
+
+// handIn appends what can be appended here and waits for its fate.
+func (s *Service) handIn(ctx context.Context, p partition.ID, entries []*entry) {
+	for _, e := range entries {
+		if e.appended { // an object that failed may still be on its way with the old bytes
+			e.batch.Bytes = bytes.Clone(e.batch.Bytes)
+		}
+		if leads := s.admit(ctx, p, e); !leads {
+			break
+		}
+	}
+	for _, e := range entries {
+		if e.pending == nil {
+			continue
+		}
+		select {
+		case <-e.pending.Done():
+			s.settle(e, e.pending.Outcome())
+		case <-ctx.Done():
+			e.outcome = s.unanswered(e)
+		}
+		e.pending = nil
+	}
+}
+
+// settle turns a batch's fate into its entry's outcome; none if it may be tried elsewhere.
+func (s *Service) settle(e *entry, o ingest.Outcome) {
+	switch {
+	case o.Stored():
+		e.outcome = s.stored(e, o.BaseOffset, e.repeat)
+	case o.Written == refusalv1.Written_WRITTEN_SURELY_NOT && o.Reason == refusalv1.Reason_REASON_NOT_LEADER:
+	case o.Written == refusalv1.Written_WRITTEN_SURELY_NOT:
+		e.outcome = s.refused(e, fateRefusal(o.Reason))
+	default:
+		e.outcome = s.unanswered(e)
+	}
+}
+
+// elsewhere sees to entries that this agent cannot take: true if it did something about them.
+func (s *Service) elsewhere(ctx context.Context, p partition.ID, entries []*entry, h hop) bool {
+	if s.Table.Deleted(p.Topic) {
+		for _, e := range entries {
+			e.outcome = s.refused(e, fateRefusal(refusalv1.Reason_REASON_UNKNOWN_TOPIC))
+		}
+		return true
+	}
+	leader := s.Table.Leader(p)
+	if leader.ID == s.Self.ID || leader.ID == "" {
+		s.Desk.Demand(p)
+		return false
+	}
+	if leader.Address == "" {
+		return false
+	}
+	if h.first && (h.forward || s.Desk.Lately(p)) {
+		s.forward(ctx, leader, entries)
+		return true
+	}
+	for _, e := range entries {
+		e.outcome = s.notLeader(e, leader)
+	}
+	return true
+}
+
+// await waits until something has changed; false: the deadline has passed, or this agent stops.
+func (s *Service) await(ctx context.Context, changes ...<-chan struct{}) bool {
+	timer := time.NewTimer(lookAgain)
+	defer timer.Stop()
+	select {
+	case <-changes[0]:
+	case <-changes[1]:
+	case <-changes[2]:
+	case <-timer.C:
+	case <-s.stopping:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}

@@ -1,0 +1,170 @@
+// Package produce is the front door of the write path: it checks what producers send, finds the leader, hands batches in or forwards them
+// one hop, waits while nobody leads, and says what became of each entry.
+// Nothing here assigns offsets (ingest does) or keeps anything between calls.
+//
+// Promises: P6 (every refusal says surely not, possibly or before; nothing that may have arrived is sent again), P5 and section 6 (a refusal
+// that rests on a leader's memory is said only after the catalog has shown that its epoch is current), P7.
+// Read: produce.go, check.go, batch.go, place.go, admit.go, forward.go, answer.go, murmur.go.
+package produce
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
+	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
+	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
+	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	"github.com/streamhouse/streamhouse/dataplane/internal/peer"
+	"github.com/streamhouse/streamhouse/dataplane/internal/route"
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/refusal"
+)
+
+// Desk is where batches are handed in; a term.Desk is one.
+type Desk interface {
+	Append(partition.ID, *ingest.Batch) ingest.Decision
+	Learn(p partition.ID, epoch partition.Epoch, producerID int64, state *controlplanev1.ProducerState)
+	Demand(partition.ID)
+	Leads(partition.ID) (partition.Epoch, bool)
+	Lately(partition.ID) bool
+	Alive() bool
+	Session() string
+	Changed() (terms, tenures <-chan struct{})
+}
+
+// Lookups asks the catalog, with lookups that start after the question; a lookup.Coalescer is one.
+type Lookups interface {
+	Ask(ctx context.Context, queries ...lookup.Query) ([]lookup.Answer, error)
+}
+
+// Catalog is what else the front door asks the control plane; package catalog's Client is one.
+type Catalog interface {
+	LookupProducers(context.Context, *controlplanev1.LookupProducersRequest) (*controlplanev1.LookupProducersResponse, error)
+}
+
+// Config of a front door; all is required.
+type Config struct {
+	// Self is this agent, as others should reach it.
+	Self route.Agent
+	// AgentGroup is the only one whose callers are served (P7).
+	AgentGroup string
+	Desk       Desk
+	Table      *route.Table
+	Catalog    Catalog
+	Lookups    Lookups
+	Peers      *peer.Peers
+	// Timeout bounds a Produce whose caller set no deadline, or a longer one.
+	Timeout time.Duration
+	Log     *slog.Logger
+}
+
+// Service answers Produce and ForwardProduce.
+type Service struct {
+	Config
+	stopping chan struct{} // closed once: nobody waits any more
+	once     sync.Once
+}
+
+// New returns a front door.
+func New(config Config) *Service { return &Service{Config: config, stopping: make(chan struct{})} }
+
+// Stop ends the waiting for leaders: the process is about to exit.
+func (s *Service) Stop() { s.once.Do(func() { close(s.stopping) }) }
+
+// Produce appends batches; see the proto.
+func (s *Service) Produce(ctx context.Context, req *dataplanev1.ProduceRequest) (*dataplanev1.ProduceResponse, error) {
+	res, err := s.produce(ctx, req, hop{forward: !req.GetNoForward(), first: true})
+	if err != nil {
+		return nil, err
+	}
+	if len(res.GetOutcomes()) == 1 {
+		if r := res.GetOutcomes()[0].GetRefusal(); r != nil {
+			return nil, s.callError(ctx, r)
+		}
+	}
+	return res, nil
+}
+
+// ForwardProduce is a Produce that another agent took for this one; it is never forwarded again.
+func (s *Service) ForwardProduce(ctx context.Context, req *dataplanev1.ForwardProduceRequest) (*dataplanev1.ForwardProduceResponse, error) {
+	if req.GetProduce() == nil {
+		return nil, surelyNot(refusal.New(refusalv1.Reason_REASON_INVALID, "produce is required"))
+	}
+	res, err := s.produce(ctx, req.GetProduce(), hop{})
+	if err != nil {
+		return nil, err
+	}
+	return &dataplanev1.ForwardProduceResponse{Produce: res}, nil
+}
+
+// hop says where a request stands.
+type hop struct {
+	forward bool // the caller wants it forwarded
+	first   bool // it may be forwarded at all
+}
+
+func (s *Service) produce(ctx context.Context, req *dataplanev1.ProduceRequest, h hop) (*dataplanev1.ProduceResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	if err := callers.Admit(ctx, s.AgentGroup); err != nil {
+		return nil, err
+	}
+	entries, err := s.check(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	s.placeAll(ctx, entries, h)
+	if again := s.recreated(ctx, req, entries); len(again) > 0 {
+		s.placeAll(ctx, again, h)
+	}
+	res := &dataplanev1.ProduceResponse{Outcomes: make([]*dataplanev1.ProduceOutcome, len(entries))}
+	for i, e := range entries {
+		res.Outcomes[i] = e.outcome
+	}
+	return res, nil
+}
+
+// placeAll brings every entry to its outcome: partitions side by side, the entries of one in order.
+func (s *Service) placeAll(ctx context.Context, entries []*entry, h hop) {
+	groups := map[partition.ID][]*entry{}
+	var order []partition.ID
+	for _, e := range entries {
+		if groups[e.partition] == nil {
+			order = append(order, e.partition)
+		}
+		groups[e.partition] = append(groups[e.partition], e)
+	}
+	if len(order) == 1 {
+		s.place(ctx, order[0], entries, h)
+		return
+	}
+	var all sync.WaitGroup
+	for _, p := range order {
+		all.Go(func() { s.place(ctx, p, groups[p], h) })
+	}
+	all.Wait()
+}
+
+// recreated finds the entries whose topic turned out to be deleted while another has taken its name since. Surely nothing of them was
+// written, so they may go to the new one.
+func (s *Service) recreated(ctx context.Context, req *dataplanev1.ProduceRequest, entries []*entry) []*entry {
+	var again []*entry
+	for i, e := range entries {
+		name := req.GetEntries()[i].GetTopicName()
+		if name == "" || e.outcome.GetRefusal().GetReason() != refusalv1.Reason_REASON_UNKNOWN_TOPIC {
+			continue
+		}
+		topic, err := s.Table.ResolveTopic(ctx, name, "")
+		if err != nil || topic.ID == e.topic.ID || !topic.Has(e.partition.Number) {
+			continue
+		}
+		e.topic, e.partition, e.outcome = topic, topic.Partition(e.partition.Number), nil
+		again = append(again, e)
+	}
+	return again
+}

@@ -1,0 +1,184 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/streamhouse/streamhouse/serve/access"
+	"github.com/streamhouse/streamhouse/serve/listen"
+	"github.com/streamhouse/streamhouse/serve/logs"
+	"github.com/streamhouse/streamhouse/serve/secret"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
+)
+
+// Config of an agent. The tags are those of flags, environment and file (package serve/config); the zero Config is not valid, see
+// DefaultConfig.
+type Config struct {
+	Listener listen.Config `embed:""`
+	Log      logs.Config   `embed:""`
+
+	AgentID           string        `placeholder:"ID"      help:"Unique in the cluster: 1 to 100 of letters, digits, '.', '_' and '-'. Empty: the host's name. A second process with the same id ends the first."`
+	AgentGroup        string        `default:"default"     help:"Agent group; the agent key must be for it."                                        placeholder:"NAME"`
+	Zone              string        `default:"default"     help:"Availability zone, e.g. eu-west-1a."                                               placeholder:"ZONE"`
+	AdvertisedAddress string        `placeholder:"URL"     help:"Base URL under which clients and other agents reach this agent; empty: the one that it listens on, which others can reach on the same machine only."`
+	ControlPlane      []string      `placeholder:"URL,..." help:"Base URLs of the control plane's replicas, tried in turn. Required to serve."`
+	AgentKey          secret.Secret `placeholder:"KEY"     help:"API key with the role agent (shk_ and 43 characters). Required to serve."`
+
+	S3Bucket    string        `placeholder:"NAME" help:"Bucket. Required to serve."`
+	S3Endpoint  string        `placeholder:"URL"  help:"S3 endpoint, http or https; empty: AWS's for the region."`
+	S3Region    string        `placeholder:"NAME" help:"Region; empty: that of the environment, else us-east-1."`
+	S3PathStyle bool          `help:"Put the bucket into the path, not into the host name; most servers but AWS want it."`
+	S3AccessKey string        `placeholder:"ID"   help:"Access key; empty, with the secret key: the AWS chain (environment, profile, instance or task role)."`
+	S3SecretKey secret.Secret `placeholder:"KEY"  help:"Secret key, with the access key."`
+
+	MaxObjectBytes   int           `default:"8388608"   help:"Size in bytes at which an object is sealed, 64 KiB to 256 MiB."                              placeholder:"N"`
+	Linger           time.Duration `default:"250ms"     help:"Longest that records wait for others while an object is on its way; an idle agent uploads at once."`
+	MaxUploads       int           `default:"6"         help:"Uploads in flight, 1 to 64."                                                                 placeholder:"N"`
+	MaxBufferedBytes int           `default:"268435456" help:"Bytes of records on their way to the bucket; beyond it producers are told to come back (OVERLOADED)." placeholder:"N"`
+	CacheBytes       int64         `default:"268435456" help:"Bytes of segments kept in memory for readers."                                               placeholder:"N"`
+	LookupInterval   time.Duration `default:"250ms"     help:"Time between two lookups for all readers that wait, 10ms to 1s."`
+	ProduceTimeout   time.Duration `default:"30s"       help:"Longest that a produce call takes, whatever deadline it has."`
+
+	DrainDeadline time.Duration `default:"60s" help:"Longest time at SIGTERM for handing partitions over; then the agent stops hard, which loses nothing that was acknowledged as durable."`
+	DrainLinger   time.Duration `default:"5s"  help:"How long late requests are still forwarded after partitions were handed over."`
+}
+
+// DefaultConfig has every default but what has none: control plane, agent key, bucket.
+func DefaultConfig() Config {
+	return Config{
+		Listener:         listen.Config{Listen: "127.0.0.1:8080", StopTimeout: 10 * time.Second},
+		Log:              logs.Config{LogFormat: "text"},
+		AgentGroup:       "default",
+		Zone:             "default",
+		MaxObjectBytes:   8 << 20,
+		Linger:           250 * time.Millisecond,
+		MaxUploads:       6,
+		MaxBufferedBytes: 256 << 20,
+		CacheBytes:       256 << 20,
+		LookupInterval:   250 * time.Millisecond,
+		ProduceTimeout:   30 * time.Second,
+		DrainDeadline:    time.Minute,
+		DrainLinger:      5 * time.Second,
+	}
+}
+
+const (
+	minObjectBytes = 64 << 10
+	maxObjectBytes = 256 << 20
+	maxUploads     = 64
+	minCacheBytes  = 1 << 20
+	maxWait        = 10 * time.Minute
+)
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
+
+// Validate says what is wrong, all of it.
+func (c Config) Validate() error {
+	return errors.Join(
+		c.Listener.Validate(),
+		c.validateNames(),
+		c.validateControlPlane(),
+		c.validateBucket(),
+		c.validateSizes(),
+		between("linger", c.Linger, 0, time.Minute),
+		between("lookup-interval", c.LookupInterval, 10*time.Millisecond, time.Second),
+		between("produce-timeout", c.ProduceTimeout, time.Second, maxWait),
+		between("drain-deadline", c.DrainDeadline, time.Second, maxWait),
+		between("drain-linger", c.DrainLinger, 0, maxWait),
+	)
+}
+
+func (c Config) validateNames() error {
+	var faults []error
+	if c.AgentID != "" && !namePattern.MatchString(c.AgentID) {
+		faults = append(faults, fmt.Errorf("agent-id: %q must be 1 to 100 of letters, digits, '.', '_' and '-'", c.AgentID))
+	}
+	if !namePattern.MatchString(c.Zone) {
+		faults = append(faults, fmt.Errorf("zone: %q must be 1 to 100 of letters, digits, '.', '_' and '-'", c.Zone))
+	}
+	if object.ValidateAgentGroup(c.AgentGroup) != nil {
+		faults = append(faults, fmt.Errorf("agent-group: %q must be 1 to 40 of a-z, 0-9 and '-'", c.AgentGroup))
+	}
+	if c.AdvertisedAddress != "" {
+		if err := listen.ValidBaseURL(c.AdvertisedAddress); err != nil {
+			faults = append(faults, fmt.Errorf("advertised-address: %w", err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) validateControlPlane() error {
+	var faults []error
+	if len(c.ControlPlane) == 0 {
+		faults = append(faults, errors.New("control-plane: required"))
+	}
+	for _, address := range c.ControlPlane {
+		if err := listen.ValidBaseURL(address); err != nil {
+			faults = append(faults, fmt.Errorf("control-plane: %w", err))
+		}
+	}
+	if !access.WellFormed(c.AgentKey.Reveal()) {
+		faults = append(faults, errors.New("agent-key: must be shk_ and 43 characters of base64url"))
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) validateBucket() error {
+	if c.S3Bucket == "" {
+		return errors.New("s3-bucket: required")
+	}
+	if (c.S3AccessKey == "") != c.S3SecretKey.Empty() {
+		return errors.New("s3-access-key and s3-secret-key: give both or none")
+	}
+	return nil
+}
+
+func (c Config) validateSizes() error {
+	var faults []error
+	if c.MaxObjectBytes < minObjectBytes || c.MaxObjectBytes > maxObjectBytes {
+		faults = append(faults, fmt.Errorf("max-object-bytes: %d is not between %d and %d", c.MaxObjectBytes, minObjectBytes, maxObjectBytes))
+	}
+	if c.MaxBufferedBytes < c.MaxObjectBytes {
+		faults = append(faults, fmt.Errorf("max-buffered-bytes: %d is below max-object-bytes", c.MaxBufferedBytes))
+	}
+	if c.MaxUploads < 1 || c.MaxUploads > maxUploads {
+		faults = append(faults, fmt.Errorf("max-uploads: %d is not between 1 and %d", c.MaxUploads, maxUploads))
+	}
+	if c.CacheBytes < minCacheBytes {
+		faults = append(faults, fmt.Errorf("cache-bytes: %d is below %d", c.CacheBytes, minCacheBytes))
+	}
+	return errors.Join(faults...)
+}
+
+func between(name string, value, least, most time.Duration) error {
+	if value < least || value > most {
+		return fmt.Errorf("%s: %v is not between %v and %v", name, value, least, most)
+	}
+	return nil
+}
+
+var notInNames = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+
+// agentID is the configured id, or one made of the host's name.
+func (c Config) agentID() (string, error) {
+	if c.AgentID != "" {
+		return c.AgentID, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("agent-id: host name: %w", err)
+	}
+	id := strings.Trim(notInNames.ReplaceAllString(host, "-"), "-")
+	if len(id) > 100 {
+		id = id[:100]
+	}
+	if id == "" {
+		return "", errors.New("agent-id: the host has no name: set one")
+	}
+	return id, nil
+}

@@ -1,0 +1,56 @@
+package service
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+
+	"github.com/streamhouse/streamhouse/serve/secret"
+)
+
+// maxAnswerBytes bounds one message from the control plane or from another agent: a page of grants with their producers is the largest.
+const maxAnswerBytes = 16 << 20
+
+// newHTTPClient talks HTTP/2, without TLS too, and finds out within seconds that the other side is gone: a stopped process keeps its
+// connections open.
+func newHTTPClient() *http.Client {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	dialer := &net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}
+	return &http.Client{Transport: &http.Transport{
+		DialContext:         dialer.DialContext,
+		TLSHandshakeTimeout: 5 * time.Second,
+		IdleConnTimeout:     90 * time.Second,
+		ReadBufferSize:      64 << 10,
+		WriteBufferSize:     64 << 10,
+		Protocols:           protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream: 16 << 20, MaxReceiveBufferPerConnection: 64 << 20, MaxReadFrameSize: 1 << 20,
+			SendPingTimeout: 3 * time.Second, PingTimeout: 3 * time.Second,
+		},
+	}}
+}
+
+// dialer makes Connect transports over one HTTP client.
+func dialer(client *http.Client) func(address string) connect.Transport {
+	return func(address string) connect.Transport {
+		return connecthttp.NewTransport(client, address, connecthttp.WithReadMaxBytes(maxAnswerBytes), connecthttp.WithCompressors())
+	}
+}
+
+// bearer sends the API key with every call.
+func bearer(key secret.Secret) connect.ClientInterceptor {
+	return func(next connect.ClientFunc) connect.ClientFunc {
+		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
+			if info, ok := connect.CallInfoForClientContext(ctx); ok {
+				info.RequestHeader().Set("Authorization", "Bearer "+key.Reveal())
+			}
+			return next(ctx, spec)
+		}
+	}
+}
