@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -180,7 +182,7 @@ func pageToken(last string) string { return base64.RawURLEncoding.EncodeToString
 
 func parseToken(token string) (last string, err error) {
 	bytes, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil {
+	if err != nil || !utf8.Valid(bytes) || strings.ContainsRune(string(bytes), 0) { // PostgreSQL takes neither in a text
 		return "", refuseToken()
 	}
 	return string(bytes), nil
