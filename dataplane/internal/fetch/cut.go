@@ -8,10 +8,10 @@ import (
 )
 
 // cut returns the part of a segment's bytes that holds whole batches from the one with offset on, and the
-// offset after them; none of them reaches beyond end (P4). It stops before limit bytes would be exceeded, but
-// with must the first batch is returned whatever its size. No batches and next == offset: none fits.
+// offset after them; none of them reaches beyond end (P4). It stops before limit bytes would be exceeded; the
+// first batch may be larger, up to first bytes. No batches and next == offset: none fits.
 // Errors: the bytes are not what the segment says.
-func cut(b []byte, s lookup.Segment, offset, end int64, limit int, must bool) (batches []byte, next int64, err error) {
+func cut(b []byte, s lookup.Segment, offset, end int64, limit, first int) (batches []byte, next int64, err error) {
 	start, at, expected := -1, 0, s.BaseOffset
 	for at < len(b) {
 		batch, _, err := recordbatch.Next(b[at:])
@@ -29,7 +29,7 @@ func cut(b []byte, s lookup.Segment, offset, end int64, limit int, must bool) (b
 			if start < 0 {
 				start = at
 			}
-			if at+len(batch)-start > limit && (at > start || !must) {
+			if size := at + len(batch) - start; size > limit && (at > start || size > first) {
 				break
 			}
 			next = h.NextOffset()

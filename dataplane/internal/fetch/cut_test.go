@@ -28,8 +28,8 @@ func TestP4_CutIsWholeBatchesBelowTheEnd(t *testing.T) {
 		offset := rapid.Int64Range(s.BaseOffset, s.End()-1).Draw(rt, "offset")
 		end := rapid.Int64Range(s.BaseOffset, s.End()+5).Draw(rt, "end")
 		limit := rapid.IntRange(0, 1500).Draw(rt, "limit")
-		must := rapid.Bool().Draw(rt, "must")
-		got, next, err := cut(b, s, offset, end, limit, must)
+		first := rapid.SampledFrom([]int{0, 300, 100_000}).Draw(rt, "first")
+		got, next, err := cut(b, s, offset, end, limit, first)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func TestP4_CutIsWholeBatchesBelowTheEnd(t *testing.T) {
 			if starts[i+1] <= offset {
 				continue
 			}
-			if starts[i+1] > end || (size+sizes[i] > int64(limit) && (from >= 0 || !must)) {
+			if starts[i+1] > end || (size+sizes[i] > int64(limit) && (from >= 0 || sizes[i] > int64(first))) {
 				break
 			}
 			if from < 0 {
@@ -71,7 +71,7 @@ func TestCutRefusesWhatIsNotTheSegment(t *testing.T) {
 			at := len(b) - int(sizes[len(sizes)-1])
 			b[at+7] ^= 0x40 // base offset of the last batch
 		}
-		if _, _, err := cut(b, s, s.BaseOffset, s.End(), 1<<20, true); err == nil {
+		if _, _, err := cut(b, s, s.BaseOffset, s.End(), 1<<20, 1<<20); err == nil {
 			rt.Fatal("cut without an error")
 		}
 	})
@@ -83,9 +83,9 @@ func TestCutSurvivesAnything(t *testing.T) {
 		for range rapid.IntRange(1, 5).Draw(rt, "flips") {
 			b[rapid.IntRange(0, len(b)-1).Draw(rt, "at")] ^= rapid.Byte().Draw(rt, "bits")
 		}
-		got, next, err := cut(b, s, s.BaseOffset, s.End(), 1<<20, true)
+		got, next, err := cut(b, s, s.BaseOffset, s.End(), 1<<20, 1<<20)
 		if err == nil {
-			_, _, _, _ = decode(nil, got, s.BaseOffset, 1<<20)
+			_, _, _, _ = decode(nil, got, s.BaseOffset, 1<<20, 1<<20)
 			_, _, _, _ = firstAt(got, 0, 0)
 		}
 		if next > s.End() {
@@ -100,7 +100,7 @@ func TestDecodeIsWhereItStopped(t *testing.T) {
 		limit := rapid.IntRange(1, 200).Draw(rt, "limit")
 		var all []int64
 		for next := s.BaseOffset; next < s.End(); {
-			records, size, after, err := decode(nil, b, next, limit)
+			records, size, after, err := decode(nil, b, next, limit, 1<<20)
 			if err != nil || len(records) == 0 {
 				rt.Fatalf("%d records, error %v", len(records), err)
 			}

@@ -12,9 +12,9 @@ import (
 // are not free.
 const decodedOverhead = 32
 
-// decode appends the records of batches from offset on, until limit bytes are reached. It returns their bytes
-// and the offset after the last one.
-func decode(records []*dataplanev1.Record, batches []byte, offset int64, limit int) (_ []*dataplanev1.Record, size int, next int64, err error) {
+// decode appends the records of batches from offset on. It stops before limit bytes would be exceeded; the
+// first record may be larger, up to first bytes. It returns their bytes and the offset after the last one.
+func decode(records []*dataplanev1.Record, batches []byte, offset int64, limit, first int) (_ []*dataplanev1.Record, size int, next int64, err error) {
 	scratch := recordbatch.AcquireScratch()
 	defer scratch.Release()
 	next = offset
@@ -38,7 +38,7 @@ func decode(records []*dataplanev1.Record, batches []byte, offset int64, limit i
 				continue
 			}
 			cost := v.Size() + decodedOverhead
-			if size > 0 && size+cost > limit {
+			if size+cost > limit && (size > 0 || cost > first) {
 				return records, size, next, nil
 			}
 			records = append(records, recordOf(&v))

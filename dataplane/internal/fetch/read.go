@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/cache"
 	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
@@ -49,7 +50,8 @@ func (r *reading) settled() bool {
 	return r.fetched.Refusal != nil || r.fetched.GetNextOffset() > r.target.offset
 }
 
-// read fills the readings, in this order, with about budget bytes in all. The error is the context's.
+// read fills the readings, in this order, with at most budget bytes in all, or one larger batch or record.
+// The error is the context's.
 func (s *Service) read(ctx context.Context, readings []*reading, budget int, decoded bool) error {
 	planned := plan(readings, budget)
 	if err := s.load(ctx, planned); err != nil {
@@ -58,15 +60,15 @@ func (s *Service) read(ctx context.Context, readings []*reading, budget int, dec
 	if err := s.relocate(ctx, planned); err != nil {
 		return err
 	}
+	first := math.MaxInt // nothing is in the answer yet
 	for i, r := range planned {
-		if budget <= 0 {
-			return nil
-		}
-		share := max(1, budget/(len(planned)-i))
-		if err := r.take(share, decoded); err != nil {
+		if err := r.take(budget/(len(planned)-i), first, decoded); err != nil {
 			r.fetched.Refusal = s.refusalOf(ctx, r.target, err)
 		}
-		budget -= r.size
+		if r.size > 0 {
+			budget = max(0, budget-r.size)
+			first = budget
+		}
 	}
 	return nil
 }
@@ -144,27 +146,23 @@ func (s *Service) relocate(ctx context.Context, planned []*reading) error {
 	return s.load(ctx, again)
 }
 
-// take moves batches or records from what is loaded into the answer, about limit bytes but at least one.
-func (r *reading) take(limit int, decoded bool) error {
+// take moves batches or records from what is loaded into the answer, about limit bytes; the first of them may
+// be larger, up to first bytes.
+func (r *reading) take(limit, first int, decoded bool) error {
 	var slices [][]byte
 	for i, segment := range r.segments {
-		part, err := r.next(i, limit)
+		var next int64
+		var err error
+		if decoded {
+			next, err = r.takeRecords(i, limit, first)
+		} else {
+			next, err = r.takeBatches(&slices, i, limit, first)
+		}
 		if err != nil {
 			return err
 		}
-		if len(part.batches) == 0 {
-			break
-		}
-		if decoded {
-			if part.next, err = r.decode(part.batches, limit); err != nil {
-				return err
-			}
-		} else {
-			slices = append(slices, part.batches)
-			r.size += len(part.batches)
-		}
-		r.fetched.NextOffset = part.next
-		if part.next < segment.End() {
+		r.fetched.NextOffset = next
+		if next < segment.End() {
 			break
 		}
 	}
@@ -172,35 +170,53 @@ func (r *reading) take(limit int, decoded bool) error {
 	return nil
 }
 
-// part is what one segment contributes; no batches: nothing any more.
-type part struct {
-	batches []byte
-	next    int64
+// room is what may still be taken: limit and first, less what was taken.
+func (r *reading) room(limit, first int) (int, int) {
+	if r.size == 0 {
+		return limit, first
+	}
+	return limit - r.size, limit - r.size
 }
 
-func (r *reading) next(i, limit int) (part, error) {
-	if r.size >= limit {
-		return part{}, nil
+func (r *reading) takeBatches(slices *[][]byte, i, limit, first int) (next int64, err error) {
+	limit, first = r.room(limit, first)
+	batches, next, err := r.cut(i, limit, first)
+	if len(batches) > 0 {
+		*slices = append(*slices, batches)
+		r.size += len(batches)
 	}
-	if err := r.loaded[i].Err; err != nil {
-		if r.size > 0 {
-			return part{}, nil // what comes before the fault is good
-		}
-		return part{}, err
-	}
-	offset, first := r.fetched.GetNextOffset(), r.size == 0
-	batches, next, err := cut(r.loaded[i].Bytes, r.segments[i], offset, r.place.state.HighWatermark, limit-r.size, first)
-	if err == nil && first && len(batches) == 0 {
-		err = fmt.Errorf("segment %q at %d holds no batch for offset %d", r.segments[i].ObjectKey, r.segments[i].Position, offset)
-	}
-	return part{batches: batches, next: next}, err
+	return next, err
 }
 
-func (r *reading) decode(batches []byte, limit int) (next int64, err error) {
-	records, size, next, err := decode(r.fetched.GetRecords(), batches, r.fetched.GetNextOffset(), limit-r.size)
+func (r *reading) takeRecords(i, limit, first int) (next int64, err error) {
+	limit, first = r.room(limit, first)
+	if first <= 0 {
+		return r.fetched.GetNextOffset(), nil
+	}
+	batches, _, err := r.cut(i, limit, math.MaxInt) // one batch at least: records of it may fit
+	if err != nil {
+		return r.fetched.GetNextOffset(), err
+	}
+	records, size, next, err := decode(r.fetched.GetRecords(), batches, r.fetched.GetNextOffset(), limit, first)
 	r.fetched.Records = records
 	r.size += size
 	return next, err
+}
+
+// cut cuts batches from segment i, from where the answer has got to.
+func (r *reading) cut(i, limit, first int) (batches []byte, next int64, err error) {
+	offset := r.fetched.GetNextOffset()
+	if err := r.loaded[i].Err; err != nil {
+		if r.size > 0 {
+			return nil, offset, nil // what comes before the fault is good
+		}
+		return nil, offset, err
+	}
+	batches, next, err = cut(r.loaded[i].Bytes, r.segments[i], offset, r.place.state.HighWatermark, limit, first)
+	if err == nil && len(batches) == 0 && first == math.MaxInt {
+		err = fmt.Errorf("segment %q at %d holds no batch for offset %d", r.segments[i].ObjectKey, r.segments[i].Position, offset)
+	}
+	return batches, next, err
 }
 
 func join(slices [][]byte) []byte {

@@ -37,7 +37,7 @@ func id(n int32) partition.ID { return partition.ID{Topic: topicID, Number: n} }
 
 // bucket counts GETs, and fails or damages what the test says.
 type bucket struct {
-	objectstore.Memory
+	objectstore.Store
 	gets    atomic.Int64
 	damaged atomic.Bool
 	failing atomic.Bool
@@ -48,7 +48,7 @@ func (b *bucket) GetRange(ctx context.Context, key string, position int64, dst [
 	if b.failing.Load() {
 		return &objectstore.OpError{Op: "get", Key: key, Err: objectstore.ErrUnavailable}
 	}
-	err := b.Memory.GetRange(ctx, key, position, dst)
+	err := b.Store.GetRange(ctx, key, position, dst)
 	if b.damaged.Load() && err == nil {
 		dst[0] ^= 1
 	}
@@ -80,26 +80,31 @@ type rig struct {
 // inBubble runs the test with an agent of some partitions, on virtual time.
 func inBubble(t *testing.T, partitions int32, config Config, test func(t *testing.T, r *rig)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, table: route.New("a", noTopics{}), ends: map[int32]int64{}}
-		r.table.Apply(&controlplanev1.Placement{Revision: 1, Topics: []*controlplanev1.PlacedTopic{
-			{TopicId: topicID[:], Name: topicName, PartitionCount: partitions, Revision: 1},
-		}})
-		for n := range partitions {
-			r.catalog.Add(id(n))
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		r.ctx = access.With(ctx, access.Principal{Role: accessv1.Role_ROLE_CLIENT, AgentGroup: "group"})
-		var err error
-		if r.Service, err = New("group", r.table, &r.catalog, &r.bucket, config, slog.New(slog.NewTextHandler(&r.log, nil))); err != nil {
-			t.Fatal(err)
-		}
-		var running sync.WaitGroup
-		running.Go(func() { _ = r.Run(ctx) })
-		defer running.Wait()
-		defer cancel()
-		test(t, r)
-	})
+	synctest.Test(t, func(t *testing.T) { withAgent(t, partitions, config, &objectstore.Memory{}, test) })
+}
+
+// withAgent runs the test with an agent that reads from the store.
+func withAgent(t *testing.T, partitions int32, config Config, store objectstore.Store, test func(t *testing.T, r *rig)) {
+	t.Helper()
+	r := &rig{t: t, table: route.New("a", noTopics{}), ends: map[int32]int64{}}
+	r.bucket.Store = store
+	r.table.Apply(&controlplanev1.Placement{Revision: 1, Topics: []*controlplanev1.PlacedTopic{
+		{TopicId: topicID[:], Name: topicName, PartitionCount: partitions, Revision: 1},
+	}})
+	for n := range partitions {
+		r.catalog.Add(id(n))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	r.ctx = access.With(ctx, access.Principal{Role: accessv1.Role_ROLE_CLIENT, AgentGroup: "group"})
+	var err error
+	if r.Service, err = New("group", r.table, &r.catalog, &r.bucket, config, slog.New(slog.NewTextHandler(&r.log, nil))); err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() { _ = r.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	test(t, r)
 }
 
 // rec is a record to write.

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
@@ -165,7 +166,7 @@ func (r *stream) deliver(ctx context.Context, planned []*reading) error {
 	}
 	for _, reading := range planned {
 		for len(reading.segments) > 0 {
-			if err := reading.take(messageBytes, r.decoded); err != nil {
+			if err := reading.take(messageBytes, math.MaxInt, r.decoded); err != nil {
 				return refusal.Error(r.service.refusalOf(ctx, reading.target, err))
 			}
 			select {

@@ -101,6 +101,10 @@ func TestIndexNeverGoesBack(t *testing.T) {
 	if state, _ := x.State(id(0)); state != (State{Epoch: 2, LogStart: 10, HighWatermark: 30}) {
 		t.Errorf("state %+v", state)
 	}
+	x.Led(id(0), 3, 0, 20) // a late acquire answer
+	if state, _ := x.State(id(0)); state.HighWatermark != 30 || state.LogStart != 10 {
+		t.Errorf("state %+v after a late grant", state)
+	}
 	if _, found := x.Find(id(0), 5, 1); found != nil {
 		t.Errorf("found %v below the log start", found)
 	}
