@@ -208,3 +208,11 @@ func eventually(t testing.TB, what string, condition func() bool) {
 	}
 	t.Fatalf("%s: not within 30s", what)
 }
+
+func refusalOf(err error) *refusalv1.Refusal {
+	var refused *store.Refused
+	if errors.As(err, &refused) {
+		return refused.Refusal
+	}
+	return nil
+}
