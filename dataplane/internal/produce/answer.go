@@ -23,10 +23,10 @@ func (s *Service) outcome(e *entry) *dataplanev1.ProduceOutcome {
 // leaderNow is the better address for the next request.
 func (s *Service) leaderNow(p partition.ID, took partition.Epoch) route.Leader {
 	if epoch, leads := s.Desk.Leads(p); leads {
-		return route.Leader{Agent: s.Self, Epoch: epoch}
+		return route.Leader{Agent: s.Me(), Epoch: epoch}
 	}
 	leader := s.Table.Leader(p)
-	if leader.ID == "" || leader.ID == s.Self.ID || leader.Epoch <= took {
+	if leader.ID == "" || leader.ID == s.Self || leader.Epoch <= took {
 		return route.Leader{Epoch: leader.Epoch}
 	}
 	return leader
@@ -79,7 +79,7 @@ func (s *Service) noLeader(ctx context.Context, p partition.ID, entries []*entry
 	leader := s.Table.Leader(p)
 	for _, e := range entries {
 		r := noLeaderRefusal(why)
-		if leader.Address != "" && leader.ID != s.Self.ID {
+		if leader.Address != "" && leader.ID != s.Self {
 			r.Leader = leader.Wire()
 		}
 		e.outcome = s.refused(e, r)

@@ -86,7 +86,7 @@ func (s *Service) elsewhere(ctx context.Context, p partition.ID, entries []*entr
 		return true
 	}
 	leader := s.Table.Leader(p)
-	if leader.ID == s.Self.ID || leader.ID == "" {
+	if leader.ID == s.Self || leader.ID == "" {
 		s.Desk.Demand(p)
 		return false
 	}

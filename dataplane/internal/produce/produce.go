@@ -49,8 +49,9 @@ type Catalog interface {
 
 // Config of a front door; all is required.
 type Config struct {
-	// Self is this agent, as others should reach it.
-	Self route.Agent
+	// Self is this agent's id; Me is the agent as others should reach it.
+	Self string
+	Me   func() route.Agent
 	// AgentGroup is the only one whose callers are served (P7).
 	AgentGroup string
 	Desk       Desk

@@ -31,8 +31,9 @@ type Config struct {
 	AgentID    string
 	AgentGroup string
 	Zone       string
-	// Address is the base URL under which clients and other agents reach the agent.
-	Address string
+	// Address is the base URL under which clients and other agents reach the agent; asked for when it registers, since a listener may have
+	// to be bound first.
+	Address func() string
 	Version string
 	// Unfit tells whether nothing should be placed on this agent.
 	Unfit func() bool
@@ -151,7 +152,7 @@ func (k *Keeper) registerOnce(ctx context.Context) (*controlplanev1.RegisterResp
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
 	return k.catalog.Register(ctx, &controlplanev1.RegisterRequest{
-		AgentId: k.config.AgentID, AgentGroup: k.config.AgentGroup, Zone: k.config.Zone, Address: k.config.Address, Version: k.config.Version,
+		AgentId: k.config.AgentID, AgentGroup: k.config.AgentGroup, Zone: k.config.Zone, Address: k.config.Address(), Version: k.config.Version,
 	})
 }
 

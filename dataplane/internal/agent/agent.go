@@ -1,0 +1,154 @@
+// Package agent is one agent without its listener: what reaches the control plane, other agents and the bucket is passed in, and whatever
+// serves its RPCs is the caller's. So whole agents run in one process on virtual time.
+// Nothing here decides anything about records, leases or offsets: it puts the write path and the read path together, and stops them in order.
+//
+// Promises: planned stops cost no client a visible error (section 5 of the protocol).
+// Read: agent.go, run.go.
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"connectrpc.com/connect/v2"
+
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
+	"github.com/streamhouse/streamhouse/serve/access"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
+	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
+	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
+	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
+	"github.com/streamhouse/streamhouse/dataplane/internal/lease"
+	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
+	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	"github.com/streamhouse/streamhouse/dataplane/internal/peer"
+	"github.com/streamhouse/streamhouse/dataplane/internal/produce"
+	"github.com/streamhouse/streamhouse/dataplane/internal/record"
+	"github.com/streamhouse/streamhouse/dataplane/internal/route"
+	"github.com/streamhouse/streamhouse/dataplane/internal/session"
+	"github.com/streamhouse/streamhouse/dataplane/internal/term"
+)
+
+// Config of an agent; all is required.
+type Config struct {
+	// Session says who registers; its Unfit is filled in here.
+	Session session.Config
+	// MaxObjectBytes seals an object; MaxBufferedBytes bounds what is in flight.
+	MaxObjectBytes   int
+	MaxBufferedBytes int
+	Flush            flush.Config
+	Fetch            fetch.Config
+	// ProduceTimeout bounds a Produce.
+	ProduceTimeout time.Duration
+	// DrainDeadline bounds a graceful stop; DrainLinger is how long late requests are forwarded after a hand-over.
+	DrainDeadline time.Duration
+	DrainLinger   time.Duration
+}
+
+// Deps are how the agent reaches the world.
+type Deps struct {
+	// Replicas are transports to the control plane's replicas.
+	Replicas []connect.Transport
+	// Dial makes the transport to another agent.
+	Dial peer.Dial
+	// Interceptors go on all calls that the agent makes.
+	Interceptors []connect.ClientInterceptor
+	// Store is the bucket.
+	Store objectstore.Store
+	Log   *slog.Logger
+	// Ready is called once, when the agent has its first session. nil: nobody wants to know.
+	Ready func()
+}
+
+// Agent is one agent.
+type Agent struct {
+	config  Config
+	deps    Deps
+	control *catalog.Client
+	table   *route.Table
+	keeper  *session.Keeper
+	desk    *term.Desk
+	reader  *fetch.Service
+	produce *produce.Service
+	records record.Service
+}
+
+// New puts an agent together; nothing is reached before Run.
+func New(config Config, deps Deps) (*Agent, error) {
+	control, err := catalog.New(deps.Replicas, 0, deps.Interceptors...)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{config: config, deps: deps, control: control, table: route.New(config.Session.AgentID, control)}
+	a.reader, err = fetch.New(config.Session.AgentGroup, a.table, control, deps.Store, config.Fetch, deps.Log)
+	if err != nil {
+		return nil, err
+	}
+	a.write(peer.New(deps.Dial, deps.Interceptors...))
+	a.records = record.Service{
+		Reader: a.reader, Writer: a.produce,
+		Metadata:    record.NewMetadata(a.table, config.Session.AgentID, config.Session.AgentGroup, a.claims),
+		ProducerIDs: record.NewProducerIDs(control, config.Session.AgentGroup),
+	}
+	return a, nil
+}
+
+// write makes the write path.
+func (a *Agent) write(peers *peer.Peers) {
+	health := flush.NewHealth()
+	who := a.config.Session
+	who.Unfit = func() bool { return health.Unfit(time.Now()) }
+	a.keeper = session.New(who, a.control, a.table, a.deps.Log)
+	a.desk = term.NewDesk(term.Config{
+		AgentID: who.AgentID, AgentGroup: who.AgentGroup, MaxObjectBytes: a.config.MaxObjectBytes, MaxBufferedBytes: a.config.MaxBufferedBytes,
+		Flush: a.config.Flush, Store: a.deps.Store, Health: health, Catalog: a.control, Table: a.table, Observer: a.reader,
+		Handed: lease.NewHanded(a.config.DrainLinger), DrainHeard: a.keeper.Announced(), Log: a.deps.Log,
+	})
+	a.produce = produce.New(produce.Config{
+		Self: who.AgentID, Me: func() route.Agent { return route.Agent{ID: who.AgentID, Zone: who.Zone, Address: who.Address()} },
+		AgentGroup: who.AgentGroup, Desk: a.desk, Table: a.table, Catalog: a.control, Lookups: a.reader.Coalescer(), Peers: peers, Timeout: a.config.ProduceTimeout, Log: a.deps.Log,
+	})
+}
+
+// claims tells whether this agent may say that it leads.
+func (a *Agent) claims(p partition.ID) bool {
+	_, leads := a.desk.Leads(p)
+	return leads
+}
+
+// Register adds the agent's RPCs to a server.
+func (a *Agent) Register(server *connect.Server) {
+	dataplanev1connect.RegisterRecordServiceHandler(server, a.records)
+	dataplanev1connect.RegisterPeerServiceHandler(server, peers{a.produce})
+}
+
+// peers is PeerService.
+type peers struct{ produce *produce.Service }
+
+// ForwardProduce takes a Produce from another agent.
+func (p peers) ForwardProduce(ctx context.Context, req *dataplanev1.ForwardProduceRequest) (*dataplanev1.ForwardProduceResponse, error) {
+	return p.produce.ForwardProduce(ctx, req)
+}
+
+// Writes tells which procedures write records.
+func Writes(procedure string) bool {
+	return procedure == dataplanev1connect.RecordServiceProduceProcedure ||
+		procedure == dataplanev1connect.PeerServiceForwardProduceProcedure
+}
+
+// Authenticator knows the callers' API keys.
+func (a *Agent) Authenticator() access.Authenticator { return callers.New(a.control) }
+
+var errNoSession = errors.New("no live session")
+
+// Ready tells whether the agent has a live session.
+func (a *Agent) Ready(context.Context) error {
+	if !a.desk.Alive() {
+		return errNoSession
+	}
+	return nil
+}
