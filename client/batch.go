@@ -22,8 +22,8 @@ const (
 type batch struct {
 	builder  *recordbatch.Builder // nil once encoded
 	records  []pending
-	count    int32 // of records
-	size     int   // bytes of records, uncompressed
+	count    int32     // of records
+	size     int       // bytes of records, uncompressed
 	bytes    int64     // what it counts in the producer's buffer
 	made     time.Time // when its first record came
 	deadline time.Time // end of its delivery timeout

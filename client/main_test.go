@@ -55,7 +55,9 @@ type answers struct {
 
 func newAnswers(n int) *answers { return &answers{began: time.Now(), got: make(chan answer, n)} }
 
-func (a *answers) done(r *Record, err error) { a.got <- answer{record: r, err: err, after: time.Since(a.began)} }
+func (a *answers) done(r *Record, err error) {
+	a.got <- answer{record: r, err: err, after: time.Since(a.began)}
+}
 
 func (a *answers) next(t *testing.T) answer {
 	t.Helper()
@@ -84,4 +86,4 @@ func numbered(topic string, n int) []*Record {
 	return rs
 }
 
-func one1(topic, value string) *Record { return &Record{Topic: topic, Value: []byte(value)} }
+func plain(topic, value string) *Record { return &Record{Topic: topic, Value: []byte(value)} }

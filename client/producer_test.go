@@ -129,7 +129,7 @@ func TestP5_LostAnswersStoreOnce(t *testing.T) {
 		f.OnProduce(loseAnswers(3))
 		p := producer(t, c)
 		for _, v := range []string{"0", "1", "2"} {
-			if err := p.ProduceSync(t.Context(), one1("orders", v)); err != nil {
+			if err := p.ProduceSync(t.Context(), plain("orders", v)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -144,11 +144,11 @@ func TestP6_LostAnswerWithoutIdempotenceIsPossiblyWritten(t *testing.T) {
 		f.CreateTopic("orders", 1)
 		f.OnProduce(loseAnswers(1))
 		p := producer(t, c, WithoutIdempotence())
-		err := p.ProduceSync(t.Context(), one1("orders", "0"))
+		err := p.ProduceSync(t.Context(), plain("orders", "0"))
 		if !errors.Is(err, ReasonNoAnswer) || WrittenBy(err) != PossiblyWritten {
 			t.Fatalf("got %v, want no answer, possibly written", err)
 		}
-		if err := p.ProduceSync(t.Context(), one1("orders", "1")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "1")); err != nil {
 			t.Fatal(err)
 		}
 		if got := values(f.Log("orders", 0)); !slices.Equal(got, []string{"0", "1"}) {
@@ -178,7 +178,7 @@ func TestP6_SurelyNotIsRetriedByAnyone(t *testing.T) {
 				f.CreateTopic("orders", 1)
 				f.OnProduce(refuse(3, fakecluster.Refusal(reason, refusalv1.Written_WRITTEN_SURELY_NOT, "not now")))
 				p := producer(t, c, WithoutIdempotence())
-				if err := p.ProduceSync(t.Context(), one1("orders", "0")); err != nil {
+				if err := p.ProduceSync(t.Context(), plain("orders", "0")); err != nil {
 					t.Fatal(err)
 				}
 				if got := values(f.Log("orders", 0)); !slices.Equal(got, []string{"0"}) {
@@ -194,11 +194,11 @@ func TestP6_UnansweredIsRetriedOnlyWithASequence(t *testing.T) {
 	bubble(t, []string{"a1"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
 		f.CreateTopic("orders", 1)
 		f.OnProduce(refuse(1, unanswered))
-		if err := producer(t, c).ProduceSync(t.Context(), one1("orders", "0")); err != nil {
+		if err := producer(t, c).ProduceSync(t.Context(), plain("orders", "0")); err != nil {
 			t.Error(err)
 		}
 		f.OnProduce(refuse(1, unanswered))
-		err := producer(t, c, WithoutIdempotence()).ProduceSync(t.Context(), one1("orders", "1"))
+		err := producer(t, c, WithoutIdempotence()).ProduceSync(t.Context(), plain("orders", "1"))
 		if !errors.Is(err, ReasonUnanswered) || WrittenBy(err) != PossiblyWritten {
 			t.Errorf("got %v, want unanswered, possibly written", err)
 		}
@@ -213,7 +213,7 @@ func TestOverloadedWaitsAsAdvised(t *testing.T) {
 		f.OnProduce(refuse(1, r))
 		p := producer(t, c)
 		began := time.Now()
-		if err := p.ProduceSync(t.Context(), one1("orders", "0")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "0")); err != nil {
 			t.Fatal(err)
 		}
 		if d := time.Since(began); d < 7*time.Second || d > 8*time.Second {
@@ -226,12 +226,12 @@ func TestGoesWhereTheRefusalPoints(t *testing.T) {
 	bubble(t, []string{"a1", "a2"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
 		f.CreateTopic("orders", 1)
 		p := producer(t, c, WithLinger(0))
-		if err := p.ProduceSync(t.Context(), one1("orders", "0")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "0")); err != nil {
 			t.Fatal(err)
 		}
 		f.Lead("orders", 0, "a2")
 		began := time.Now()
-		if err := p.ProduceSync(t.Context(), one1("orders", "1")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "1")); err != nil {
 			t.Fatal(err)
 		}
 		if d := time.Since(began); d > 0 {
@@ -296,13 +296,13 @@ func TestP5_SilentLeaderIsLeftForTheNewOne(t *testing.T) {
 	bubble(t, []string{"a1", "a2"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
 		f.CreateTopic("orders", 1)
 		p := producer(t, c)
-		if err := p.ProduceSync(t.Context(), one1("orders", "0")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "0")); err != nil {
 			t.Fatal(err)
 		}
 		f.Freeze("a1")
 		time.AfterFunc(2*time.Second, func() { f.TakeOver("a2") })
 		began := time.Now()
-		if err := p.ProduceSync(t.Context(), one1("orders", "1")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "1")); err != nil {
 			t.Fatal(err)
 		}
 		if d := time.Since(began); d > 4500*time.Millisecond {
@@ -316,13 +316,59 @@ func TestP5_SilentLeaderIsLeftForTheNewOne(t *testing.T) {
 	})
 }
 
+func TestSilentLeaderWithoutSuccessorIsLeftForAnyAgent(t *testing.T) {
+	bubble(t, []string{"a1", "a2"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
+		f.CreateTopic("orders", 1)
+		p := producer(t, c)
+		if err := p.ProduceSync(t.Context(), plain("orders", "0")); err != nil {
+			t.Fatal(err)
+		}
+		f.Freeze("a1")
+		time.AfterFunc(10*time.Second, func() { f.TakeOver("a2") })
+		began := time.Now()
+		if err := p.ProduceSync(t.Context(), plain("orders", "1")); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(began); d > 10100*time.Millisecond {
+			t.Errorf("stored after %v: nobody waited for the new leader", d)
+		}
+		f.Thaw("a1")
+	})
+}
+
+func TestP5_GapProvesAbsence(t *testing.T) {
+	bubble(t, []string{"a1", "a2"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
+		f.CreateTopic("orders", 1, true)
+		p := producer(t, c, WithAcks(AcksBuffered))
+		if err := p.ProduceSync(t.Context(), plain("orders", "0")); err != nil {
+			t.Fatal(err)
+		}
+		f.FlushBuffered()
+		if err := p.ProduceSync(t.Context(), plain("orders", "lost")); err != nil {
+			t.Fatal(err)
+		}
+		f.OnProduce(loseAnswers(1))
+		time.AfterFunc(6*time.Millisecond, func() { // its answer is lost by now
+			f.Kill("a1")
+			f.TakeOver("a2")
+		})
+		if err := p.ProduceSync(t.Context(), plain("orders", "1")); err != nil {
+			t.Fatal(err)
+		}
+		f.FlushBuffered()
+		if got := values(f.Log("orders", 0)); !slices.Equal(got, []string{"0", "1"}) {
+			t.Errorf("stored %v", got)
+		}
+	})
+}
+
 func TestSlowLeaderThatAnswersIsWaitedFor(t *testing.T) {
 	bubble(t, []string{"a1", "a2"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
 		f.CreateTopic("orders", 1)
 		slow := make(chan struct{})
 		f.OnProduce(func(string, *dataplanev1.ProduceRequest) fakecluster.Fault { return fakecluster.Fault{Hold: slow} })
 		time.AfterFunc(20*time.Second, func() { close(slow) })
-		if err := producer(t, c).ProduceSync(t.Context(), one1("orders", "0")); err != nil {
+		if err := producer(t, c).ProduceSync(t.Context(), plain("orders", "0")); err != nil {
 			t.Fatal(err)
 		}
 		if n := f.Requests("a1", "Produce"); n != 1 {
@@ -336,12 +382,12 @@ func TestP5_UnresolvedBatchNeverLendsItsSequence(t *testing.T) {
 		f.CreateTopic("orders", 1)
 		p := producer(t, c, WithDeliveryTimeout(5*time.Second))
 		f.OnProduce(func(string, *dataplanev1.ProduceRequest) fakecluster.Fault { return fakecluster.Fault{Lose: true} })
-		err := p.ProduceSync(t.Context(), one1("orders", "0"))
+		err := p.ProduceSync(t.Context(), plain("orders", "0"))
 		if !errors.Is(err, ReasonDeliveryTimeout) || !errors.Is(err, ReasonNoAnswer) || WrittenBy(err) != PossiblyWritten {
 			t.Fatalf("got %v, want a delivery timeout after no answer, possibly written", err)
 		}
 		f.OnProduce(nil)
-		r := one1("orders", "1")
+		r := plain("orders", "1")
 		if err := p.ProduceSync(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
@@ -355,15 +401,15 @@ func TestP5_RefusedBatchLeavesNoHole(t *testing.T) {
 	bubble(t, []string{"a1"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
 		f.CreateTopic("orders", 1)
 		p := producer(t, c)
-		if err := p.ProduceSync(t.Context(), one1("orders", "0")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "0")); err != nil {
 			t.Fatal(err)
 		}
 		f.OnProduce(refuse(1, fakecluster.Refusal(refusalv1.Reason_REASON_CORRUPT_BATCH, refusalv1.Written_WRITTEN_SURELY_NOT, "no")))
-		if err := p.ProduceSync(t.Context(), one1("orders", "x")); !errors.Is(err, ReasonCorruptBatch) || WrittenBy(err) != SurelyNotWritten {
+		if err := p.ProduceSync(t.Context(), plain("orders", "x")); !errors.Is(err, ReasonCorruptBatch) || WrittenBy(err) != SurelyNotWritten {
 			t.Fatalf("got %v, want a corrupt batch, surely not written", err)
 		}
 		for _, v := range []string{"1", "2"} {
-			if err := p.ProduceSync(t.Context(), one1("orders", v)); err != nil {
+			if err := p.ProduceSync(t.Context(), plain("orders", v)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -378,7 +424,7 @@ func TestP5_ForgottenProducerStartsAnew(t *testing.T) {
 		f.CreateTopic("orders", 1)
 		p := producer(t, c)
 		for _, v := range []string{"0", "1"} {
-			if err := p.ProduceSync(t.Context(), one1("orders", v)); err != nil {
+			if err := p.ProduceSync(t.Context(), plain("orders", v)); err != nil {
 				t.Fatal(err)
 			}
 			f.ForgetProducers("orders")
@@ -393,7 +439,7 @@ func TestP5_ForgottenProducerWithAnUnresolvedBatchGivesUp(t *testing.T) {
 	bubble(t, []string{"a1"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
 		f.CreateTopic("orders", 1)
 		p := producer(t, c)
-		if err := p.ProduceSync(t.Context(), one1("orders", "0")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "0")); err != nil {
 			t.Fatal(err)
 		}
 		f.OnProduce(func(string, *dataplanev1.ProduceRequest) fakecluster.Fault {
@@ -404,11 +450,11 @@ func TestP5_ForgottenProducerWithAnUnresolvedBatchGivesUp(t *testing.T) {
 			})
 			return fakecluster.Fault{Lose: true}
 		})
-		err := p.ProduceSync(t.Context(), one1("orders", "1"))
+		err := p.ProduceSync(t.Context(), plain("orders", "1"))
 		if !errors.Is(err, ReasonProducerUnknown) || WrittenBy(err) != PossiblyWritten {
 			t.Fatalf("got %v, want an unknown producer, possibly written", err)
 		}
-		if err := p.ProduceSync(t.Context(), one1("orders", "2")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "2")); err != nil {
 			t.Fatal(err)
 		}
 		if got := values(f.Log("orders", 0)); !slices.Equal(got, []string{"0", "1", "2"}) {
@@ -422,20 +468,20 @@ func TestBufferedAcks(t *testing.T) {
 		f.CreateTopic("durable", 1)
 		f.CreateTopic("orders", 1, true)
 		p := producer(t, c, WithAcks(AcksBuffered))
-		if err := p.ProduceSync(t.Context(), one1("durable", "0")); !errors.Is(err, ReasonBufferedAcksNotAllowed) {
+		if err := p.ProduceSync(t.Context(), plain("durable", "0")); !errors.Is(err, ReasonBufferedAcksNotAllowed) {
 			t.Errorf("got %v, want buffered acks not allowed", err)
 		}
-		r := one1("orders", "0")
+		r := plain("orders", "0")
 		if err := p.ProduceSync(t.Context(), r); err != nil || r.Offset != UnknownOffset {
 			t.Fatalf("got %v at offset %d", err, r.Offset)
 		}
 		f.FlushBuffered()
-		if err := p.ProduceSync(t.Context(), one1("orders", "lost")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "lost")); err != nil {
 			t.Fatal(err)
 		}
 		f.Kill("a1") // before it flushed: the next batch meets a gap
 		f.TakeOver("a2")
-		if err := p.ProduceSync(t.Context(), one1("orders", "1")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "1")); err != nil {
 			t.Fatal(err)
 		}
 		f.FlushBuffered()
@@ -450,7 +496,7 @@ func TestRecordTooLarge(t *testing.T) {
 		f.CreateTopic("orders", 1)
 		p := producer(t, c)
 		large := &Record{Topic: "orders", Value: make([]byte, 1<<20+1)}
-		if err := p.ProduceSync(t.Context(), one1("orders", "0"), large, one1("orders", "1")); !errors.Is(err, ReasonRecordTooLarge) {
+		if err := p.ProduceSync(t.Context(), plain("orders", "0"), large, plain("orders", "1")); !errors.Is(err, ReasonRecordTooLarge) {
 			t.Fatalf("got %v, want record too large", err)
 		}
 		if got := values(f.Log("orders", 0)); !slices.Equal(got, []string{"0", "1"}) {
@@ -460,7 +506,7 @@ func TestRecordTooLarge(t *testing.T) {
 		if _, err := c.Admin().UpdateTopic(t.Context(), "orders", TopicConfig{MaxRecordBytes: &small}); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.ProduceSync(t.Context(), one1("orders", "long")); !errors.Is(err, ReasonRecordTooLarge) || WrittenBy(err) != SurelyNotWritten {
+		if err := p.ProduceSync(t.Context(), plain("orders", "long")); !errors.Is(err, ReasonRecordTooLarge) || WrittenBy(err) != SurelyNotWritten {
 			t.Errorf("got %v, want the agent's refusal", err)
 		}
 	})
@@ -472,7 +518,7 @@ func TestOneBadBatchDoesNotSpoilTheRequest(t *testing.T) {
 		f.CreateTopic("gone", 1)
 		p := producer(t, c, WithLinger(time.Second))
 		got := newAnswers(5)
-		p.Produce(t.Context(), one1("gone", "x"), got.done)
+		p.Produce(t.Context(), plain("gone", "x"), got.done)
 		for i := range int32(4) {
 			p.Produce(t.Context(), &Record{Topic: "orders", Partition: i, UsePartition: true, Value: []byte("v")}, got.done)
 		}
@@ -491,12 +537,12 @@ func TestTopicMadeAnewStartsAtZero(t *testing.T) {
 	bubble(t, []string{"a1"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
 		f.CreateTopic("orders", 1)
 		p := producer(t, c)
-		if err := p.ProduceSync(t.Context(), one1("orders", "0"), one1("orders", "1")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "0"), plain("orders", "1")); err != nil {
 			t.Fatal(err)
 		}
 		f.DeleteTopic("orders")
 		f.CreateTopic("orders", 2)
-		if err := p.ProduceSync(t.Context(), one1("orders", "x")); !errors.Is(err, ReasonUnknownTopic) {
+		if err := p.ProduceSync(t.Context(), plain("orders", "x")); !errors.Is(err, ReasonUnknownTopic) {
 			t.Fatalf("got %v: nobody told the producer yet", err)
 		}
 		r := &Record{Topic: "orders", Value: []byte("2"), Partition: 1, UsePartition: true}
@@ -514,7 +560,7 @@ func TestBufferIsBounded(t *testing.T) {
 		full := producer(t, c, WithBatchBytes(8<<10), WithBufferBytes(limit), WithDeliveryTimeout(time.Hour), WithoutWaiting())
 		f.Freeze("a1")
 		f.Thaw("a1") // topics are looked up while it answers
-		_ = p.ProduceSync(t.Context(), one1("orders", "first"))
+		_ = p.ProduceSync(t.Context(), plain("orders", "first"))
 		f.Freeze("a1")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -559,9 +605,9 @@ func TestFlushTellsOfRecordsWithoutCallback(t *testing.T) {
 	bubble(t, []string{"a1"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
 		f.CreateTopic("orders", 1)
 		p := producer(t, c)
-		p.Produce(t.Context(), one1("nowhere", "0"), nil)
-		p.Produce(t.Context(), one1("nowhere", "1"), nil)
-		p.Produce(t.Context(), one1("orders", "2"), nil)
+		p.Produce(t.Context(), plain("nowhere", "0"), nil)
+		p.Produce(t.Context(), plain("nowhere", "1"), nil)
+		p.Produce(t.Context(), plain("orders", "2"), nil)
 		if err := p.Flush(t.Context()); !errors.Is(err, ReasonUnknownTopic) || !strings.HasPrefix(err.Error(), "2 records failed") {
 			t.Errorf("got %v", err)
 		}
@@ -575,14 +621,14 @@ func TestCloseEndsInTime(t *testing.T) {
 	bubble(t, []string{"a1"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
 		f.CreateTopic("orders", 1)
 		p := producer(t, c)
-		if err := p.ProduceSync(t.Context(), one1("orders", "0")); err != nil {
+		if err := p.ProduceSync(t.Context(), plain("orders", "0")); err != nil {
 			t.Fatal(err)
 		}
 		f.Freeze("a1")
 		got := newAnswers(3)
-		p.Produce(t.Context(), one1("orders", "1"), got.done)
+		p.Produce(t.Context(), plain("orders", "1"), got.done)
 		time.Sleep(time.Second) // under way
-		p.Produce(t.Context(), one1("orders", "2"), got.done)
+		p.Produce(t.Context(), plain("orders", "2"), got.done)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := p.Close(ctx); !errors.Is(err, ReasonCanceled) {
@@ -593,7 +639,7 @@ func TestCloseEndsInTime(t *testing.T) {
 				t.Errorf("record %s: %v, want %v", a.record.Value, a.err, want)
 			}
 		}
-		p.Produce(t.Context(), one1("orders", "3"), got.done)
+		p.Produce(t.Context(), plain("orders", "3"), got.done)
 		if a := got.next(t); !errors.Is(a.err, ReasonClosed) {
 			t.Errorf("after Close: %v", a.err)
 		}
@@ -606,8 +652,8 @@ func TestCallbackMayProduce(t *testing.T) {
 		f.CreateTopic("orders", 1)
 		p := producer(t, c)
 		done := make(chan error, 1)
-		p.Produce(t.Context(), one1("orders", "0"), func(*Record, error) {
-			p.Produce(t.Context(), one1("orders", "1"), func(_ *Record, err error) { done <- err })
+		p.Produce(t.Context(), plain("orders", "0"), func(*Record, error) {
+			p.Produce(t.Context(), plain("orders", "1"), func(_ *Record, err error) { done <- err })
 		})
 		if err := <-done; err != nil {
 			t.Fatal(err)
@@ -623,7 +669,7 @@ func TestPrefersLeadersOfTheZone(t *testing.T) {
 		f.CreateTopic("orders", 9)
 		p := producer(t, c, WithBatchBytes(1<<10))
 		for i := range 500 {
-			p.Produce(t.Context(), one1("orders", fmt.Sprint("some value to fill batches with ", i)), nil)
+			p.Produce(t.Context(), plain("orders", fmt.Sprint("some value to fill batches with ", i)), nil)
 		}
 		if err := p.Flush(t.Context()); err != nil {
 			t.Fatal(err)
@@ -648,7 +694,7 @@ func TestStartsBeforeTheClusterDoes(t *testing.T) {
 		f.CreateTopic("orders", 1)
 		f.Freeze("a1")
 		time.AfterFunc(time.Minute, func() { f.Thaw("a1") })
-		if err := producer(t, c).ProduceSync(t.Context(), one1("orders", "0")); err != nil {
+		if err := producer(t, c).ProduceSync(t.Context(), plain("orders", "0")); err != nil {
 			t.Fatal(err)
 		}
 	})

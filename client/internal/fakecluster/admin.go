@@ -173,7 +173,7 @@ func (s *clusterService) ListAgents(context.Context, *controlplanev1.ListAgentsR
 			state = controlplanev1.AgentState_AGENT_STATE_DRAINING
 		}
 		answer.Agents = append(answer.Agents, &controlplanev1.Agent{
-			AgentId: a.id, AgentGroup: Group, Zone: a.zone, Address: URL(a.id), State: state,
+			AgentId: a.id, AgentGroup: Group, Zone: a.zone, Address: a.address, State: state,
 		})
 	}
 	return answer, nil

@@ -56,6 +56,8 @@ type agent struct {
 	kill     context.CancelFunc
 	thawed   chan struct{} // closed unless the agent is frozen
 	draining bool
+	address  string
+	services *connect.Server
 	server   connect.Transport
 }
 
@@ -100,12 +102,11 @@ func New(agents ...string) *Cluster {
 }
 
 func (c *Cluster) newAgent(id, zone string) *agent {
-	a := &agent{id: id, zone: zone, thawed: make(chan struct{})}
+	a := &agent{id: id, zone: zone, address: URL(id), thawed: make(chan struct{}), services: connect.NewServer()}
 	close(a.thawed)
 	a.life, a.kill = context.WithCancel(context.Background())
-	s := connect.NewServer()
-	dataplanev1connect.RegisterRecordServiceHandler(s, &records{cluster: c, agent: a})
-	a.server = connectinprocess.New(s)
+	dataplanev1connect.RegisterRecordServiceHandler(a.services, &records{cluster: c, agent: a})
+	a.server = connectinprocess.New(a.services)
 	return a
 }
 
@@ -136,6 +137,23 @@ func (c *Cluster) Dial(url string) connect.Transport {
 		}
 	}
 	return nowhere{url: url}
+}
+
+// Services is what an agent serves, to be mounted on a real listener; see Listen.
+func (c *Cluster) Services(agentID string) *connect.Server { return c.agent(agentID).services }
+
+// Listen makes an agent name another address than URL as its own.
+func (c *Cluster) Listen(agentID, address string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.agent(agentID).address = address
+}
+
+// Drain marks an agent as draining.
+func (c *Cluster) Drain(agentID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.agent(agentID).draining = true
 }
 
 // CreateTopic makes a topic whose partitions are led by the agents in turn.

@@ -144,7 +144,7 @@ func (c *Cluster) leader(p *partition) *refusalv1.Leader {
 		return &refusalv1.Leader{Epoch: p.epoch}
 	}
 	a := c.agent(p.leader)
-	return &refusalv1.Leader{AgentId: a.id, Address: URL(a.id), Zone: a.zone, Epoch: p.epoch}
+	return &refusalv1.Leader{AgentId: a.id, Address: a.address, Zone: a.zone, Epoch: p.epoch}
 }
 
 // append requires mu held.
