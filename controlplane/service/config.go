@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"time"
 
 	"github.com/streamhouse/streamhouse/serve/access"
@@ -23,6 +24,7 @@ type Config struct {
 	PoolSize          int           `default:"16"      help:"Most connections to PostgreSQL."`
 	MigrateOnStart    bool          `default:"true"    help:"Bring the schema up to date before serving, unless --no-migrate-on-start; of several replicas one does, the others wait."   negatable:""`
 	BootstrapAdminKey secret.Secret `placeholder:"KEY" help:"Admin API key (shk_ and 43 characters) that is added at the start if it is not there. A revoked one stays revoked."`
+	AgentGroups       []string      `placeholder:"NAME" help:"Agent groups that are added at the start if they are not there; \"default\" always is."`
 
 	SessionDuration   time.Duration `default:"30s"   help:"Silence that ends an agent's session."`
 	HeartbeatInterval time.Duration `default:"1s"    help:"Time between an agent's heartbeats."`
@@ -62,6 +64,7 @@ func (c Config) Validate() error {
 		c.validateAddress(),
 		c.ValidateDatabase(),
 		c.validateBootstrapKey(),
+		c.validateAgentGroups(),
 		between("session-duration", c.SessionDuration, minSessionDuration, maxSessionDuration),
 		between("heartbeat-interval", c.HeartbeatInterval, minInterval, c.SessionDuration/3),
 		between("suspect-after", c.SuspectAfter, c.HeartbeatInterval, maxSuspectAfter),
@@ -96,6 +99,18 @@ func (c Config) validateAddress() error {
 func (c Config) validateBootstrapKey() error {
 	if !c.BootstrapAdminKey.Empty() && !access.WellFormed(c.BootstrapAdminKey.Reveal()) {
 		return errors.New("bootstrap-admin-key: must be shk_ and 43 characters of base64url")
+	}
+	return nil
+}
+
+// agentGroup is what proto demands of a name, too.
+var agentGroup = regexp.MustCompile("^[a-z0-9-]{1,40}$")
+
+func (c Config) validateAgentGroups() error {
+	for _, name := range c.AgentGroups {
+		if !agentGroup.MatchString(name) {
+			return fmt.Errorf("agent-groups: %q must be 1 to 40 of a-z, 0-9 and -", name)
+		}
 	}
 	return nil
 }

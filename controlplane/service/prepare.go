@@ -49,7 +49,7 @@ func open(ctx context.Context, config Config, logger *slog.Logger) (*postgres.St
 	})
 }
 
-// prepare brings schema and bootstrap key in place. It waits for a database that is out of reach, as long as the context lasts; anything
+// prepare brings schema, agent groups and bootstrap key in place. It waits for a database that is out of reach, as long as the context lasts; anything
 // else that goes wrong would go wrong for ever, and ends the process.
 func (s *Service) prepare(ctx context.Context) error {
 	wait := firstWait
@@ -77,6 +77,11 @@ func (s *Service) prepareOnce(ctx context.Context) error {
 	}
 	if s.config.MigrateOnStart {
 		if err := s.catalog.Migrate(ctx); err != nil {
+			return err
+		}
+	}
+	for _, name := range s.config.AgentGroups {
+		if err := s.catalog.EnsureAgentGroup(ctx, store.AgentGroup(name)); err != nil {
 			return err
 		}
 	}
