@@ -97,7 +97,7 @@ type Cluster interface {
 	ListAgents(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ListAgentsRequest) (*controlplanev1.ListAgentsResponse, error)
 	// ListLeases refuses a malformed page token with INVALID, an unknown topic with UNKNOWN_TOPIC.
 	ListLeases(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ListLeasesRequest) (*controlplanev1.ListLeasesResponse, error)
-	// EnsureAgentGroup creates the agent group where it does not exist.
+	// EnsureAgentGroup creates the agent group where it does not exist. Refusal: INVALID (its name).
 	EnsureAgentGroup(ctx context.Context, agentGroup AgentGroup) error
 	// ListAgentGroups lists them by name.
 	ListAgentGroups(ctx context.Context) ([]AgentGroup, error)

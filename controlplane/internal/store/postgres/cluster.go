@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
@@ -131,6 +132,9 @@ func leaseMessage(row db.ListLeasesRow) *controlplanev1.Lease {
 func (s *Store) EnsureAgentGroup(ctx context.Context, agentGroup store.AgentGroup) error {
 	return s.read(ctx, func(ctx context.Context, q *db.Queries) error {
 		_, err := q.InsertAgentGroup(ctx, string(agentGroup))
+		if violates(err, "agent_groups_name_is_a_key_prefix") {
+			return store.Refuse(refusalv1.Reason_REASON_INVALID, "agent group %q: must be 1 to 40 of a-z, 0-9 and -", agentGroup)
+		}
 		return err
 	})
 }

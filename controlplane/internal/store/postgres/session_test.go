@@ -34,6 +34,7 @@ func TestP7_RegisterStaysInItsAgentGroup(t *testing.T) {
 	w := newWorld(t, postgres.Config{})
 	w.must(w.EnsureAgentGroup(t.Context(), "blue"))
 	w.must(w.EnsureAgentGroup(t.Context(), "blue"))
+	wantReason(t, w.EnsureAgentGroup(t.Context(), "Blue/"), refusalv1.Reason_REASON_INVALID)
 	blue := w.registerIn("blue", "b", "zone-a")
 	request := &controlplanev1.RegisterRequest{AgentId: "b", AgentGroup: "default"}
 	_, err := w.Register(t.Context(), group, request)
