@@ -6,6 +6,7 @@ require (
 	github.com/streamhouse/streamhouse/gen v0.0.0
 	github.com/streamhouse/streamhouse/serve v0.0.0
 	github.com/streamhouse/streamhouse/sql v0.0.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (
