@@ -15,6 +15,13 @@ import (
 // interval, and a thousand partitions shall fit one lookup.
 const awaitedSegments = 10
 
+const (
+	// crowded is the number of partitions that one lookup takes.
+	crowded = maxRequestPartitions
+	// slowInterval is what the protocol asks for.
+	slowInterval = time.Second
+)
+
 // Leaders says who leads which partition; package route's Table does.
 type Leaders interface {
 	// Changed is closed at the next change.
@@ -33,6 +40,7 @@ type Watch struct {
 	log       *slog.Logger
 	urgent    chan struct{}                    // capacity 1: moved is not empty
 	seen      map[partition.ID]partition.Epoch // Run's own: who led what somebody waits for
+	lastRound time.Time                        // Run's own: when all were last looked up
 
 	mu           sync.Mutex
 	moved        map[partition.ID]struct{} // bounded by the partitions that somebody waits for
@@ -83,13 +91,25 @@ func (w *Watch) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			w.round(ctx, func(partition.ID) bool { return true })
+			if w.due() {
+				w.round(ctx, func(partition.ID) bool { return true })
+			}
 		case <-changed:
 		case <-w.urgent:
 			moved := w.takeMoved()
 			w.round(ctx, func(p partition.ID) bool { _, ok := moved[p]; return ok })
 		}
 	}
+}
+
+// due tells whether this tick looks up. Above crowded partitions one lookup a second has to do.
+func (w *Watch) due() bool {
+	now := time.Now()
+	if len(w.seen) > crowded && now.Sub(w.lastRound) < slowInterval {
+		return false
+	}
+	w.lastRound = now
+	return true
 }
 
 // noteLeaders finds partitions that got another leader since somebody began to wait for them.

@@ -34,6 +34,23 @@ func TestManyWaitersShareOneLookupAnInterval(t *testing.T) {
 	})
 }
 
+func TestManyPartitionsAreLookedUpOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, Config{})
+		defer r.stop()
+		ids := make([]partition.ID, 5000)
+		for n := range ids {
+			ids[n] = id(int32(n))
+			r.catalog.Add(ids[n])
+		}
+		defer r.index.Subscribe(ids...).Close()
+		time.Sleep(10*time.Second + time.Millisecond)
+		if n := len(r.catalog.Calls()); n < 50 || n > 60 {
+			t.Errorf("%d lookups of 1,000 partitions in 10 s, want 5 a second", n)
+		}
+	})
+}
+
 func TestNobodyWaitsNobodyAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, Config{})
