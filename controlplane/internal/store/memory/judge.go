@@ -1,0 +1,187 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/store"
+)
+
+// pulse is the judges' sign of life.
+type pulse struct{ beatAt, quietUntil time.Time }
+
+// pulseAge is how old the pulse may be before the judges count as absent.
+const pulseAge = 3 * time.Second
+
+// absent: the pulse is old, or in the future.
+func (p pulse) absent(now time.Time) bool { return now.Sub(p.beatAt) > pulseAge || p.beatAt.After(now) }
+
+// Beat is a judge's sign of life. After an absence of all judges nobody is judged for one session duration.
+func (s *Store) Beat(context.Context) (store.Pulse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.pulse.absent(now) {
+		s.pulse.quietUntil = now
+		for _, n := range s.sessions {
+			if n.lives() && s.pulse.quietUntil.Before(now.Add(n.duration)) {
+				s.pulse.quietUntil = now.Add(n.duration)
+			}
+			if n.heardAt.After(now) { // the clock has jumped back: nobody is heard of in the future
+				n.heardAt = now
+			}
+		}
+	}
+	s.pulse.beatAt = now
+	return store.Pulse{BeatAt: now, QuietUntil: s.pulse.quietUntil, Now: now}, nil
+}
+
+// EndSilent ends who was silent for longer than its session's duration.
+func (s *Store) EndSilent(context.Context) (int, error) {
+	return s.judge(func(n *session, silence time.Duration) bool {
+		if silence <= n.duration {
+			return false
+		}
+		s.end(n, expired)
+		return true
+	}), nil
+}
+
+// SuspectSilent suspects who was silent for longer than after.
+func (s *Store) SuspectSilent(_ context.Context, after time.Duration) (int, error) {
+	return s.judge(func(n *session, silence time.Duration) bool {
+		if silence <= after || n.suspect {
+			return false
+		}
+		n.suspect = true
+		return true
+	}), nil
+}
+
+// judge passes a judgement on every session that lives, unless the judges were absent; it answers how many were condemned.
+func (s *Store) judge(judgement func(n *session, silence time.Duration) bool) (condemned int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.pulse.absent(now) || now.Before(s.pulse.quietUntil) {
+		return 0
+	}
+	for _, n := range s.sessions {
+		if n.lives() && judgement(n, now.Sub(n.heardAt)) {
+			s.sessionsChanged(n.group)
+			condemned++
+		}
+	}
+	return condemned
+}
+
+// UnsettledAgentGroups lists agent groups whose partitions may need another agent, by name.
+func (s *Store) UnsettledAgentGroups(context.Context) (names []store.AgentGroup, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, g := range s.groups {
+		if g.unsettled {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// AssignOrphans gives every partition that nobody fit should lead to the agent that has the fewest.
+func (s *Store) AssignOrphans(_ context.Context, name store.AgentGroup) (assigned int, more bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, err := s.group(name)
+	if err != nil {
+		return 0, false, err
+	}
+	g.unsettled = false
+	for _, p := range s.partitions(g) {
+		if s.assigneeIsPresent(p) {
+			continue
+		}
+		if agentID := s.choose(p); agentID != "" {
+			p.assigned, p.revision = agentID, s.stamp(g)
+			assigned++
+		}
+	}
+	return assigned, false, nil
+}
+
+// partitions of live topics of the agent group, by topic id and number.
+func (s *Store) partitions(g *group) (all []*partition) {
+	for _, t := range s.topics {
+		if t.group == g && !t.deleted {
+			all = append(all, t.partitions...)
+		}
+	}
+	slices.SortFunc(all, func(a, b *partition) int {
+		return cmp.Or(slices.Compare(a.topic.id[:], b.topic.id[:]), cmp.Compare(a.number, b.number))
+	})
+	return all
+}
+
+// present says whether partitions of the topic may be placed on this agent, or stay there. Where buffered acks are allowed a suspect
+// counts: what it acknowledged may be in its memory alone.
+func (n *session) present(t *topic) bool {
+	return n.lives() && !n.draining && !n.unfit && (!n.suspect || t.buffered)
+}
+
+func (s *Store) assigneeIsPresent(p *partition) bool {
+	n := s.live(p.assigned)
+	return n != nil && n.present(p.topic)
+}
+
+// choose picks among the agents that may be given partitions the one with the fewest of this topic, then of the zone with the fewest,
+// then with the fewest in all, then the first by id. Empty: there is none.
+func (s *Store) choose(p *partition) (best string) {
+	var least []int
+	var candidates []*session
+	for _, n := range s.sessions {
+		if n.group == p.topic.group && n.present(p.topic) && !n.suspect {
+			candidates = append(candidates, n)
+		}
+	}
+	slices.SortFunc(candidates, func(a, b *session) int { return cmp.Compare(a.agentID, b.agentID) })
+	for _, n := range candidates {
+		if load := s.load(p.topic, n, candidates); best == "" || slices.Compare(load, least) < 0 {
+			best, least = n.agentID, load
+		}
+	}
+	return best
+}
+
+// load counts what the candidate is assigned: of the topic, of the topic in its zone by any candidate, in all.
+func (s *Store) load(t *topic, n *session, candidates []*session) []int {
+	var ofTopic, ofZone, all int
+	for _, p := range s.partitions(t.group) {
+		for _, other := range candidates {
+			if p.assigned == other.agentID && p.topic == t && other.zone == n.zone {
+				ofZone++
+			}
+		}
+		if p.assigned == n.agentID {
+			all++
+			if p.topic == t {
+				ofTopic++
+			}
+		}
+	}
+	return []int{ofTopic, ofZone, all}
+}
+
+// PurgeDeleted removes what deleted topics left.
+func (s *Store) PurgeDeleted(context.Context) (purged int, more bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.topics {
+		if t.deleted {
+			purged += len(t.partitions)
+			t.partitions = nil
+		}
+	}
+	return purged, false, nil
+}
