@@ -143,7 +143,7 @@ func (n *session) message(epoch int32) *refusalv1.Leader {
 func (p *partition) refuse(reason refusalv1.Reason, leader *session, epoch int32) *refusalv1.Refusal {
 	return &refusalv1.Refusal{
 		Reason: reason, Message: "agent " + leader.agentID + " has it", Leader: leader.message(epoch),
-		Topic: p.topic.name, Partition: proto.Int32(p.number),
+		Topic: p.topic.name, Partition: new(p.number),
 	}
 }
 
@@ -156,7 +156,7 @@ type keyed interface {
 func refuseUnknown(t *topic, entry keyed) *refusalv1.Refusal {
 	refusal := &refusalv1.Refusal{
 		Reason: refusalv1.Reason_REASON_UNKNOWN_TOPIC, Message: "there is no such topic", Topic: uuid.UUID(entry.GetTopicId()).String(),
-		Partition: proto.Int32(entry.GetPartition()), Written: refusalv1.Written_WRITTEN_SURELY_NOT,
+		Partition: new(entry.GetPartition()), Written: refusalv1.Written_WRITTEN_SURELY_NOT,
 	}
 	if t != nil {
 		refusal.Reason, refusal.Message = refusalv1.Reason_REASON_UNKNOWN_PARTITION, "the topic has no such partition"
@@ -167,7 +167,7 @@ func refuseUnknown(t *topic, entry keyed) *refusalv1.Refusal {
 func refuseOtherGroup(t *topic, entry keyed) *refusalv1.Refusal {
 	return &refusalv1.Refusal{
 		Reason: refusalv1.Reason_REASON_WRONG_AGENT_GROUP, Message: "the topic belongs to another agent group", Topic: t.name,
-		Partition: proto.Int32(entry.GetPartition()),
+		Partition: new(entry.GetPartition()),
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/proto"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 
@@ -84,7 +83,7 @@ func upTo[T revised](revision int64, rows []T) []T {
 }
 
 func (t *topic) config() *controlplanev1.TopicConfig {
-	return &controlplanev1.TopicConfig{MaxRecordBytes: proto.Int32(t.maxRecordBytes), AllowBufferedAcks: proto.Bool(t.buffered)}
+	return &controlplanev1.TopicConfig{MaxRecordBytes: new(t.maxRecordBytes), AllowBufferedAcks: new(t.buffered)}
 }
 
 func (t *topic) placed() *controlplanev1.PlacedTopic {
