@@ -48,7 +48,7 @@ func TestDecide_KeepsThePromises(t *testing.T) {
 	})
 }
 
-var topics = []uuid.UUID{uuid.UUID{1}, uuid.UUID{2}, uuid.UUID{3}}
+var topics = []uuid.UUID{{1}, {2}, {3}}
 
 func drawCatalog(t *rapid.T, me uuid.UUID) Catalog {
 	catalog := Catalog{Partitions: map[PartitionKey]Partition{}, Producers: map[ProducerKey]producer.State{}}

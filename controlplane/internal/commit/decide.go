@@ -1,6 +1,8 @@
 package commit
 
 import (
+	"maps"
+
 	"github.com/google/uuid"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
@@ -142,7 +144,7 @@ func (d *decision) follow(partitionID int64, batches []*controlplanev1.ProducerB
 		if !here {
 			state = d.producer(key)
 		}
-		next, verdict := state.Follow(int16(b.GetProducerEpoch()), producer.Batch{ //nolint:gosec // at most 32767 by the API
+		next, verdict := state.Follow(int16(b.GetProducerEpoch()), producer.Batch{
 			BaseSequence: b.GetBaseSequence(), RecordCount: b.GetRecordCount(), BaseOffset: b.GetBaseOffset(),
 		})
 		switch verdict {
@@ -178,7 +180,5 @@ func (d *decision) accept(object int, key PartitionKey, partition Partition, new
 			PartitionID: partition.ID, Epoch: partition.Epoch, Old: partition.HighWatermark, New: newHighWatermark,
 		})
 	}
-	for key, state := range producers {
-		d.plan.Producers[key] = state
-	}
+	maps.Copy(d.plan.Producers, producers)
 }

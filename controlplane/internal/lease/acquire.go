@@ -3,8 +3,6 @@ package lease
 import (
 	"fmt"
 
-	"google.golang.org/protobuf/proto"
-
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
 
@@ -105,6 +103,6 @@ func (p Partition) refuse(reason refusalv1.Reason, leader *refusalv1.Leader, for
 
 // about says which partition the refusal is about.
 func (p Partition) about(refusal *refusalv1.Refusal) *refusalv1.Refusal {
-	refusal.Topic, refusal.Partition = p.Topic, proto.Int32(p.Number)
+	refusal.Topic, refusal.Partition = p.Topic, new(p.Number)
 	return refusal
 }

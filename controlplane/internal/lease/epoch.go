@@ -12,5 +12,5 @@ func NextEpoch(epoch, incarnation int32) (int32, error) {
 	if next>>tenureBits > int64(incarnation) {
 		return 0, fmt.Errorf("epoch %d has no successor in incarnation %d", epoch, incarnation)
 	}
-	return int32(next), nil //nolint:gosec // below 2^31: the incarnation is a byte
+	return int32(next), nil
 }

@@ -3,7 +3,6 @@ package pgtest
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,15 +31,14 @@ var (
 	databases atomic.Int64
 )
 
-// Main runs the tests and stops the server. It exits the process.
+// Main runs the tests and stops the server.
 func Main(m *testing.M) {
-	code := m.Run()
+	m.Run() // keeps the exit code
 	if started.Load() {
 		if s, err := shared(); err == nil {
 			s.stop()
 		}
 	}
-	os.Exit(code)
 }
 
 // Open makes a migrated database for the test and a store on it. Config.URL is filled in; the rest is the caller's.

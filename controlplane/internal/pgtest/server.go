@@ -77,13 +77,14 @@ func (p *process) launch() (command *exec.Cmd, exited <-chan struct{}, err error
 		return nil, nil, err
 	}
 	data := filepath.Join(p.dir, "data")
-	initialise := exec.Command(filepath.Join(programs, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync") //nolint:gosec,noctx // a program that was looked for
+	initialise := exec.Command(filepath.Join(programs, "initdb"), "-D", data, "-U", "postgres", "-A", "trust",
+		"-E", "UTF8", "--locale=C", "--no-sync")
 	initialise.SysProcAttr, initialise.Dir = attributes, p.dir
 	if output, err := initialise.CombinedOutput(); err != nil {
 		return nil, nil, fmt.Errorf("initdb: %w: %s", err, output)
 	}
 	var log bytes.Buffer
-	command = exec.Command(filepath.Join(programs, "postgres"), "-D", data, "-k", p.dir, "-c", "listen_addresses=", //nolint:gosec,noctx // likewise
+	command = exec.Command(filepath.Join(programs, "postgres"), "-D", data, "-k", p.dir, "-c", "listen_addresses=",
 		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "log_min_messages=fatal")
 	command.SysProcAttr, command.Dir, command.Stdout, command.Stderr = attributes, p.dir, &log, &log
 	if err := command.Start(); err != nil {

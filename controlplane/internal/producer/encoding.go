@@ -17,9 +17,9 @@ const batchBytes = 16
 func (s State) Encode() []byte {
 	encoded := make([]byte, 0, len(s.Batches)*batchBytes)
 	for _, b := range s.Batches {
-		encoded = binary.BigEndian.AppendUint32(encoded, uint32(b.BaseSequence)) //nolint:gosec // the same 32 bits
-		encoded = binary.BigEndian.AppendUint32(encoded, uint32(b.RecordCount))  //nolint:gosec // the same 32 bits
-		encoded = binary.BigEndian.AppendUint64(encoded, uint64(b.BaseOffset))   //nolint:gosec // the same 64 bits
+		encoded = binary.BigEndian.AppendUint32(encoded, uint32(b.BaseSequence))
+		encoded = binary.BigEndian.AppendUint32(encoded, uint32(b.RecordCount))
+		encoded = binary.BigEndian.AppendUint64(encoded, uint64(b.BaseOffset))
 	}
 	return encoded
 }
@@ -32,9 +32,9 @@ func Decode(epoch int16, encoded []byte) (State, error) {
 	state := State{Epoch: epoch, Batches: make([]Batch, 0, len(encoded)/batchBytes)}
 	for ; len(encoded) > 0; encoded = encoded[batchBytes:] {
 		state.Batches = append(state.Batches, Batch{
-			BaseSequence: int32(binary.BigEndian.Uint32(encoded)),     //nolint:gosec // the same 32 bits
-			RecordCount:  int32(binary.BigEndian.Uint32(encoded[4:])), //nolint:gosec // the same 32 bits
-			BaseOffset:   int64(binary.BigEndian.Uint64(encoded[8:])), //nolint:gosec // the same 64 bits
+			BaseSequence: int32(binary.BigEndian.Uint32(encoded)),
+			RecordCount:  int32(binary.BigEndian.Uint32(encoded[4:])),
+			BaseOffset:   int64(binary.BigEndian.Uint64(encoded[8:])),
 		})
 	}
 	return state, nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/proto"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
@@ -177,7 +176,7 @@ func (p *place) fillGrants(ctx context.Context, grants []grant) error {
 
 func (p *place) fillProducers(ctx context.Context, ids []int64, byID map[int64]*controlplanev1.Grant) error {
 	page := max(1, grantedProducers/len(ids))
-	rows, err := p.RecentProducers(ctx, ids, int32(page)+1) //nolint:gosec // at most 8001
+	rows, err := p.RecentProducers(ctx, ids, int32(page)+1)
 	if err != nil {
 		return fmt.Errorf("read producers: %w", err)
 	}
@@ -226,13 +225,13 @@ func partitionKeys[T keyed](entries []T) ([]commit.PartitionKey, error) {
 func refuseEntry(i int, field, problem string) error {
 	path := fmt.Sprintf("partitions[%d].%s", i, field)
 	refused := store.Refuse(refusalv1.Reason_REASON_INVALID, "%s %s", path, problem)
-	refused.Refusal.Field, refused.Refusal.Entry = path, proto.Int32(int32(i)) //nolint:gosec // at most 1000 entries
+	refused.Refusal.Field, refused.Refusal.Entry = path, new(int32(i))
 	return refused
 }
 
 // refuseUnknown says which of topic and partition does not exist. topics has those that do.
 func refuseUnknown(topics map[uuid.UUID]bool, key commit.PartitionKey) *refusalv1.Refusal {
-	refusal := &refusalv1.Refusal{Topic: key.Topic.String(), Partition: proto.Int32(key.Number), Written: refusalv1.Written_WRITTEN_SURELY_NOT}
+	refusal := &refusalv1.Refusal{Topic: key.Topic.String(), Partition: new(key.Number), Written: refusalv1.Written_WRITTEN_SURELY_NOT}
 	if topics[key.Topic] {
 		refusal.Reason, refusal.Message = refusalv1.Reason_REASON_UNKNOWN_PARTITION, fmt.Sprintf("the topic has no partition %d", key.Number)
 	} else {

@@ -19,7 +19,9 @@ import (
 const leasePage = 10_000
 
 // ListAgents lists agents with their newest session.
-func (s *Store) ListAgents(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.ListAgentsRequest) (*controlplanev1.ListAgentsResponse, error) {
+func (s *Store) ListAgents(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.ListAgentsRequest) (
+	*controlplanev1.ListAgentsResponse, error,
+) {
 	wanted := store.AgentGroup(request.GetAgentGroup())
 	if wanted == store.EveryAgentGroup {
 		wanted = agentGroup
@@ -65,7 +67,9 @@ func agentState(row db.ListAgentsRow) controlplanev1.AgentState {
 }
 
 // ListLeases lists a page by topic name and partition. The token is the last of both.
-func (s *Store) ListLeases(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.ListLeasesRequest) (*controlplanev1.ListLeasesResponse, error) {
+func (s *Store) ListLeases(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.ListLeasesRequest) (
+	*controlplanev1.ListLeasesResponse, error,
+) {
 	arg, err := leaseColumns(agentGroup, request)
 	if err != nil {
 		return nil, err

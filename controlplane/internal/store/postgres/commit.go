@@ -36,8 +36,7 @@ func (s *Store) Commit(ctx context.Context, agentGroup store.AgentGroup, request
 		outcomes, err = c.run(ctx)
 		return err
 	})
-	var unknown *unknownSessionError
-	if errors.As(err, &unknown) {
+	if unknown, ok := errors.AsType[*unknownSessionError](err); ok {
 		return &controlplanev1.CommitResponse{Objects: unknown.outcomes}, nil
 	}
 	if err != nil {
@@ -49,8 +48,7 @@ func (s *Store) Commit(ctx context.Context, agentGroup store.AgentGroup, request
 func refuseCommit(err error) error {
 	refused := store.Refuse(refusalv1.Reason_REASON_INVALID, "%v", err)
 	refused.Refusal.Written = refusalv1.Written_WRITTEN_SURELY_NOT
-	var field *commit.FieldError
-	if errors.As(err, &field) {
+	if field, ok := errors.AsType[*commit.FieldError](err); ok {
 		refused.Refusal.Field = field.Field
 	}
 	return refused

@@ -59,7 +59,7 @@ func (c *committing) insertSegments(ctx context.Context, objects []*controlplane
 		arg.ObjectIds[i], arg.BytePositions[i] = c.ids[objects[s.Object].GetKey()], s.Entry.GetBytePosition()
 		arg.MaxTimestampsMs[i], arg.RecordCounts[i] = s.Entry.GetMaxTimestampMs(), s.Entry.GetRecordCount()
 		arg.SizesBytes[i], arg.Epochs[i] = s.Entry.GetSizeBytes(), s.Entry.GetEpoch()
-		arg.Crc32cs[i] = int32(s.Entry.GetCrc32C()) //nolint:gosec // the same 32 bits
+		arg.Crc32cs[i] = int32(s.Entry.GetCrc32C())
 	}
 	rows, err := c.q.InsertSegments(ctx, arg)
 	return verdict("insert segments", rows, n, err)

@@ -177,8 +177,7 @@ func (a *agent) lookup(t topic, partition int32, offset int64) *controlplanev1.L
 }
 
 func reasonOf(err error) refusalv1.Reason {
-	var refused *store.Refused
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*store.Refused](err); ok {
 		return refused.Refusal.GetReason()
 	}
 	return refusalv1.Reason_REASON_UNSPECIFIED
@@ -210,8 +209,7 @@ func eventually(t testing.TB, what string, condition func() bool) {
 }
 
 func refusalOf(err error) *refusalv1.Refusal {
-	var refused *store.Refused
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*store.Refused](err); ok {
 		return refused.Refusal
 	}
 	return nil

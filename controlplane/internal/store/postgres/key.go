@@ -34,7 +34,7 @@ func (s *Store) CreateKey(ctx context.Context, hash store.KeyHash, request *cont
 		agentGroup = store.DefaultAgentGroup
 	}
 	arg := db.InsertKeyParams{
-		KeyID: uuid.New(), Name: request.GetName(), Role: int16(request.GetRole()), KeySha256: hash[:], //nolint:gosec // 1 to 3
+		KeyID: uuid.New(), Name: request.GetName(), Role: int16(request.GetRole()), KeySha256: hash[:],
 	}
 	if !admin {
 		name := string(agentGroup)

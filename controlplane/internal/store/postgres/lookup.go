@@ -60,13 +60,13 @@ func lookupColumns(lookups []*controlplanev1.LookupPartition) (db.LookupPartitio
 		TopicIds: make([]uuid.UUID, n), Partitions: make([]int32, n), Positions: make([]int32, n),
 		Offsets: make([]int64, n), MaxSegments: make([]int32, n), Ordinals: make([]int32, n),
 	}
-	share := int32(max(1, lookupSegments/max(1, n))) //nolint:gosec // at most 20000
+	share := int32(max(1, lookupSegments/max(1, n)))
 	for i, l := range lookups {
 		topic, err := uuid.FromBytes(l.GetTopicId())
 		if err != nil {
 			return arg, refuseEntry(i, "topic_id", "must be 16 bytes")
 		}
-		arg.TopicIds[i], arg.Partitions[i], arg.Ordinals[i] = topic, l.GetPartition(), int32(i) //nolint:gosec // at most 1000
+		arg.TopicIds[i], arg.Partitions[i], arg.Ordinals[i] = topic, l.GetPartition(), int32(i)
 		arg.MaxSegments[i] = l.GetMaxSegments()
 		if arg.MaxSegments[i] == 0 {
 			arg.MaxSegments[i] = defaultSegments
@@ -94,7 +94,7 @@ func addLookupRow(outcomes []*controlplanev1.LookupOutcome, agentGroup store.Age
 	}
 	if outcomes[i].GetRefusal() == nil && row.BaseOffset >= 0 {
 		outcomes[i].Segments = append(outcomes[i].Segments, &controlplanev1.Segment{
-			ObjectKey: row.ObjectKey, BytePosition: row.BytePosition, SizeBytes: row.SizeBytes, Crc32C: uint32(row.Crc32c), //nolint:gosec // the same 32 bits
+			ObjectKey: row.ObjectKey, BytePosition: row.BytePosition, SizeBytes: row.SizeBytes, Crc32C: uint32(row.Crc32c),
 			BaseOffset: row.BaseOffset, RecordCount: row.RecordCount, Epoch: row.SegmentEpoch, MaxTimestampMs: row.MaxTimestampMs,
 		})
 	}
@@ -138,7 +138,9 @@ func refuseMissing(ctx context.Context, q *db.Queries, arg db.LookupPartitionsPa
 }
 
 // LookupProducers reads producers and epochs in one statement.
-func (s *Store) LookupProducers(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.LookupProducersRequest) (*controlplanev1.LookupProducersResponse, error) {
+func (s *Store) LookupProducers(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.LookupProducersRequest) (
+	*controlplanev1.LookupProducersResponse, error,
+) {
 	arg := db.LookupProducersParams{AgentGroup: string(agentGroup)}
 	for i, l := range request.GetLookups() {
 		topic, err := uuid.FromBytes(l.GetTopicId())
@@ -146,7 +148,7 @@ func (s *Store) LookupProducers(ctx context.Context, agentGroup store.AgentGroup
 			return nil, refuseEntry(i, "topic_id", "must be 16 bytes")
 		}
 		arg.TopicIds, arg.Partitions = append(arg.TopicIds, topic), append(arg.Partitions, l.GetPartition())
-		arg.ProducerIds, arg.Ordinals = append(arg.ProducerIds, l.GetProducerId()), append(arg.Ordinals, int32(i)) //nolint:gosec // at most 1000
+		arg.ProducerIds, arg.Ordinals = append(arg.ProducerIds, l.GetProducerId()), append(arg.Ordinals, int32(i))
 	}
 	var rows []db.LookupProducersRow
 	err := s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
@@ -171,7 +173,7 @@ func producerOutcomes(request *controlplanev1.LookupProducersRequest, rows []db.
 			continue
 		}
 		id := request.GetLookups()[row.Ordinal].GetProducerId()
-		state, err := producer.Decode(int16(row.ProducerEpoch), row.Batches) //nolint:gosec // a smallint
+		state, err := producer.Decode(int16(row.ProducerEpoch), row.Batches)
 		if err != nil {
 			return nil, fmt.Errorf("producer %d: %w", id, err)
 		}
@@ -181,7 +183,9 @@ func producerOutcomes(request *controlplanev1.LookupProducersRequest, rows []db.
 }
 
 // AllocateProducerIds takes a range. A range that was taken and not answered is lost, which is harmless.
-func (s *Store) AllocateProducerIds(ctx context.Context, request *controlplanev1.AllocateProducerIdsRequest) (*controlplanev1.AllocateProducerIdsResponse, error) {
+func (s *Store) AllocateProducerIds(ctx context.Context, request *controlplanev1.AllocateProducerIdsRequest) (
+	*controlplanev1.AllocateProducerIdsResponse, error,
+) {
 	var first int64
 	err := s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
 		first, err = q.TakeProducerIDs(ctx, int64(request.GetCount()))

@@ -24,25 +24,24 @@ type place struct {
 	unsettled bool
 }
 
-// take gives out n revisions and answers the first.
-func (p *place) take(n int) (first int64) {
-	first = p.revision + 1
-	p.revision += int64(n)
-	return first
+// take gives out a revision.
+func (p *place) take() int64 {
+	p.revision++
+	return p.revision
 }
 
 // takeEach gives out n revisions.
 func (p *place) takeEach(n int) []int64 {
 	revisions := make([]int64, n)
 	for i := range revisions {
-		revisions[i] = p.take(1)
+		revisions[i] = p.take()
 	}
 	return revisions
 }
 
 // sessionsChanged publishes that the list of agents is another one, and that partitions may need another agent.
 func (p *place) sessionsChanged() {
-	p.take(1)
+	p.take()
 	p.unsettled = true
 }
 

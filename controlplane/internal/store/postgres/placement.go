@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"google.golang.org/protobuf/proto"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
@@ -76,11 +75,11 @@ func readPlacement(ctx context.Context, q *db.Queries, agentGroup store.AgentGro
 }
 
 func readChanges(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, after int64, limit int, page *controlplanev1.Placement) error {
-	topics, err := q.PlacedTopicsAfter(ctx, string(agentGroup), after, int32(limit)) //nolint:gosec // at most 1000
+	topics, err := q.PlacedTopicsAfter(ctx, string(agentGroup), after, int32(limit))
 	if err != nil {
 		return fmt.Errorf("read placed topics: %w", err)
 	}
-	partitions, err := q.PlacedPartitionsAfter(ctx, string(agentGroup), after, int32(limit)) //nolint:gosec // at most 1000
+	partitions, err := q.PlacedPartitionsAfter(ctx, string(agentGroup), after, int32(limit))
 	if err != nil {
 		return fmt.Errorf("read placed partitions: %w", err)
 	}
@@ -112,7 +111,7 @@ func placedTopic(row db.Topic) *controlplanev1.PlacedTopic {
 }
 
 func topicConfig(row db.Topic) *controlplanev1.TopicConfig {
-	return &controlplanev1.TopicConfig{MaxRecordBytes: proto.Int32(row.MaxRecordBytes), AllowBufferedAcks: proto.Bool(row.AllowBufferedAcks)}
+	return &controlplanev1.TopicConfig{MaxRecordBytes: new(row.MaxRecordBytes), AllowBufferedAcks: new(row.AllowBufferedAcks)}
 }
 
 func placedPartition(row db.PlacedPartitionsAfterRow) *controlplanev1.PlacedPartition {
@@ -134,7 +133,9 @@ func text(s *string) string {
 }
 
 // ResolveTopics finds topics of the agent group, and their first partitions, in one snapshot.
-func (s *Store) ResolveTopics(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.ResolveTopicsRequest) (*controlplanev1.ResolveTopicsResponse, error) {
+func (s *Store) ResolveTopics(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.ResolveTopicsRequest) (
+	*controlplanev1.ResolveTopicsResponse, error,
+) {
 	ids := make([]uuid.UUID, len(request.GetTopicIds()))
 	for i, bytes := range request.GetTopicIds() {
 		id, err := uuid.FromBytes(bytes)
@@ -154,7 +155,9 @@ func (s *Store) ResolveTopics(ctx context.Context, agentGroup store.AgentGroup, 
 // resolvedPartitions is how many partitions ResolveTopics answers in all, shared evenly and at most PlacementPage a topic.
 const resolvedPartitions = 20_000
 
-func resolveTopics(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, names []string, ids []uuid.UUID) (*controlplanev1.ResolveTopicsResponse, error) {
+func resolveTopics(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, names []string, ids []uuid.UUID) (
+	*controlplanev1.ResolveTopicsResponse, error,
+) {
 	topics, err := q.ResolveTopics(ctx, string(agentGroup), names, ids)
 	if err != nil {
 		return nil, fmt.Errorf("resolve topics: %w", err)
@@ -168,7 +171,7 @@ func resolveTopics(ctx context.Context, q *db.Queries, agentGroup store.AgentGro
 		found[i] = row.TopicID
 		response.Topics = append(response.Topics, placedTopic(row))
 	}
-	partitions, err := q.PlacedPartitionsOfTopics(ctx, found, int32(min(store.PlacementPage, resolvedPartitions/len(topics)))) //nolint:gosec // at most 1000
+	partitions, err := q.PlacedPartitionsOfTopics(ctx, found, int32(min(store.PlacementPage, resolvedPartitions/len(topics))))
 	if err != nil {
 		return nil, fmt.Errorf("read partitions: %w", err)
 	}

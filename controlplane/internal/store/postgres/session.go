@@ -20,7 +20,9 @@ import (
 const superseded = "superseded"
 
 // Register starts a session. Run twice, the second one supersedes the first, of which nobody has heard.
-func (s *Store) Register(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.RegisterRequest) (*controlplanev1.RegisterResponse, error) {
+func (s *Store) Register(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.RegisterRequest) (
+	*controlplanev1.RegisterResponse, error,
+) {
 	if store.AgentGroup(request.GetAgentGroup()) != agentGroup {
 		return nil, store.Refuse(refusalv1.Reason_REASON_WRONG_AGENT_GROUP, "this key is for agents of another agent group than %q", request.GetAgentGroup())
 	}
@@ -80,7 +82,9 @@ func claimAgent(ctx context.Context, p *place, agentID string) error {
 }
 
 // Heartbeat renews the session: one small update, except where it changes what others should know.
-func (s *Store) Heartbeat(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.HeartbeatRequest) (*controlplanev1.HeartbeatResponse, error) {
+func (s *Store) Heartbeat(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.HeartbeatRequest) (
+	*controlplanev1.HeartbeatResponse, error,
+) {
 	session, err := parseSession(request.GetSessionId())
 	if err != nil {
 		return nil, err
@@ -122,7 +126,9 @@ func (s *Store) renew(ctx context.Context, agentGroup store.AgentGroup, session 
 }
 
 // Deregister ends the session; the leases that it still holds are free by that.
-func (s *Store) Deregister(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.DeregisterRequest) (*controlplanev1.DeregisterResponse, error) {
+func (s *Store) Deregister(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.DeregisterRequest) (
+	*controlplanev1.DeregisterResponse, error,
+) {
 	session, err := parseSession(request.GetSessionId())
 	if err != nil {
 		return nil, err

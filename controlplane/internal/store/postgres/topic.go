@@ -5,7 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -53,7 +53,7 @@ func (s *Store) CreateTopic(ctx context.Context, request *controlplanev1.CreateT
 func insertTopic(ctx context.Context, p *place, request *controlplanev1.CreateTopicRequest) (db.Topic, error) {
 	arg := db.InsertTopicParams{
 		TopicID: uuid.New(), Name: request.GetName(), AgentGroup: string(p.agentGroup), PartitionCount: request.GetPartitionCount(),
-		MaxRecordBytes: defaultMaxRecordBytes, AllowBufferedAcks: request.GetConfig().GetAllowBufferedAcks(), Revision: p.take(1),
+		MaxRecordBytes: defaultMaxRecordBytes, AllowBufferedAcks: request.GetConfig().GetAllowBufferedAcks(), Revision: p.take(),
 	}
 	if config := request.GetConfig(); config != nil && config.MaxRecordBytes != nil {
 		arg.MaxRecordBytes = config.GetMaxRecordBytes()
@@ -77,7 +77,7 @@ func insertPartitions(ctx context.Context, p *place, topic db.Topic) error {
 	}
 	wanted := make([]placement.Partition, topic.PartitionCount)
 	for i := range wanted {
-		wanted[i] = placement.Partition{Topic: topic.TopicID, Number: int32(i)} //nolint:gosec // at most 100000
+		wanted[i] = placement.Partition{Topic: topic.TopicID, Number: int32(i)}
 	}
 	loads, err := p.loads(ctx, wanted[:1])
 	if err != nil {
@@ -109,7 +109,9 @@ func topicMessage(row db.Topic) *controlplanev1.Topic {
 }
 
 // GetTopic describes a topic from one snapshot.
-func (s *Store) GetTopic(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.GetTopicRequest) (*controlplanev1.GetTopicResponse, error) {
+func (s *Store) GetTopic(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.GetTopicRequest) (
+	*controlplanev1.GetTopicResponse, error,
+) {
 	response := &controlplanev1.GetTopicResponse{}
 	err := s.snapshot(ctx, func(ctx context.Context, q *db.Queries) error {
 		row, err := getTopic(ctx, q, agentGroup, request.GetName())
@@ -150,7 +152,9 @@ func getTopic(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, n
 }
 
 // ListTopics lists a page by name. The token is the last name of the page before.
-func (s *Store) ListTopics(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.ListTopicsRequest) (*controlplanev1.ListTopicsResponse, error) {
+func (s *Store) ListTopics(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.ListTopicsRequest) (
+	*controlplanev1.ListTopicsResponse, error,
+) {
 	after, err := parseToken(request.GetPageToken())
 	if err != nil {
 		return nil, err
@@ -182,7 +186,7 @@ func pageToken(last string) string { return base64.RawURLEncoding.EncodeToString
 
 func parseToken(token string) (last string, err error) {
 	bytes, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || !utf8.Valid(bytes) || strings.ContainsRune(string(bytes), 0) { // PostgreSQL takes neither in a text
+	if err != nil || !utf8.Valid(bytes) || slices.Contains(bytes, 0) { // PostgreSQL takes neither in a text
 		return "", refuseToken()
 	}
 	return string(bytes), nil
@@ -199,8 +203,9 @@ func (s *Store) UpdateTopic(ctx context.Context, request *controlplanev1.UpdateT
 	var topic *controlplanev1.Topic
 	err := s.changeTopic(ctx, request.GetName(), func(ctx context.Context, p *place, id uuid.UUID) error {
 		rows, err := p.UpdateTopic(ctx, db.UpdateTopicParams{
-			MaxRecordBytes: request.GetConfig().MaxRecordBytes, AllowBufferedAcks: request.GetConfig().AllowBufferedAcks, //nolint:protogetter // absent differs from zero
-			Revision: p.take(1), TopicID: id,
+			// Fields, not getters: absent differs from zero.
+			MaxRecordBytes: request.GetConfig().MaxRecordBytes, AllowBufferedAcks: request.GetConfig().AllowBufferedAcks,
+			Revision: p.take(), TopicID: id,
 		})
 		if err != nil || len(rows) == 0 {
 			return verdict("update topic", int64(len(rows)), 1, err)
@@ -219,7 +224,7 @@ func (s *Store) DeleteTopic(ctx context.Context, request *controlplanev1.DeleteT
 	response := &controlplanev1.DeleteTopicResponse{}
 	err := s.changeTopic(ctx, request.GetName(), func(ctx context.Context, p *place, id uuid.UUID) error {
 		response.TopicId = id.String()
-		rows, err := p.MarkTopicDeleted(ctx, p.take(1), id)
+		rows, err := p.MarkTopicDeleted(ctx, p.take(), id)
 		return verdict("delete topic", rows, 1, err)
 	})
 	if err != nil {

@@ -90,13 +90,12 @@ func (s *Store) retry(ctx context.Context, again twice, attempt func() error) er
 	pause := firstPause
 	for i := 1; ; i++ {
 		err := attempt()
-		var lost *lostError
-		unknown := errors.As(err, &lost)
+		_, unknown := errors.AsType[*lostError](err)
 		if err == nil || !passing(err) || ctx.Err() != nil || i == attempts || (unknown && again == wrong) {
 			return settled(ctx, err, unknown)
 		}
 		s.config.Logger.DebugContext(ctx, "transaction repeated", "attempt", i, "error", err)
-		if !sleep(ctx, pause/2+rand.N(pause)) { //nolint:gosec // jitter
+		if !sleep(ctx, pause/2+rand.N(pause)) {
 			return settled(ctx, err, unknown)
 		}
 		pause *= 2
@@ -144,15 +143,14 @@ func unavailable(err error) error {
 
 // passing says whether the same may succeed a moment later: a broken or refused connection, a lost race, a timeout of PostgreSQL.
 func passing(err error) bool {
-	var refused *store.Refused
-	if errors.As(err, &refused) || errors.Is(err, pgx.ErrNoRows) || errors.As(err, new(*unknownSessionError)) {
+	if definite(err) {
 		return false
 	}
 	if errors.Is(err, errKeyGone) {
 		return true
 	}
-	var answered *pgconn.PgError
-	if !errors.As(err, &answered) {
+	answered, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
 		return brokenConnection(err)
 	}
 	switch answered.Code {
@@ -167,11 +165,18 @@ func passing(err error) bool {
 	}
 }
 
+// definite: an answer of this program's own.
+func definite(err error) bool {
+	_, refused := errors.AsType[*store.Refused](err)
+	_, unknown := errors.AsType[*unknownSessionError](err)
+	return refused || unknown || errors.Is(err, pgx.ErrNoRows)
+}
+
 // brokenConnection: whatever is not an answer of PostgreSQL's comes from the way to it, except mistakes of this program, which fail
 // before anything is sent.
 func brokenConnection(err error) bool {
-	var connect *pgconn.ConnectError
-	return errors.As(err, &connect) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) || isNetwork(err)
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	return connecting || pgconn.SafeToRetry(err) || pgconn.Timeout(err) || isNetwork(err)
 }
 
 // surelyRolledBack: PostgreSQL itself says that the COMMIT failed. A shutdown notice at this moment says nothing.
@@ -179,6 +184,6 @@ func surelyRolledBack(err error) bool {
 	if errors.Is(err, pgx.ErrTxCommitRollback) || errors.Is(err, pgx.ErrTxClosed) {
 		return true
 	}
-	var answered *pgconn.PgError
-	return errors.As(err, &answered) && (strings.HasPrefix(answered.Code, "40") || strings.HasPrefix(answered.Code, "23"))
+	answered, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (strings.HasPrefix(answered.Code, "40") || strings.HasPrefix(answered.Code, "23"))
 }
