@@ -11,9 +11,9 @@ import (
 
 const (
 	attemptTimeout = 30 * time.Second // one attempt of an idempotent producer
-	silentAfter    = 3 * time.Second  // an agent that has not answered is looked after this often
+	silentAfter    = 2 * time.Second  // an agent that has not answered is looked after this often
 	outrunAfter    = time.Second      // an attempt is abandoned for a newer leader only when it is older
-	probeTimeout   = time.Second
+	probeTimeout   = time.Second      // silentAfter and this make 3 s
 )
 
 var errAbandoned = errors.New("abandoned: the agent is silent, or no longer the leader")
@@ -51,8 +51,9 @@ func (a *attempt) limit(idempotent bool) time.Duration {
 	return min(first.Sub(a.started), attemptTimeout)
 }
 
-// attempt sends a request and returns each entry's base offset or error.
-func (p *Producer) attempt(ctx context.Context, a *attempt) ([]int64, []*Error) {
+// attempt sends a request and returns each entry's base offset or error. ctx ends with the attempt, root with the
+// producer.
+func (p *Producer) attempt(root, ctx context.Context, a *attempt) ([]int64, []*Error) {
 	bases, errs := make([]int64, len(a.entries)), make([]*Error, len(a.entries))
 	request, sent := p.request(a, errs)
 	if len(sent) == 0 {
@@ -65,7 +66,7 @@ func (p *Producer) attempt(ctx context.Context, a *attempt) ([]int64, []*Error) 
 		return bases, errs
 	}
 	agent := p.client.agents.peer(a.route.url)
-	answer, err := p.send(ctx, a, agent, request)
+	answer, err := p.send(root, ctx, a, agent, request)
 	if err == nil && len(answer.GetOutcomes()) != len(sent) {
 		err = failure(ReasonNoAnswer, "%d outcomes for %d entries", len(answer.GetOutcomes()), len(sent)).wrote(PossiblyWritten)
 	}
@@ -116,14 +117,14 @@ func (p *Producer) topicID(l *lane) string {
 
 // send makes the call and looks after it meanwhile.
 func (p *Producer) send(
-	ctx context.Context, a *attempt, agent *peer, r *dataplanev1.ProduceRequest,
+	root, ctx context.Context, a *attempt, agent *peer, r *dataplanev1.ProduceRequest,
 ) (*dataplanev1.ProduceResponse, error) {
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	defer stop()
 	if p.config.idempotent {
-		watch.Go(func() { p.watch(watching, a, agent) })
+		watch.Go(func() { p.watch(root, watching, a, agent) })
 	}
 	return agent.rpc.Produce(ctx, r)
 }
@@ -174,13 +175,13 @@ func (p *Producer) settleAll(ctx context.Context, a *attempt, bases []int64, err
 // watch looks after an attempt that takes long: it asks others who leads, and the agent itself whether it is
 // alive, and abandons the attempt if somebody else leads or it is silent. Only for idempotent producers: the
 // attempt may have stored its batches, or still may.
-func (p *Producer) watch(ctx context.Context, a *attempt, agent *peer) {
+func (p *Producer) watch(root, ctx context.Context, a *attempt, agent *peer) {
 	for sleep(ctx, silentAfter) == nil {
-		var asking sync.WaitGroup
-		for home := range p.homes(a) {
-			asking.Go(func() { p.askAgain(ctx, home, a.route.url) })
+		p.mu.Lock()
+		for home := range a.homes() {
+			p.refresh(root, home, a.route.url) // what it finds wakes run, which looks for newer leaders
 		}
-		asking.Wait()
+		p.mu.Unlock()
 		probe, cancel := context.WithTimeout(ctx, probeTimeout)
 		_, err := agent.rpc.GetMetadata(probe, &dataplanev1.GetMetadataRequest{})
 		cancel()
@@ -191,7 +192,7 @@ func (p *Producer) watch(ctx context.Context, a *attempt, agent *peer) {
 	}
 }
 
-func (p *Producer) homes(a *attempt) map[*producerTopic]struct{} {
+func (a *attempt) homes() map[*producerTopic]struct{} {
 	all := make(map[*producerTopic]struct{})
 	for _, e := range a.entries {
 		all[e.lane.home] = struct{}{}

@@ -118,10 +118,12 @@ type Consumer struct {
 	buffered int           // bytes of ready
 	served   int           // counts answers with something in them
 	filled   chan struct{} // a token: ready or failed changed. Capacity 1
+	asking   bool          // agents are being looked up
 	failed   *Error        // why nothing more will come
 	closed   bool
 
-	rest []*Record // decoded, not yet returned; Poll's
+	current fetched   // being decoded; Poll's
+	rest    []*Record // decoded, not yet returned; Poll's
 }
 
 // cursor is where reading of one partition stands. Guarded by Consumer.mu.
@@ -137,7 +139,7 @@ type cursor struct {
 	stalled   time.Time // since when nobody answered; zero: somebody does
 }
 
-// fetched is batches of one partition that wait for Poll: offsets from from to before next.
+// fetched is batches of one partition that wait for Poll, from the offset from on.
 type fetched struct {
 	cursor  *cursor
 	batches []byte
@@ -218,18 +220,12 @@ func (c *Client) sameOffsets(ctx context.Context, t *topic, partitions []int32, 
 // Poll waits for records and returns some, of one partition, in order; they stay valid. io.EOF: UntilEnd, and all
 // was read. Other errors are [*Error]; ReasonCanceled (ctx ended) may be followed by further calls, others are final.
 func (k *Consumer) Poll(ctx context.Context) ([]*Record, error) {
-	for {
-		if len(k.rest) > 0 {
-			return k.take(len(k.rest)), nil
-		}
-		f, ok, err := k.pop()
-		switch {
-		case err != nil:
+	for len(k.rest) == 0 {
+		more, err := k.decodeNext()
+		if err != nil {
 			return nil, err
-		case ok:
-			if err := k.decode(f); err != nil {
-				return nil, err
-			}
+		}
+		if more {
 			continue
 		}
 		select {
@@ -238,6 +234,27 @@ func (k *Consumer) Poll(ctx context.Context) ([]*Record, error) {
 			return nil, canceled(ctx, "wait for records")
 		}
 	}
+	return k.take(len(k.rest)), nil
+}
+
+// decodeNext turns the next batch into records, and reports whether there was one. Batches are decoded one at a
+// time: they may be far larger than they were when compressed.
+func (k *Consumer) decodeNext() (bool, error) {
+	if len(k.current.batches) == 0 {
+		f, ok, err := k.pop()
+		if err != nil || !ok {
+			return false, err
+		}
+		k.current = f
+	}
+	if e := k.decode(); e != nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.ready, k.current = nil, fetched{}
+		k.fail(e)
+		return false, e
+	}
+	return true, nil
 }
 
 // Records yields records until the caller stops, UntilEnd is reached, or an error, which it yields last.

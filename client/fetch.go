@@ -126,11 +126,12 @@ func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r 
 	} else {
 		k.client.agents.answered(agent)
 	}
-	if e != nil || k.client.agents.age(k.topic) > refreshAge {
-		k.refresh(ctx, agent)
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if (e != nil || k.client.agents.age(k.topic) > refreshAge) && !k.asking {
+		k.asking = true
+		k.running.Go(func() { k.refresh(ctx, agent) })
+	}
 	pause := pauseAfter(answer, k.config.wait-time.Since(began))
 	for i, c := range cursors {
 		c.busy = false
@@ -160,11 +161,14 @@ func pauseAfter(answer *dataplanev1.FetchResponse, early time.Duration) time.Dur
 
 // refresh learns which agents there are. The topic by this name may be another one by now; its agents are the same.
 func (k *Consumer) refresh(ctx context.Context, failed *peer) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	if _, e := k.client.agents.refresh(ctx, k.topic.name, failed.url); e != nil && e.Reason.transient() {
+	_, e := k.client.agents.refresh(ctx, k.topic.name, failed.url)
+	if e != nil && e.Reason.transient() {
 		k.client.logger.WarnContext(ctx, "agents not looked up", "topic", k.topic.name, "error", e)
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asking = false
+	k.signal(k.wake)
 }
 
 // accept takes over what was read of one partition. Requires: mu held.
@@ -251,45 +255,40 @@ func (k *Consumer) fail(e *Error) {
 	k.signal(k.filled)
 }
 
-// decode turns batches into records, from the wanted offset to before the end.
-func (k *Consumer) decode(f fetched) *Error {
-	k.mu.Lock()
-	end := f.cursor.end
-	k.mu.Unlock()
+// decode turns the first batch of current into records, from the wanted offset to before the end.
+func (k *Consumer) decode() *Error {
+	f := &k.current
 	scratch := recordbatch.AcquireScratch()
 	defer scratch.Release()
-	var rs []recordbatch.Record
-	for batch, err := range recordbatch.Split(f.batches) {
-		var info recordbatch.Info
-		if err == nil {
-			info, err = recordbatch.Open(batch, recordbatch.Limits{MaxRecordBytes: maxRecordBytes}, scratch)
-		}
-		if err == nil {
-			info.Records = bytes.Clone(info.Records) // the caller's to keep; the scratch and the answer are not
-			rs, err = recordbatch.AppendRecords(rs[:0], info)
-		}
-		if err != nil {
-			e := failure(ReasonDamagedData, "%v", err).at(k.topic.name, f.cursor.partition).wrap(err)
-			k.mu.Lock()
-			k.fail(e)
-			k.mu.Unlock()
-			return e
-		}
-		k.keep(rs, f.cursor.partition, f.from, end)
+	batch, rest, err := recordbatch.Next(f.batches)
+	f.batches = rest
+	var info recordbatch.Info
+	if err == nil {
+		info, err = recordbatch.Open(batch, recordbatch.Limits{MaxRecordBytes: maxRecordBytes}, scratch)
 	}
+	var rs []recordbatch.Record
+	if err == nil {
+		info.Records = bytes.Clone(info.Records) // the caller's to keep; the scratch and the answer are not
+		rs, err = recordbatch.AppendRecords(nil, info)
+	}
+	if err != nil {
+		return failure(ReasonDamagedData, "%v", err).at(k.topic.name, f.cursor.partition).wrap(err)
+	}
+	k.keep(rs, f)
 	return nil
 }
 
-// keep appends the records in [from, end) to rest. One allocation holds a batch's.
-func (k *Consumer) keep(rs []recordbatch.Record, partition int32, from, end int64) {
+// keep appends the records that are wanted to rest. One allocation holds a batch's.
+func (k *Consumer) keep(rs []recordbatch.Record, f *fetched) {
+	end := f.cursor.end // never changes
 	out := make([]Record, 0, len(rs))
 	for i := range rs {
 		r := &rs[i]
-		if r.Offset < from || (end >= 0 && r.Offset >= end) {
+		if r.Offset < f.from || (end >= 0 && r.Offset >= end) {
 			continue
 		}
 		out = append(out, Record{
-			Topic: k.topic.name, Partition: partition, Offset: r.Offset, Timestamp: time.UnixMilli(r.Timestamp),
+			Topic: k.topic.name, Partition: f.cursor.partition, Offset: r.Offset, Timestamp: time.UnixMilli(r.Timestamp),
 			Key: r.Key, Value: r.Value, Headers: r.Headers,
 		})
 	}

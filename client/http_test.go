@@ -128,7 +128,9 @@ func TestP6_RefusedConnectionIsSurelyNotWritten(t *testing.T) {
 func TestP6_WhatIsNotAnAgentSaysNothing(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
 		"502 page": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "bad gateway", http.StatusBadGateway) },
-		"503 page": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "unavailable", http.StatusServiceUnavailable) },
+		"503 page": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "unavailable", http.StatusServiceUnavailable)
+		},
 		"504 page": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "timeout", http.StatusGatewayTimeout) },
 		"cut":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"empty":    func(http.ResponseWriter, *http.Request) {},

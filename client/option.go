@@ -46,7 +46,7 @@ func WithZone(zone string) Option { return clientOption(func(c *config) { c.zone
 // WithTLS sets how https URLs are reached. Default: the system's roots.
 func WithTLS(t *tls.Config) Option { return clientOption(func(c *config) { c.tls = t }) }
 
-// WithTransport replaces HTTP: dial returns the transport to the server at a URL, and is called once for each.
+// WithTransport replaces HTTP: dial returns the transport to the server at a URL.
 // Tests pass in-process transports.
 func WithTransport(dial func(url string) connect.Transport) Option {
 	return clientOption(func(c *config) { c.dial = dial })

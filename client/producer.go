@@ -37,6 +37,7 @@ type Producer struct {
 	allocateAfter time.Time
 	allocateFails int
 
+	stats     Stats
 	lost      *Error // first failure of a record without callback since the last Flush
 	lostCount int
 }
@@ -309,6 +310,32 @@ func (p *Producer) orphaned(_ *Record, e *Error) {
 		p.lost = e
 	}
 	p.lostCount++
+}
+
+// Stats counts what a producer has done so far.
+type Stats struct {
+	Records int64 // stored
+	Bytes   int64 // of their keys, values and headers with framing, before compression
+	Batches int64 // that held them
+	Failed  int64 // records that failed after they had been taken into a batch
+	Retries int64 // attempts to store a batch that had to be repeated
+}
+
+func (s *Stats) count(b *batch, e *Error) {
+	if e != nil {
+		s.Failed += int64(b.count)
+		return
+	}
+	s.Records += int64(b.count)
+	s.Bytes += int64(b.size)
+	s.Batches++
+}
+
+// Stats returns the counts so far.
+func (p *Producer) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats
 }
 
 // Flush sends at once what waits and returns when every record handed over before the call is stored or has

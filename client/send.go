@@ -135,7 +135,7 @@ func (p *Producer) start(ctx context.Context, a *attempt) {
 		defer abandon(nil)
 		once, cancel := context.WithTimeout(once, a.limit(p.config.idempotent))
 		defer cancel()
-		bases, errs := p.attempt(once, a)
+		bases, errs := p.attempt(ctx, once, a)
 		p.settleAll(ctx, a, bases, errs)
 	})
 }
@@ -217,6 +217,7 @@ func timeoutError(b *batch) *Error {
 func (p *Producer) conclude(l *lane, b *batch, base int64, e *Error) {
 	p.mu.Lock()
 	l.finish(b, e == nil)
+	p.stats.count(b, e)
 	if b.builder != nil {
 		p.builders.give(b.builder)
 	}
@@ -281,13 +282,16 @@ func (p *Producer) again(ctx context.Context, a *attempt, i int, step step, e *E
 	entry := a.entries[i]
 	l := entry.lane
 	l.failures++
+	p.stats.Retries++
+	p.client.logger.DebugContext(ctx, "batch to be sent again", "topic", l.home.topic.name, "partition", l.partition,
+		"agent_url", a.route.url, "failures", l.failures, "error", e)
 	wait := max(backoff(l.failures), e.RetryAfter)
 	if step == stepRenew {
 		l.renew = true
 		p.client.logger.WarnContext(ctx, "producer id given up", "topic", l.home.topic.name, "partition", l.partition, "error", e)
 		wait = 0
 	}
-	if e.Reason == ReasonNotLeader || e.unanswered() || e.leader != nil {
+	if e.Reason == ReasonNotLeader || e.Reason == ReasonNoLeader || e.unanswered() || e.leader != nil {
 		if now := p.client.agents.leaderOf(l.home.topic, l.partition); now.epoch > entry.epoch && l.failures < 3 {
 			wait = e.RetryAfter // somebody else leads: ask there at once
 		} else {

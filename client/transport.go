@@ -32,7 +32,8 @@ func newHTTPTransports(t *tls.Config) *httpTransports {
 	return h
 }
 
-// httpTransport finds out within seconds that a peer is gone: a stopped process keeps its connections.
+// httpTransport finds out by itself that a peer is gone: a stopped process keeps its connections. Whoever must know
+// sooner asks sooner (Producer.watch, fetchGrace).
 func httpTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}
 	return &http.Transport{
@@ -47,7 +48,7 @@ func httpTransport() *http.Transport {
 		Protocols:           new(http.Protocols),
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream: 16 << 20, MaxReceiveBufferPerConnection: 64 << 20, MaxReadFrameSize: 1 << 20,
-			SendPingTimeout: 3 * time.Second, PingTimeout: 3 * time.Second,
+			SendPingTimeout: 5 * time.Second, PingTimeout: 10 * time.Second,
 		},
 	}
 }
