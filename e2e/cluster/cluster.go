@@ -32,6 +32,8 @@ type Options struct {
 	SuspectAfter time.Duration
 	// Proxied puts a proxy between each agent and each control plane, and between each agent and the bucket.
 	Proxied bool
+	// Doubled sends every unary call of an agent to a control plane twice. Not together with Proxied.
+	Doubled bool
 	// AgentArgs are added to every agent's command line.
 	AgentArgs []string
 }
@@ -97,7 +99,7 @@ func Binaries(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"streamhouse-agent", "streamhouse-controlplane", "streamhouse-devs3", "streamhouse"} {
+	for _, name := range []string{"streamhouse-agent", "streamhouse-controlplane", "streamhouse-devs3"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Fatalf("%s is not there (%v): run make build, or set STREAMHOUSE_BIN", name, err)
 		}

@@ -57,7 +57,7 @@ func (c *Cluster) startS3(ctx context.Context, t testing.TB) *S3 {
 func (s *S3) Start(ctx context.Context, t testing.TB) {
 	t.Helper()
 	s.Process = process.Start(t, s.spec)
-	ready(ctx, t, s.Process, func(ctx context.Context) error { return answers(ctx, s.Endpoint+"/_health") })
+	ready(ctx, t, s.Process, func(ctx context.Context) error { return answers(ctx, s.Endpoint+"/healthz") })
 }
 
 func (c *Cluster) startControlPlane(ctx context.Context, t testing.TB, id string) *ControlPlane {
@@ -80,7 +80,7 @@ func (c *Cluster) startControlPlane(ctx context.Context, t testing.TB, id string
 func (p *ControlPlane) Start(ctx context.Context, t testing.TB) {
 	t.Helper()
 	p.Process = process.Start(t, p.spec)
-	ready(ctx, t, p.Process, func(ctx context.Context) error { return answers(ctx, p.URL+"/healthz") })
+	ready(ctx, t, p.Process, func(ctx context.Context) error { return answers(ctx, p.URL+"/readyz") })
 }
 
 // StartAgent adds an agent to the cluster and waits until it serves.
@@ -101,6 +101,11 @@ func (c *Cluster) newAgent(t testing.TB, id, zone, agentGroup, key string) *Agen
 	var controlPlanes []string
 	for _, p := range c.ControlPlanes {
 		controlPlanes = append(controlPlanes, p.URL)
+	}
+	if c.Options.Doubled {
+		for i, p := range controlPlanes {
+			controlPlanes[i] = newDoubler(t, p)
+		}
 	}
 	if c.proxies != nil {
 		for i, p := range controlPlanes {
@@ -127,7 +132,7 @@ func (c *Cluster) newAgent(t testing.TB, id, zone, agentGroup, key string) *Agen
 func (a *Agent) Start(ctx context.Context, t testing.TB) {
 	t.Helper()
 	a.Process = process.Start(t, a.spec)
-	ready(ctx, t, a.Process, func(ctx context.Context) error { return answers(ctx, a.URL+"/healthz") })
+	ready(ctx, t, a.Process, func(ctx context.Context) error { return answers(ctx, a.URL+"/readyz") })
 }
 
 func ready(ctx context.Context, t testing.TB, p *process.Process, check func(context.Context) error) {

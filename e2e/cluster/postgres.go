@@ -44,7 +44,7 @@ func (p *Postgres) Start(ctx context.Context, t testing.TB) {
 	t.Helper()
 	p.Process = process.Start(t, p.spec)
 	ready(ctx, t, p.Process, func(ctx context.Context) error {
-		return exec.CommandContext(ctx, filepath.Join(p.bin, "pg_isready"), "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(p.port)).Run()
+		return exec.CommandContext(ctx, filepath.Join(p.bin, "pg_isready"), "-q", "-U", "postgres", "-d", "postgres", "-h", "127.0.0.1", "-p", strconv.Itoa(p.port)).Run()
 	})
 }
 
@@ -66,7 +66,9 @@ func postgresBinaries(t testing.TB) string {
 		return dir
 	}
 	if path, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(path)
+		if path, err = filepath.EvalSymlinks(path); err == nil { // its siblings may not be linked
+			return filepath.Dir(path)
+		}
 	}
 	debian, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	brew, _ := filepath.Glob("/opt/homebrew/opt/postgresql@*/bin/initdb")

@@ -2,16 +2,19 @@ package workload
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
+	"connectrpc.com/connect/v2/connectproto"
 
 	"github.com/streamhouse/streamhouse/e2e/history"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
 
 // Agent asks one agent, and no other, by raw RPCs.
@@ -61,6 +64,40 @@ func (a *Agent) Ends(ctx context.Context, topic string, n int32) ([]int64, error
 		ends = append(ends, o.GetOffset())
 	}
 	return ends, nil
+}
+
+// ProduceHere stores one record durably through this agent or not at all: it is told not to forward.
+func (a *Agent) ProduceHere(ctx context.Context, topic string, partition int32, value string) (int64, error) {
+	response, err := a.Produce(ctx, &dataplanev1.ProduceRequest{NoForward: true, Entries: []*dataplanev1.ProduceEntry{{
+		Topic:     &dataplanev1.ProduceEntry_TopicName{TopicName: topic},
+		Partition: &partition,
+		Payload:   &dataplanev1.ProduceEntry_Records{Records: &dataplanev1.PlainRecords{Records: []*dataplanev1.Record{{Value: []byte(value)}}}},
+	}}})
+	if err != nil {
+		return -1, err
+	}
+	return response.GetOutcomes()[0].GetStored().GetBaseOffset(), nil
+}
+
+// Refusal is the typed detail of an error that a server gave; nil: it gave none.
+func Refusal(err error) *refusalv1.Refusal {
+	verdict, ok := errors.AsType[*connect.Error](err)
+	if !ok || !verdict.IsRemote() {
+		return nil
+	}
+	for _, detail := range verdict.Details() {
+		if message, err := connectproto.UnmarshalErrorDetail(detail); err == nil {
+			if refusal, ok := message.(*refusalv1.Refusal); ok {
+				return refusal
+			}
+		}
+	}
+	return nil
+}
+
+// SurelyNot says whether a refusal promises that nothing was written.
+func SurelyNot(r *refusalv1.Refusal) bool {
+	return r.GetWritten() == refusalv1.Written_WRITTEN_SURELY_NOT
 }
 
 // ReadLog reads a topic from its beginning until each partition has nothing more.

@@ -74,6 +74,9 @@ func Start(t testing.TB, c *cluster.Cluster, options Options) *Workload {
 // Acknowledged is the number of records acknowledged so far.
 func (w *Workload) Acknowledged() int64 { return w.acked.Load() }
 
+// Wrote adds a write of the test's own to the history.
+func (w *Workload) Wrote(write history.Write) { w.record.Wrote(write) }
+
 // Failed is the number of records whose producer was told an error so far.
 func (w *Workload) Failed() int64 { return w.failed.Load() }
 
