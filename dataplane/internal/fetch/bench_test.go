@@ -28,7 +28,7 @@ func BenchmarkFetchFromMemory(b *testing.B) {
 		b.Fatal(err)
 	}
 	var batches [][]byte
-	for base := int64(0); base < 16; base++ {
+	for base := range int64(16) {
 		batches = append(batches, batchOf(b, base, []rec{{value: incompressible(64 << 10)}}))
 	}
 	all := bytes.Join(batches, nil)
