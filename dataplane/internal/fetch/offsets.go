@@ -2,11 +2,14 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/streamhouse/streamhouse/client/recordbatch"
+	"github.com/streamhouse/streamhouse/dataplane/internal/cache"
 	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	"github.com/streamhouse/streamhouse/serve/refusal"
@@ -102,7 +105,7 @@ func (s *Service) list(ctx context.Context, all []*wanted) error {
 			continue
 		}
 		searches.Go(func() error {
-			if err := s.search(searchCtx, w, answers[i]); err != nil && searchCtx.Err() == nil {
+			if err := s.searchTwice(searchCtx, w, answers[i]); err != nil && searchCtx.Err() == nil {
 				w.listed.Refusal = s.refusalOf(ctx, w.target, err)
 			}
 			return searchCtx.Err()
@@ -132,6 +135,22 @@ func (w *wanted) settle(a lookup.Answer) bool {
 		w.listed.Offset = p.Offset
 	}
 	return false
+}
+
+// searchTwice searches, and where an object is missing asks the catalog again, past the index: it may have been
+// compacted or expired meanwhile.
+func (s *Service) searchTwice(ctx context.Context, w *wanted, a lookup.Answer) error {
+	err := s.search(ctx, w, a)
+	if !errors.Is(err, cache.ErrMissing) {
+		return err
+	}
+	s.log.WarnContext(ctx, "object is missing, asking the catalog again", slog.String("partition", w.target.id.String()), slog.Any("error", err))
+	s.index.Forget(w.target.id)
+	answers, err := s.coalescer.Ask(ctx, w.query())
+	if err != nil || w.settle(answers[0]) {
+		return err
+	}
+	return s.search(ctx, w, answers[0])
 }
 
 // search looks for the first record at or after the time: in the first segments whose greatest timestamp

@@ -3,6 +3,7 @@ package fetch
 import (
 	"errors"
 	"testing"
+	"time"
 
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
@@ -93,6 +94,24 @@ func TestListOffsets(t *testing.T) {
 		r.catalog.Fail(errors.New("connection refused"))
 		_, err = r.ListOffsets(r.ctx, edge(0, dataplanev1.OffsetEdge_OFFSET_EDGE_LATEST))
 		wantRefusal(t, err, refusalv1.Reason_REASON_CATALOG_UNAVAILABLE)
+	})
+}
+
+func TestSearchFindsWhatWasCompactedMeanwhile(t *testing.T) {
+	inBubble(t, 1, Config{}, func(t *testing.T, r *rig) {
+		old := r.write([][]rec{at(10, 20, 30)}, 0)[0]
+		r.catalog.Delay(100 * time.Millisecond)
+		go func() {
+			time.Sleep(50 * time.Millisecond) // the lookup has read the catalog and is on its way back
+			r.ends[0] = 0
+			r.catalog.Replace(id(0), segmentOf(r.write([][]rec{at(10, 20, 30)}, 0)[0]))
+			if err := r.bucket.Delete(r.ctx, []string{old.ObjectKey}); err != nil {
+				t.Error(err)
+			}
+		}()
+		if got := r.list(t, listOf(0, timeAt(15))); got.GetOffset() != 1 || got.GetTimestampMs() != 20 {
+			t.Errorf("%v, want offset 1", got)
+		}
 	})
 }
 
