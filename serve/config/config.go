@@ -167,10 +167,12 @@ func checkEnvironment(parser *kong.Kong, environment []string) error {
 	return nil
 }
 
-// nearest finds a name that differs from another in its underscores alone, or in one character.
+// nearest finds a name that differs from another in its underscores alone, or in one character. A plural is no misspelling: the control
+// plane knows AGENT_GROUPS, the agents next to it AGENT_GROUP.
 func nearest(name string, known map[string]bool) string {
 	for candidate := range known {
-		if strings.ReplaceAll(candidate, "_", "") == strings.ReplaceAll(name, "_", "") || oneEdit(candidate, name) {
+		plural := candidate == name+"S" || name == candidate+"S"
+		if !plural && (strings.ReplaceAll(candidate, "_", "") == strings.ReplaceAll(name, "_", "") || oneEdit(candidate, name)) {
 			return candidate
 		}
 	}

@@ -128,7 +128,7 @@ func TestWhatNobodyKnowsIsNamed(t *testing.T) {
 }
 
 func TestEnvironmentOfOthersIsNoError(t *testing.T) {
-	for _, name := range []string{"STREAMHOUSE_SERVER", "STREAMHOUSE_API_KEY", "STREAMHOUSE_BIN", "STREAMHOUSE_ZONE", "STREAMHOUSE_DATABASE_URL"} {
+	for _, name := range []string{"STREAMHOUSE_SERVER", "STREAMHOUSE_API_KEY", "STREAMHOUSE_BIN", "STREAMHOUSE_ZONE", "STREAMHOUSE_DATABASE_URL", "STREAMHOUSE_ORIGIN"} {
 		t.Setenv(name, "x")
 	}
 	if _, _, _, err := parse(t); err != nil {

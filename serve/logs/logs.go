@@ -49,11 +49,11 @@ func New(w io.Writer, config Config) (*Log, error) {
 	return log, nil
 }
 
-// ToggleDebug switches debug on, or back to the level of the configuration.
+// ToggleDebug switches debug on, or back to the level of the configuration (info, if that is debug).
 func (l *Log) ToggleDebug(ctx context.Context) {
 	next := slog.LevelDebug
 	if l.level.Level() == slog.LevelDebug {
-		next = l.base
+		next = max(l.base, slog.LevelInfo)
 	}
 	l.level.Set(next)
 	l.Log(ctx, max(next, slog.LevelInfo), "log level changed", slog.String("level", next.String()))

@@ -102,3 +102,16 @@ func TestUnknownFormat(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+func TestDebugByConfigurationCanBeSwitchedOff(t *testing.T) {
+	log, err := logs.New(&bytes.Buffer{}, logs.Config{LogLevel: slog.LevelDebug})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []bool{false, true, false} {
+		log.ToggleDebug(t.Context())
+		if log.Enabled(t.Context(), slog.LevelDebug) != want || !log.Enabled(t.Context(), slog.LevelInfo) {
+			t.Errorf("debug must be %v, info on", want)
+		}
+	}
+}
