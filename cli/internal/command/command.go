@@ -46,6 +46,12 @@ type commands struct {
 	setting.Flags
 
 	Dev     devCommand     `cmd:"" help:"Run a whole cluster on this machine."`
+	Topic   topicCommand   `cmd:"" help:"Topics."`
+	Produce produceCommand `cmd:"" help:"Store records, one from each line of a file or of the input."`
+	Consume consumeCommand `cmd:"" help:"Print the records of a topic."`
+	Agent   agentCommand   `cmd:"" help:"Agents."                                                        name:"agent"`
+	Lease   leaseCommand   `cmd:"" help:"Leases: who leads which partition."`
+	Key     keyCommand     `cmd:"" help:"API keys."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -111,7 +117,7 @@ func run(ctx context.Context, program Program, args []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	return parsed.Run(&env{Program: program, Settings: settings})
+	return advise(parsed.Run(&env{Program: program, Settings: settings}))
 }
 
 // commandPath is the part of args that names a command.

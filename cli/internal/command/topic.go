@@ -1,0 +1,268 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/streamhouse/streamhouse/client"
+
+	"github.com/streamhouse/streamhouse/cli/internal/output"
+)
+
+type topicCommand struct {
+	Create   topicCreateCommand   `cmd:"" help:"Create a topic."`
+	List     topicListCommand     `cmd:"" help:"List the topics."`
+	Describe topicDescribeCommand `cmd:"" help:"Show a topic and its partitions."`
+	Update   topicUpdateCommand   `cmd:"" help:"Change a topic's configuration; what is not given stays."`
+	Delete   topicDeleteCommand   `cmd:"" help:"Delete a topic and all its records. A topic made anew under the name shares nothing with it."`
+}
+
+// topicSettings can be set at creation and changed later.
+type topicSettings struct {
+	AllowBufferedAcks *bool             `help:"Let producers ask for acks before records are stored; these are lost if their agent dies." negatable:""`
+	MaxRecordBytes    *int32            `help:"Largest record in bytes. Default: 1 MiB; 1 to 3145728."                                    placeholder:"N"`
+	Set               map[string]string `help:"Set a value by its name in the configuration: max_record_bytes, allow_buffered_acks."     mapsep:"none"   placeholder:"KEY=VALUE"`
+}
+
+// config merges flags and --set; what is set twice is an error.
+func (s topicSettings) config() (client.TopicConfig, error) {
+	c := client.TopicConfig{MaxRecordBytes: s.MaxRecordBytes, AllowBufferedAcks: s.AllowBufferedAcks}
+	for _, name := range slices.Sorted(maps.Keys(s.Set)) {
+		if err := setOne(&c, name, s.Set[name]); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func setOne(c *client.TopicConfig, name, value string) error {
+	switch name {
+	case "max_record_bytes":
+		if c.MaxRecordBytes != nil {
+			return usage("max_record_bytes is set twice")
+		}
+		n, err := strconv.ParseInt(value, 10, 32)
+		if err != nil {
+			return usage("--set %s=%s: must be a number of bytes", name, value)
+		}
+		bytes := int32(n)
+		c.MaxRecordBytes = &bytes
+	case "allow_buffered_acks":
+		if c.AllowBufferedAcks != nil {
+			return usage("allow_buffered_acks is set twice")
+		}
+		allow, err := strconv.ParseBool(value)
+		if err != nil {
+			return usage("--set %s=%s: must be true or false", name, value)
+		}
+		c.AllowBufferedAcks = &allow
+	default:
+		return usage("--set %s=%s: a topic has no such setting; it has max_record_bytes and allow_buffered_acks", name, value)
+	}
+	return nil
+}
+
+// topic is how a topic is printed. Stable.
+type topic struct {
+	Name           string      `json:"name"`
+	ID             string      `json:"id"`
+	AgentGroup     string      `json:"agent_group"`
+	PartitionCount int32       `json:"partition_count"`
+	Config         topicConfig `json:"config"`
+	CreatedAt      time.Time   `json:"created_at"`
+}
+
+type topicConfig struct {
+	MaxRecordBytes    int32 `json:"max_record_bytes"`
+	AllowBufferedAcks bool  `json:"allow_buffered_acks"`
+}
+
+func topicFrom(t client.Topic) topic {
+	return topic{
+		Name: t.Name, ID: t.ID, AgentGroup: t.AgentGroup, PartitionCount: t.PartitionCount, CreatedAt: t.CreatedAt,
+		Config: topicConfig{MaxRecordBytes: t.MaxRecordBytes, AllowBufferedAcks: t.AllowBufferedAcks},
+	}
+}
+
+func topicRows(topics ...topic) output.Rows {
+	rows := output.Rows{
+		Head:  []string{"TOPIC", "PARTITIONS", "GROUP", "MAX RECORD", "BUFFERED ACKS", "CREATED", "ID"},
+		Empty: "There are no topics: `streamhouse topic create` makes one.",
+	}
+	for _, t := range topics {
+		rows.Body = append(rows.Body, []string{
+			t.Name, fmt.Sprint(t.PartitionCount), t.AgentGroup, fmt.Sprint(t.Config.MaxRecordBytes), yesNo(t.Config.AllowBufferedAcks),
+			output.Time(t.CreatedAt), t.ID,
+		})
+	}
+	return rows
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+type topicCreateCommand struct {
+	Name       string `arg:""            help:"1 to 200 of letters, digits, _ and -."`
+	Partitions int32  `default:"3"       help:"Number of partitions, 1 to 100,000."        placeholder:"N"`
+	AgentGroup string `default:"default" help:"Agent group whose agents serve the topic." placeholder:"NAME"`
+	topicSettings
+}
+
+// Run creates the topic.
+func (c topicCreateCommand) Run(ctx context.Context, e *env) error {
+	config, err := c.config()
+	if err != nil {
+		return err
+	}
+	admin, closing, err := e.admin()
+	if err != nil {
+		return err
+	}
+	defer closing()
+	made, err := admin.CreateTopic(ctx, client.NewTopic{Name: c.Name, PartitionCount: c.Partitions, AgentGroup: c.AgentGroup, Config: config})
+	if err != nil {
+		return fmt.Errorf("create topic %s: %w", c.Name, err)
+	}
+	t := topicFrom(made)
+	return e.print(t, topicRows(t))
+}
+
+type topicListCommand struct{}
+
+// Run lists the topics.
+func (topicListCommand) Run(ctx context.Context, e *env) error {
+	admin, closing, err := e.admin()
+	if err != nil {
+		return err
+	}
+	defer closing()
+	found, err := admin.ListTopics(ctx)
+	if err != nil {
+		return fmt.Errorf("list topics: %w", err)
+	}
+	topics := make([]topic, 0, len(found))
+	for _, t := range found {
+		topics = append(topics, topicFrom(t))
+	}
+	return e.print(topics, topicRows(topics...))
+}
+
+type topicDescribeCommand struct {
+	Name string `arg:"" help:"Topic."`
+}
+
+// describedTopic is a topic with its partitions. Stable.
+type describedTopic struct {
+	topic
+	Partitions []partition `json:"partitions"`
+}
+
+// partition is how a partition is printed. Stable; null where nobody leads, or should lead.
+type partition struct {
+	Partition      int32   `json:"partition"`
+	Leader         *string `json:"leader"`
+	Zone           *string `json:"zone"`
+	Epoch          int32   `json:"epoch"`
+	LogStartOffset int64   `json:"log_start_offset"`
+	HighWatermark  int64   `json:"high_watermark"`
+	AssignedTo     *string `json:"assigned_to"`
+}
+
+// orNull is nil for an empty string.
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// Run describes the topic.
+func (c topicDescribeCommand) Run(ctx context.Context, e *env) error {
+	admin, closing, err := e.admin()
+	if err != nil {
+		return err
+	}
+	defer closing()
+	found, partitions, err := admin.DescribeTopic(ctx, c.Name)
+	if err != nil {
+		return fmt.Errorf("describe topic %s: %w", c.Name, err)
+	}
+	described := describedTopic{topic: topicFrom(found), Partitions: make([]partition, 0, len(partitions))}
+	rows := output.Rows{Head: []string{"PARTITION", "LEADER", "ZONE", "EPOCH", "START", "HIGH WATERMARK", "ASSIGNED TO"}}
+	for _, p := range partitions {
+		described.Partitions = append(described.Partitions, partition{
+			Partition: p.Partition, Leader: orNull(p.LeaderAgentID), Zone: orNull(p.LeaderZone), Epoch: p.Epoch,
+			LogStartOffset: p.LogStartOffset, HighWatermark: p.HighWatermark, AssignedTo: orNull(p.AssignedAgentID),
+		})
+		rows.Body = append(rows.Body, []string{
+			fmt.Sprint(p.Partition), p.LeaderAgentID, p.LeaderZone, fmt.Sprint(p.Epoch), fmt.Sprint(p.LogStartOffset),
+			fmt.Sprint(p.HighWatermark), p.AssignedAgentID,
+		})
+	}
+	if e.Output == output.Table {
+		if err := e.print(nil, topicRows(described.topic)); err != nil {
+			return err
+		}
+		fmt.Fprintln(e.Stdout)
+	}
+	return e.print(described, rows)
+}
+
+type topicUpdateCommand struct {
+	Name string `arg:"" help:"Topic."`
+	topicSettings
+}
+
+// Run changes the topic.
+func (c topicUpdateCommand) Run(ctx context.Context, e *env) error {
+	config, err := c.config()
+	if err != nil {
+		return err
+	}
+	if config == (client.TopicConfig{}) {
+		return usage("nothing to change: pass --max-record-bytes, --allow-buffered-acks or --set KEY=VALUE")
+	}
+	admin, closing, err := e.admin()
+	if err != nil {
+		return err
+	}
+	defer closing()
+	updated, err := admin.UpdateTopic(ctx, c.Name, config)
+	if err != nil {
+		return fmt.Errorf("update topic %s: %w", c.Name, err)
+	}
+	t := topicFrom(updated)
+	return e.print(t, topicRows(t))
+}
+
+type topicDeleteCommand struct {
+	Name string `arg:"" help:"Topic."`
+}
+
+// deletedTopic is the answer to delete. Stable.
+type deletedTopic struct {
+	Name string `json:"name"`
+	ID   string `json:"id"`
+}
+
+// Run deletes the topic.
+func (c topicDeleteCommand) Run(ctx context.Context, e *env) error {
+	admin, closing, err := e.admin()
+	if err != nil {
+		return err
+	}
+	defer closing()
+	id, err := admin.DeleteTopic(ctx, c.Name)
+	if err != nil {
+		return fmt.Errorf("delete topic %s: %w", c.Name, err)
+	}
+	return e.print(deletedTopic{Name: c.Name, ID: id}, output.Rows{Head: []string{"DELETED", "ID"}, Body: [][]string{{c.Name, id}}})
+}
