@@ -20,6 +20,9 @@ import (
 	"github.com/streamhouse/streamhouse/controlplane/internal/watch"
 )
 
+// maxCalls bounds what waits for the pool's connections. A call takes milliseconds, so that this many are seconds of waiting.
+const maxCalls = 1000
+
 // Deps are what the process gives to the service.
 type Deps struct {
 	// Log takes log lines. Required.
@@ -69,6 +72,7 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 		Logger:        logger,
 		Authenticator: s.gate(rpc.Authenticator(s.catalog)),
 		Register:      rpc.Services{Store: s.catalog, Hub: s.hub}.Register,
+		MaxCalls:      maxCalls,
 		Ready:         map[string]listen.Check{"catalog": s.ready},
 	})
 	return err

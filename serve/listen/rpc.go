@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
@@ -34,7 +35,7 @@ func (s *Server) handler(options Options) (http.Handler, error) {
 }
 
 // assemble builds the RPC server. The order is what protects it: spans first, so that they see every error; refusals next, so that every
-// error becomes one; access before the body is decoded; validation as the body is decoded.
+// error becomes one; the limit before anything costs something; access before the body is decoded; validation as the body is decoded.
 func (s *Server) assemble(options Options) (*connect.Server, error) {
 	// Callers are trusted to continue their traces: a trace follows a record from the producer's span on.
 	spans, err := otelconnect.NewServerInterceptor(otelconnect.WithTrustRemote())
@@ -44,6 +45,7 @@ func (s *Server) assemble(options Options) (*connect.Server, error) {
 	rpc := connect.NewServer(
 		spans,
 		refusal.Interceptor(options.Logger, options.Writes),
+		limitCalls(options.MaxCalls),
 		access.Interceptor(options.Authenticator),
 		s.endStreams,
 		validate.NewServerInterceptor(validate.WithoutErrorDetails()),
@@ -51,6 +53,31 @@ func (s *Server) assemble(options Options) (*connect.Server, error) {
 	options.Register(rpc)
 	grpcreflect.Register(rpc)
 	return rpc, nil
+}
+
+// overloadWait is the advice to a caller beyond the limit.
+const overloadWait = 250 * time.Millisecond
+
+// limitCalls refuses calls beyond a number in progress: what waits for a pool of connections must not grow without bound.
+func limitCalls(most int) connect.ServerInterceptor {
+	slots := make(chan struct{}, max(most, 0)) // holds one for each call in progress, of whatever method
+	return func(next connect.ServerFunc) connect.ServerFunc {
+		if most <= 0 {
+			return next
+		}
+		return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
+			if spec.StreamType != connect.StreamTypeUnary {
+				return next(ctx, spec, stream)
+			}
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+				return next(ctx, spec, stream)
+			default:
+				return refusal.Overloaded(overloadWait, "this process answers %d calls already: try again", most)
+			}
+		}
+	}
 }
 
 type stoppingKey struct{}

@@ -41,6 +41,9 @@ type Options struct {
 	Writes func(procedure string) bool
 	// Ready has a check for each thing that the service cannot work without, by its name. It is asked at most once a second.
 	Ready map[string]Check
+	// MaxCalls is the most calls in progress at once, streams not counted; those beyond it are refused with OVERLOADED. 0: no limit, for
+	// servers whose calls wait on purpose (long polls) and that have limits of their own.
+	MaxCalls int
 	// Transport adds options, e.g. message limits or compressors.
 	Transport []connecthttp.Option
 	// Routes adds plain HTTP routes, which see no authentication. nil: none.

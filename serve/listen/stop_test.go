@@ -100,6 +100,56 @@ func TestStopIsBounded(t *testing.T) {
 	}
 }
 
+// TestCallsBeyondTheLimitAreRefused fills the limit with calls of one method, and knocks with another, and with a stream.
+func TestCallsBeyondTheLimitAreRefused(t *testing.T) {
+	t.Parallel()
+	const most = 3
+	entered, release := make(chan struct{}), make(chan struct{})
+	f := serve(t, topics{
+		get: func(context.Context, *controlplanev1.GetTopicRequest) (*controlplanev1.GetTopicResponse, error) {
+			entered <- struct{}{}
+			<-release
+			return &controlplanev1.GetTopicResponse{}, nil
+		},
+		create: func(context.Context, *controlplanev1.CreateTopicRequest) (*controlplanev1.CreateTopicResponse, error) {
+			return &controlplanev1.CreateTopicResponse{}, nil
+		},
+	}, agents{watch: lasting}, func(o *listen.Options) { o.MaxCalls = most })
+	api := controlplanev1connect.NewTopicServiceClient(dial(t, f.URL(), f.keys.admin))
+	answers := make(chan error, most)
+	for range most {
+		go func() {
+			_, err := api.GetTopic(context.WithoutCancel(t.Context()), &controlplanev1.GetTopicRequest{Name: "a"})
+			answers <- err
+		}()
+		<-entered
+	}
+	create := func() error {
+		_, err := api.CreateTopic(t.Context(), &controlplanev1.CreateTopicRequest{Name: "a", PartitionCount: 1})
+		return err
+	}
+	got, _ := refusal.FromError(create())
+	if got.GetReason() != refusalv1.Reason_REASON_OVERLOADED || got.GetRetryAfterMs() == 0 {
+		t.Errorf("got %v", got)
+	}
+	watch, err := controlplanev1connect.NewAgentServiceClient(dial(t, f.URL(), f.keys.agent)).
+		Watch(t.Context(), &controlplanev1.WatchRequest{SessionId: "5b0c4f5e-0a55-4a9c-8e4f-6f0b5b1d2c3a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = watch.Close() }()
+	if _, err := watch.Receive(); err != nil {
+		t.Errorf("streams are not counted: %v", err)
+	}
+	close(release)
+	for range most {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+	waitFor(t, func() bool { return create() == nil })
+}
+
 func TestAStreamThatEndsByItselfKeepsItsOwnError(t *testing.T) {
 	t.Parallel()
 	for want, end := range map[string]error{"": nil, "topic": refusal.UnknownTopic("topic")} {
