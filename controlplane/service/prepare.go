@@ -85,10 +85,15 @@ func (s *Service) prepareOnce(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.config.BootstrapAdminKey.Empty() {
-		return nil
+	if !s.config.BootstrapAdminKey.Empty() {
+		if err := s.catalog.EnsureBootstrapKey(ctx, store.KeyHash(access.Hash(s.config.BootstrapAdminKey.Reveal()))); err != nil {
+			return err
+		}
 	}
-	return s.catalog.EnsureBootstrapKey(ctx, store.KeyHash(access.Hash(s.config.BootstrapAdminKey.Reveal())))
+	// The pulse begins before an agent can register. Else the first beat of a new cluster would find a live session and an old pulse, and judge nobody
+	// for one session duration.
+	_, err := s.catalog.Beat(ctx)
+	return err
 }
 
 // passing tells whether an error at the start may pass by itself: the database is out of reach, or lost on the way. What it answers
