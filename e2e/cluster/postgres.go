@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/streamhouse/streamhouse/e2e/process"
 )
@@ -39,13 +40,26 @@ func startPostgres(ctx context.Context, t testing.TB, dir string) *Postgres {
 	return p
 }
 
-// Start runs the server, again after it has ended.
+// Start runs the server, again after it has ended. After a kill its backends take a moment to notice, and it refuses to start beside them.
 func (p *Postgres) Start(ctx context.Context, t testing.TB) {
 	t.Helper()
 	p.Process = process.Start(t, p.spec)
+	for p.endsAtOnce(ctx) {
+		p.Process = process.Start(t, p.spec)
+	}
 	ready(ctx, t, p.Process, func(ctx context.Context) error {
 		return exec.CommandContext(ctx, filepath.Join(p.bin, "pg_isready"), "-q", "-U", "postgres", "-d", "postgres", "-h", "127.0.0.1", "-p", strconv.Itoa(p.port)).Run()
 	})
+}
+
+// endsAtOnce says whether the server gives up within the time that it takes to look at its data folder.
+func (p *Postgres) endsAtOnce(ctx context.Context) bool {
+	select {
+	case <-p.Done():
+		return ctx.Err() == nil
+	case <-time.After(200 * time.Millisecond):
+		return false
+	}
 }
 
 // run runs one of PostgreSQL's programs to its end.
