@@ -361,4 +361,3 @@ func TestP5_ForgottenProducerWithAnUnresolvedBatchGivesUp(t *testing.T) {
 		}
 	})
 }
-
