@@ -235,6 +235,30 @@ func TestSilentLeaderWithoutSuccessorIsLeftForAnyAgent(t *testing.T) {
 	})
 }
 
+func TestP5_StuckLeaderIsLeftForANewerOne(t *testing.T) {
+	bubble(t, []string{"a1", "a2"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
+		f.CreateTopic("orders", 1)
+		never := make(chan struct{})
+		f.OnProduce(func(agentID string, _ *dataplanev1.ProduceRequest) fakecluster.Fault {
+			if agentID == "a1" {
+				return fakecluster.Fault{Hold: never} // it answers everything else
+			}
+			return fakecluster.Fault{}
+		})
+		time.AfterFunc(time.Second, func() { f.Lead("orders", 0, "a2") })
+		began := time.Now()
+		if err := producer(t, c).ProduceSync(t.Context(), plain("orders", "0")); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(began); d > 2500*time.Millisecond {
+			t.Errorf("stored after %v", d)
+		}
+		if got := values(f.Log("orders", 0)); !slices.Equal(got, []string{"0"}) {
+			t.Errorf("stored %v", got)
+		}
+	})
+}
+
 func TestP5_GapProvesAbsence(t *testing.T) {
 	bubble(t, []string{"a1", "a2"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
 		f.CreateTopic("orders", 1, true)
