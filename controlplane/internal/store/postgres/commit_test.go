@@ -1,7 +1,10 @@
 package postgres_test
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -68,9 +71,9 @@ func TestP1_CommittedRecordsAreFoundByEveryLookup(t *testing.T) {
 
 // sortSegments keeps the order that the API wants when topics are compared by id; positions stay as they are.
 func sortSegments(o *controlplanev1.ObjectCommit) {
-	if len(o.Segments) == 2 && string(o.Segments[0].GetTopicId()) > string(o.Segments[1].GetTopicId()) {
-		o.Segments[0], o.Segments[1] = o.Segments[1], o.Segments[0]
-	}
+	slices.SortFunc(o.Segments, func(a, b *controlplanev1.SegmentCommit) int {
+		return cmp.Or(bytes.Compare(a.GetTopicId(), b.GetTopicId()), cmp.Compare(a.GetPartition(), b.GetPartition()))
+	})
 }
 
 func TestP2_BaseOffsetMustBeTheHighWatermark(t *testing.T) {

@@ -62,7 +62,7 @@ func TestP6_CutConnectionsLoseAndDoubleNothing(t *testing.T) {
 		}
 	})
 	for i := range int32(agents) {
-		a := w.register(string(rune('a' + i)))
+		a := w.register(string('a' + i))
 		w.assign(orders, i, a.id)
 		writing.Go(func() { a.writeThrough(orders, i, rounds) })
 	}

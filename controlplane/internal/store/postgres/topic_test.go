@@ -116,13 +116,14 @@ func TestP8_PurgeLeavesNothingAndCountsReferences(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, postgres.Config{})
 	a := w.register("a")
-	gone, stays := w.topic("gone", 1), w.topic("stays", 1)
+	gone, stays := w.topic("gone", 2), w.topic("stays", 1)
 	a.lead(gone, 0)
+	a.lead(gone, 1)
 	a.lead(stays, 0)
 	for i := range int64(1500) { // more than a page
 		o := a.object(segment(gone, 0, 1, i, 1, batch(i, 0, 0, 1, i)))
 		if i == 0 {
-			o = a.object(segment(gone, 0, 1, 0, 1, batch(i, 0, 0, 1, 0)), segment(stays, 0, 1, 0, 1))
+			o = a.object(segment(gone, 0, 1, 0, 1, batch(i, 0, 0, 1, 0)), segment(gone, 1, 1, 0, 1), segment(stays, 0, 1, 0, 1))
 			sortSegments(o)
 		}
 		if i%100 != 0 && i > 0 { // most go in by hand: it is the purge that is tried
@@ -163,7 +164,7 @@ func (w *world) fakeSegments(t *testing.T, offset int64) {
 	if offset%100 != 1 {
 		return
 	}
-	w.sql(`WITH p AS (UPDATE partitions SET high_watermark = $1 + 99 FROM topics t WHERE t.topic_id = partitions.topic_id AND t.name = 'gone' RETURNING partition_id),
+	w.sql(`WITH p AS (UPDATE partitions SET high_watermark = $1 + 99 FROM topics t WHERE t.topic_id = partitions.topic_id AND t.name = 'gone' AND partition = 0 RETURNING partition_id),
 	            o AS (INSERT INTO object_keys (key, session_id, size_bytes, outcome, reference_count)
 	                  SELECT 'fake/' || ($1::bigint + n), gen_random_uuid(), 1, '\x01', 1 FROM generate_series(0, 98) n RETURNING object_id, key)
 	       INSERT INTO segments (partition_id, base_offset, object_id, byte_position, max_timestamp_ms, record_count, size_bytes, epoch, crc32c)

@@ -1,0 +1,141 @@
+package postgres_test
+
+import (
+	"bytes"
+	"net"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/pgtest"
+	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres"
+)
+
+// cutter stands between a store and PostgreSQL's socket. It lets a COMMIT through and cuts the connection in place of its answer.
+type cutter struct {
+	t        *testing.T
+	listener net.Listener
+	server   string
+	// cuts is how many COMMITs are still to be cut.
+	cuts atomic.Int32
+	wg   sync.WaitGroup
+}
+
+// newCutter answers a cutter and the URL of the database behind it.
+func newCutter(t *testing.T, target string) (*cutter, string) {
+	t.Helper()
+	parsed, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := parsed.Query()
+	c := &cutter{t: t, server: filepath.Join(query.Get("host"), ".s.PGSQL.5432")}
+	dir := t.TempDir()
+	if c.listener, err = net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432")); err != nil { //nolint:noctx // closed by the cleanup
+		t.Fatal(err)
+	}
+	c.wg.Go(c.accept)
+	t.Cleanup(func() { _ = c.listener.Close(); c.wg.Wait() })
+	query.Set("host", dir)
+	parsed.RawQuery = query.Encode()
+	return c, parsed.String()
+}
+
+func (c *cutter) accept() {
+	for {
+		client, err := c.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("unix", c.server) //nolint:noctx // a local socket
+		if err != nil {
+			c.t.Error(err)
+			return
+		}
+		var cut atomic.Bool
+		c.wg.Go(func() { c.forward(client, server, &cut) })
+		c.wg.Go(func() { c.answer(client, server, &cut) })
+	}
+}
+
+func (c *cutter) forward(client, server net.Conn, cut *atomic.Bool) {
+	defer server.Close() //nolint:errcheck // the test is over
+	buffer := make([]byte, 1<<16)
+	for {
+		n, err := client.Read(buffer)
+		if err != nil {
+			return
+		}
+		if bytes.Contains(buffer[:n], []byte("commit\x00")) && c.cuts.Add(-1) >= 0 {
+			cut.Store(true)
+		}
+		if _, err := server.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// answer forwards what the server says; once a COMMIT is cut it waits for the answer, so that the COMMIT has happened, and hangs up.
+func (c *cutter) answer(client, server net.Conn, cut *atomic.Bool) {
+	defer client.Close() //nolint:errcheck // the test is over
+	buffer := make([]byte, 1<<16)
+	for {
+		n, err := server.Read(buffer)
+		if err != nil || cut.Load() {
+			return
+		}
+		if _, err := client.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func TestP6_CommitWhoseAnswerWasLostIsRunAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres.Config{})
+	cut, url := newCutter(t, w.url)
+	a := w.register("a")
+	orders := w.topic("orders", 1)
+	a.lead(orders, 0)
+	behind := *a
+	behind.world = &world{Store: pgtest.OpenURL(t, postgres.Config{URL: url}), t: t, url: w.url}
+	cut.cuts.Store(2)
+	wantOutcome(t, behind.committed(segment(orders, 0, 1, 0, 3, batch(1, 0, 0, 3, 0))), committed, 3, 1)
+	if left := cut.cuts.Load(); left > 0 {
+		t.Fatalf("%d cuts left: nothing was tried", left)
+	}
+	if n := w.number("SELECT count(*) FROM segments"); n != 1 {
+		t.Fatalf("%d segments", n)
+	}
+	w.checkCatalog(t)
+
+	// When it never is answered, the caller hears "possibly", and the same commit tells later.
+	cut.cuts.Store(1000)
+	o := behind.object(segment(orders, 0, 1, 3, 1))
+	request := &controlplanev1.CommitRequest{SessionId: a.session.String(), Objects: []*controlplanev1.ObjectCommit{o}}
+	_, err := behind.Commit(t.Context(), group, request)
+	wantReason(t, err, refusalv1.Reason_REASON_UNANSWERED)
+	if refusalOf(err).GetWritten() != refusalv1.Written_WRITTEN_POSSIBLY {
+		t.Fatalf("refusal %v", refusalOf(err))
+	}
+	cut.cuts.Store(0)
+	wantOutcome(t, behind.commit(o)[0].GetSegments()[0], committed, 4, 1)
+	w.checkCatalog(t)
+}
+
+func TestCreateTopic_WhoseAnswerWasLostIsNotRunAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres.Config{})
+	cut, url := newCutter(t, w.url)
+	s := pgtest.OpenURL(t, postgres.Config{URL: url})
+	cut.cuts.Store(1)
+	_, err := s.CreateTopic(t.Context(), &controlplanev1.CreateTopicRequest{Name: "orders", PartitionCount: 1})
+	wantReason(t, err, refusalv1.Reason_REASON_UNANSWERED) // "exists" would be a lie, "created" a guess
+	_, err = s.CreateTopic(t.Context(), &controlplanev1.CreateTopicRequest{Name: "orders", PartitionCount: 1})
+	wantReason(t, err, refusalv1.Reason_REASON_TOPIC_EXISTS)
+}
