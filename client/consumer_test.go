@@ -130,7 +130,8 @@ func TestOffsetOutOfRangeIsAnError(t *testing.T) {
 		for _, offset := range []int64{4, 11} {
 			_, err := consumer(t, c, From(At(offset))).Poll(t.Context())
 			e, _ := errors.AsType[*Error](err)
-			if !errors.Is(err, ReasonOutOfRange) || e.Offsets == nil || e.Offsets.LogStart != 5 || e.Offsets.HighWatermark != 10 || e.Topic != "orders" {
+			if !errors.Is(err, ReasonOutOfRange) || e.Offsets == nil || e.Offsets.LogStart != 5 ||
+				e.Offsets.HighWatermark != 10 || e.Topic != "orders" {
 				t.Errorf("offset %d: %v", offset, err)
 			}
 		}

@@ -36,7 +36,8 @@
 //
 // record.go, error.go and reason.go: what users see. client.go, option.go, transport.go: what a client is made of.
 // directory.go: who leads what. producer.go (Produce, partitions, memory), lane.go (order, sequences, what an
-// outcome means: pure), batch.go, send.go (what is sent when and where), attempt.go (one request): the way in.
+// outcome means: pure), batch.go, send.go (what is sent when and where), attempt.go (one request), partition.go,
+// backoff.go: the way in.
 // append.go: the conditional append. consumer.go, fetch.go: the way out. offsets.go, metadata.go, admin.go,
 // cluster.go: questions and administration. Package recordbatch, below, is the codec.
 package client

@@ -144,7 +144,8 @@ func TestP6_WhatIsNotAnAgentSaysNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		entry, e := appendEntry(&topic{id: "00000000-0000-4000-8000-000000000001", partitions: 1, maxRecordBytes: 100}, 0, AnyOffset, []*Record{{}})
+		to := &topic{id: "00000000-0000-4000-8000-000000000001", partitions: 1, maxRecordBytes: 100}
+		entry, e := appendEntry(to, 0, AnyOffset, []*Record{{}})
 		if e != nil {
 			t.Fatal(e)
 		}

@@ -12,6 +12,10 @@ import (
 )
 
 // Producer sends records. It is safe for concurrent use.
+//
+// One goroutine, run, decides what is sent; each request has a goroutine of its own, which also runs the callbacks of
+// its records. A partition has one batch under way, so its order survives every retry; the records that come meanwhile
+// make the next batch, so that batches grow with the load.
 type Producer struct {
 	client   *Client
 	config   producerConfig

@@ -153,7 +153,8 @@ func TestRecordTooLarge(t *testing.T) {
 		if _, err := c.Admin().UpdateTopic(t.Context(), "orders", TopicConfig{MaxRecordBytes: &small}); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.ProduceSync(t.Context(), plain("orders", "long")); !errors.Is(err, ReasonRecordTooLarge) || WrittenBy(err) != SurelyNotWritten {
+		if err := p.ProduceSync(t.Context(), plain("orders", "long")); !errors.Is(err, ReasonRecordTooLarge) ||
+			WrittenBy(err) != SurelyNotWritten {
 			t.Errorf("got %v, want the agent's refusal", err)
 		}
 	})
