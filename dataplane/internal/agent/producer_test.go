@@ -37,6 +37,7 @@ func TestP5_RetryOfABatchInFlightWaitsForIt(t *testing.T) {
 		a := s.Start("a")
 		s.leads(a, 0)
 		s.Bucket.Delay(time.Second)
+		began := time.Now()
 		offsets := make(chan int64, 3)
 		for range cap(offsets) {
 			go func() {
@@ -48,8 +49,8 @@ func TestP5_RetryOfABatchInFlightWaitsForIt(t *testing.T) {
 			}()
 		}
 		for range cap(offsets) {
-			if off := <-offsets; off != 0 {
-				t.Fatalf("offset %d", off)
+			if off := <-offsets; off != 0 || time.Since(began) < time.Second {
+				t.Fatalf("offset %d after %v", off, time.Since(began))
 			}
 		}
 		if got := s.read(a, 0); !slices.Equal(got, []string{"x"}) {
@@ -83,6 +84,7 @@ func TestRefusalFromMemoryIsNotSaidByADeposedLeader(t *testing.T) {
 		a, b := s.Start("a"), s.Start("b")
 		s.leads(a, 0)
 		s.store(a, 0, s.batch("w", 2, 0), 0)
+		a.Link.LoseAnswers("Watch", 1)
 		a.Link.LoseRequests("Watch", 1000)
 		release := a.Link.Hold("Heartbeat") // a is alone with its memory
 		time.Sleep(4 * time.Second)         // suspect: b leads

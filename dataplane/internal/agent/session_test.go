@@ -28,6 +28,9 @@ func TestLostSessionCommitsWhatItHoldsThenRegistersAnew(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		s.Control.Expire("a")
 		<-done
+		if wrote := s.Control.Segments(s.part(0))[0].GetEpoch(); wrote != epoch {
+			t.Fatalf("stored in epoch %d, was held in %d", wrote, epoch)
+		}
 		if next := s.leads(a, 0); next <= epoch {
 			t.Fatalf("epoch %d after %d", next, epoch)
 		}
@@ -76,6 +79,33 @@ func TestP10_PastItsDeadlineAnAgentAcknowledgesNothingBufferedAndClaimsNothing(t
 		meta, err := a.Client.GetMetadata(s.ctx(time.Second), &dataplanev1.GetMetadataRequest{Topics: []string{"orders"}})
 		if err != nil || meta.GetTopics()[0].GetPartitions()[0].GetLeader().GetAgentId() != "" {
 			t.Fatalf("it claims to lead: %v, %v", meta, err)
+		}
+	})
+}
+
+func TestP10_TheDeadlineCountsFromBeforeTheRequest(t *testing.T) {
+	tell(t, 1, func(s *story) {
+		s.Control.SuspectAfter, s.Control.SessionDuration = time.Hour, 10*time.Second
+		a := s.Start("a")
+		began := time.Now()
+		s.leads(a, 0)
+		a.Link.Slow("Heartbeat", 500*time.Millisecond)
+		claims := func() bool {
+			meta, err := a.Client.GetMetadata(s.ctx(time.Second), &dataplanev1.GetMetadataRequest{Topics: []string{"orders"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return meta.GetTopics()[0].GetPartitions()[0].GetLeader().GetAgentId() == "a"
+		}
+		time.Sleep(time.Until(began.Add(5600 * time.Millisecond))) // the heartbeat of second 5 was answered at 5.5
+		a.Link.Cut(true)
+		time.Sleep(time.Until(began.Add(14800 * time.Millisecond)))
+		if !claims() {
+			t.Fatal("it has given up before its deadline")
+		}
+		time.Sleep(time.Until(began.Add(15200 * time.Millisecond)))
+		if claims() {
+			t.Fatal("it claims to lead past its deadline")
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"connectrpc.com/connect/v2"
 
@@ -22,6 +23,7 @@ type Link struct {
 	requests map[string]int // lose so many requests of a method
 	answers  map[string]int // lose so many answers of a method
 	hold     map[string]chan struct{}
+	slow     map[string]time.Duration
 }
 
 // Cut loses everything, or nothing any more.
@@ -52,6 +54,22 @@ func (l *Link) Hold(method string) (release func()) {
 		delete(l.hold, method)
 		close(held)
 	}
+}
+
+// Slow makes the answers of a method take so long.
+func (l *Link) Slow(method string, d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.slow == nil {
+		l.slow = map[string]time.Duration{}
+	}
+	l.slow[method] = d
+}
+
+func (l *Link) delay(method string) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.slow[method]
 }
 
 func (l *Link) set(counts *map[string]int, method string, n int) {
@@ -125,6 +143,7 @@ func (s *linked) Receive(msg any) error {
 	if err := s.ClientStream.Receive(msg); err != nil {
 		return err
 	}
+	time.Sleep(s.link.delay(s.method)) // virtual time
 	if s.link.loses(s.link.answers, s.method) {
 		return errLost
 	}

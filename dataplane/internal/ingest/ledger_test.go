@@ -84,7 +84,7 @@ func TestP2_P3_P6_LedgerAgainstTheSmallestCatalog(t *testing.T) {
 		pick := func(name string) int { return rapid.IntRange(0, parts-1).Draw(t, name) }
 		t.Repeat(map[string]func(*rapid.T){
 			"grant":   func(*rapid.T) { w.grant(pick("p")) },
-			"late":    func(*rapid.T) { w.late(pick("p")) },
+			"late":    func(t *rapid.T) { w.late(t, pick("p")) },
 			"append":  func(t *rapid.T) { w.append(t, pick("p"), rapid.Bool().Draw(t, "idempotent")) },
 			"again":   func(t *rapid.T) { w.append(t, pick("p"), false) },
 			"seal":    func(*rapid.T) { w.ledger.Seal() },
@@ -134,10 +134,12 @@ func (w *world) lastIdempotent(p int) int64 {
 	return 0
 }
 
-// late repeats the grant of a tenure that has begun: it must change nothing.
-func (w *world) late(p int) {
-	if held, ok := w.ledger.Held()[id(p)]; ok && held.Epoch == w.epoch[p] {
-		w.ledger.Grant(id(p), w.grantOf(p))
+// late repeats the grant of a tenure that has begun, or ended: it must change nothing.
+func (w *world) late(t *rapid.T, p int) {
+	held, ok := w.ledger.Held()[id(p)]
+	begun := (ok && held.Epoch == w.epoch[p]) || w.ledger.LastEnded(id(p)) == w.epoch[p]
+	if w.epoch[p] > 0 && begun && w.ledger.Grant(id(p), w.grantOf(p)) {
+		t.Fatalf("the grant of epoch %d, come late, began it again", w.epoch[p])
 	}
 }
 
@@ -238,6 +240,15 @@ func (w *world) answer(t *rapid.T) {
 	}
 	if _, err := w.ledger.Answered(w.sent, res); err != nil {
 		t.Fatal(err)
+	}
+	for i, o := range w.sent.Request.GetObjects() {
+		for j, s := range o.GetSegments() {
+			held, ok := w.ledger.Held()[id(int(s.GetPartition()))]
+			refused := res.GetObjects()[i].GetSegments()[j].GetResult() != controlplanev1.SegmentResult_SEGMENT_RESULT_COMMITTED
+			if refused && ok && held.Epoch == s.GetEpoch() {
+				t.Fatalf("epoch %d of %d goes on after a failed entry", s.GetEpoch(), s.GetPartition())
+			}
+		}
 	}
 	w.sent = nil
 }
