@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -62,9 +63,7 @@ func (d *doubler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer second.Body.Close()
-	for key, values := range second.Header {
-		w.Header()[key] = values
-	}
+	maps.Copy(w.Header(), second.Header)
 	w.WriteHeader(second.StatusCode)
 	_, _ = io.Copy(w, second.Body)
 	for key, values := range second.Trailer {

@@ -43,7 +43,8 @@ type Agent struct {
 func (c *Cluster) startS3(ctx context.Context, t testing.TB) *S3 {
 	t.Helper()
 	port := process.FreePort(t)
-	s := &S3{Endpoint: fmt.Sprintf("http://127.0.0.1:%d", port), Bucket: "streamhouse", AccessKey: "e2e", SecretKey: "e2e-secret-key"}
+	s := &S3{Endpoint: fmt.Sprintf("http://127.0.0.1:%d", port), Bucket: "streamhouse"}
+	s.AccessKey, s.SecretKey = "e2e", "e2e-secret-key" // of a server that lives as long as the test
 	s.spec = process.Spec{
 		Name: "s3", Path: filepath.Join(c.bin, "streamhouse-devs3"), Log: filepath.Join(c.dir, "s3.log"),
 		Args: []string{"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--data-dir", process.Subfolder(t, c.dir, "s3", false)},

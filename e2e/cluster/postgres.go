@@ -48,7 +48,8 @@ func (p *Postgres) Start(ctx context.Context, t testing.TB) {
 		p.Process = process.Start(t, p.spec)
 	}
 	ready(ctx, t, p.Process, func(ctx context.Context) error {
-		return exec.CommandContext(ctx, filepath.Join(p.bin, "pg_isready"), "-q", "-U", "postgres", "-d", "postgres", "-h", "127.0.0.1", "-p", strconv.Itoa(p.port)).Run()
+		args := []string{"-q", "-U", "postgres", "-d", "postgres", "-h", "127.0.0.1", "-p", strconv.Itoa(p.port)}
+		return exec.CommandContext(ctx, filepath.Join(p.bin, "pg_isready"), args...).Run()
 	})
 }
 
@@ -86,7 +87,7 @@ func postgresBinaries(t testing.TB) string {
 	}
 	debian, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	brew, _ := filepath.Glob("/opt/homebrew/opt/postgresql@*/bin/initdb")
-	found := append(debian, brew...)
+	found := slices.Concat(debian, brew)
 	if len(found) == 0 {
 		t.Fatal("PostgreSQL is not there: run make test, which installs it, or set STREAMHOUSE_POSTGRES_BIN to its bin folder")
 	}

@@ -46,11 +46,11 @@ func (d *demo) up(ctx context.Context) error {
 	return err
 }
 
-func (d *demo) down() {
-	ctx, cancel := context.WithTimeout(context.Background(), downTimeout)
+func (d *demo) down(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, downTimeout)
 	defer cancel()
 	if _, err := d.streamhouse(ctx, "dev", "down"); err != nil {
-		d.say("%v", err)
+		d.sayf("%v", err)
 	}
 }
 
@@ -154,7 +154,7 @@ func (d *demo) killHalfway(ctx context.Context, v *victim, half int) (time.Durat
 	if err := d.awaitRecords(ctx, half); err != nil {
 		return 0, err
 	}
-	d.say("killing %s (pid %d), which leads %d of the 6 partitions …", v.agent.ID, v.agent.PID, len(v.epochs))
+	d.sayf("killing %s (pid %d), which leads %d of the 6 partitions …", v.agent.ID, v.agent.PID, len(v.epochs))
 	began := time.Now()
 	if err := syscall.Kill(v.agent.PID, syscall.SIGKILL); err != nil {
 		return 0, fmt.Errorf("kill %s: %w", v.agent.ID, err)

@@ -11,7 +11,7 @@ const settleTimeout = time.Minute
 
 // compare fills the summary by comparing what came out with what went in.
 func (d *demo) compare(ctx context.Context, s *Summary, input *Input, v *victim, f *follower) error {
-	d.say("comparing what came out with what went in …")
+	d.sayf("comparing what came out with what went in …")
 	log, err := d.consume(ctx)
 	if err != nil {
 		return err

@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg Config) (*Summary, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL, which refuses root, must be able to enter
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // PostgreSQL, which refuses root, must be able to enter
 		return nil, err
 	}
 	d := &demo{cfg: cfg, data: filepath.Join(dir, "data")}
@@ -79,11 +79,11 @@ func Run(ctx context.Context, cfg Config) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.say("bringing up a cluster of three zones …")
+	d.sayf("bringing up a cluster of three zones …")
 	if err := d.up(ctx); err != nil {
 		return nil, err
 	}
-	defer d.down()
+	defer d.down(context.WithoutCancel(ctx))
 	return d.stream(ctx, input)
 }
 
@@ -92,7 +92,7 @@ type demo struct {
 	data string
 }
 
-func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.cfg.Out, format+"\n", args...) }
+func (d *demo) sayf(format string, args ...any) { fmt.Fprintf(d.cfg.Out, format+"\n", args...) }
 
 // stream produces the input, kills an agent on the way, and compares.
 func (d *demo) stream(ctx context.Context, input *Input) (*Summary, error) {
@@ -108,7 +108,7 @@ func (d *demo) stream(ctx context.Context, input *Input) (*Summary, error) {
 		return nil, err
 	}
 	defer follower.stop()
-	d.say("producing %d lines at %d a second, in a process of its own …", len(input.Lines), d.cfg.Rate)
+	d.sayf("producing %d lines at %d a second, in a process of its own …", len(input.Lines), d.cfg.Rate)
 	began := time.Now()
 	produced := d.produce(ctx, input)
 	leaderless, err := d.killHalfway(ctx, victim, len(input.Lines)/2)
@@ -118,6 +118,9 @@ func (d *demo) stream(ctx context.Context, input *Input) (*Summary, error) {
 	if err := <-produced; err != nil {
 		return nil, fmt.Errorf("produce: %w", err)
 	}
-	s := &Summary{Records: len(input.Lines), Bytes: input.Bytes, Seconds: time.Since(began).Seconds(), Killed: victim.agent.ID, Led: len(victim.epochs), Leaderless: leaderless}
+	s := &Summary{
+		Records: len(input.Lines), Bytes: input.Bytes, Seconds: time.Since(began).Seconds(),
+		Killed: victim.agent.ID, Led: len(victim.epochs), Leaderless: leaderless,
+	}
 	return s, d.compare(ctx, s, input, victim, follower)
 }

@@ -47,7 +47,7 @@ func (d *demo) writeInput(ctx context.Context, path string) (*Input, error) {
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
-	return in, os.WriteFile(path, text.Bytes(), 0o644)
+	return in, os.WriteFile(path, text.Bytes(), 0o600)
 }
 
 func (in *Input) add(text *bytes.Buffer, root, file string) error {

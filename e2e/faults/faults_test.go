@@ -1,4 +1,3 @@
-// Package faults breaks a running cluster in every way that the protocol claims to survive, and has the history checker judge each run.
 package faults_test
 
 import (
@@ -25,7 +24,7 @@ const (
 // trial is one run of a workload on a cluster in which something breaks.
 type trial struct {
 	*testing.T
-	ctx     context.Context //nolint:containedctx // a trial is one bounded piece of work
+	ctx     context.Context // a trial is one bounded piece of work
 	cluster *cluster.Cluster
 	work    *workload.Workload
 }

@@ -56,7 +56,7 @@ func (r *Report) String() string {
 
 const maxExamples = 20
 
-func (r *Report) violate(count *int, format string, args ...any) {
+func (r *Report) violatef(count *int, format string, args ...any) {
 	*count++
 	if len(r.Examples) < maxExamples {
 		r.Examples = append(r.Examples, fmt.Sprintf(format, args...))
@@ -92,7 +92,7 @@ func (r *Report) indexLog(log []Read) (map[string][]place, map[place]string) {
 			want = 0
 		}
 		if rec.Offset != want {
-			r.violate(&r.Gaps, "gap: partition %d has offset %d where %d should be", rec.Partition, rec.Offset, want)
+			r.violatef(&r.Gaps, "gap: partition %d has offset %d where %d should be", rec.Partition, rec.Offset, want)
 		}
 		next[rec.Partition] = rec.Offset + 1
 		at := place{rec.Partition, rec.Offset}
@@ -111,7 +111,7 @@ func (r *Report) checkWrites(writes []Write, places map[string][]place, content 
 	}
 	for _, id := range sortedKeys(places) {
 		if !known[id] {
-			r.violate(&r.Phantoms, "phantom: %q is in the log, nobody produced it", id)
+			r.violatef(&r.Phantoms, "phantom: %q is in the log, nobody produced it", id)
 		}
 	}
 }
@@ -123,23 +123,23 @@ func (r *Report) checkWrite(w *Write, at []place, content map[place]string) {
 		r.checkAcknowledged(w, at, content)
 	case SurelyNot:
 		if len(at) > 0 {
-			r.violate(&r.RefusedButWritten, "refused but written: %q is at %v", w.ID, at)
+			r.violatef(&r.RefusedButWritten, "refused but written: %q is at %v", w.ID, at)
 		}
 	case Possibly:
 		r.Uncertain++
 	}
 	if len(at) > 1 && (w.Idempotent || w.Outcome != Possibly) {
-		r.violate(&r.Duplicated, "duplicated: %q is at %v", w.ID, at)
+		r.violatef(&r.Duplicated, "duplicated: %q is at %v", w.ID, at)
 	}
 }
 
 func (r *Report) checkAcknowledged(w *Write, at []place, content map[place]string) {
 	if len(at) == 0 {
-		r.violate(&r.Lost, "lost: %q was acknowledged at %d/%d and is nowhere", w.ID, w.Partition, w.Offset)
+		r.violatef(&r.Lost, "lost: %q was acknowledged at %d/%d and is nowhere", w.ID, w.Partition, w.Offset)
 		return
 	}
 	if w.Offset >= 0 && content[place{w.Partition, w.Offset}] != w.ID {
-		r.violate(&r.Lost, "lost: %q was acknowledged at %d/%d, there is %q; it is at %v",
+		r.violatef(&r.Lost, "lost: %q was acknowledged at %d/%d, there is %q; it is at %v",
 			w.ID, w.Partition, w.Offset, content[place{w.Partition, w.Offset}], at)
 	}
 }
@@ -160,7 +160,7 @@ func (r *Report) checkOrder(writes []Write, places map[string][]place) {
 		for _, at := range places[w.ID][:min(1, len(places[w.ID]))] {
 			s := stream{w.Producer, at.partition}
 			if before, seen := last[s]; seen && at.offset < before {
-				r.violate(&r.Reordered, "reordered: %q of %s is at %d/%d, a record sent before it at %d",
+				r.violatef(&r.Reordered, "reordered: %q of %s is at %d/%d, a record sent before it at %d",
 					w.ID, w.Producer, at.partition, at.offset, before)
 			}
 			last[s] = max(last[s], at.offset)
@@ -172,11 +172,11 @@ func (r *Report) checkReader(name string, reads []Read, content map[place]string
 	next := map[int32]int64{}
 	for _, rec := range reads {
 		if want, seen := next[rec.Partition]; seen && rec.Offset != want {
-			r.violate(&r.Skipped, "skipped: reader %s saw %d/%d where %d should be", name, rec.Partition, rec.Offset, want)
+			r.violatef(&r.Skipped, "skipped: reader %s saw %d/%d where %d should be", name, rec.Partition, rec.Offset, want)
 		}
 		next[rec.Partition] = rec.Offset + 1
 		if id, found := content[place{rec.Partition, rec.Offset}]; !found || id != rec.ID {
-			r.violate(&r.Rewritten, "rewritten: reader %s saw %q at %d/%d, the log has %q", name, rec.ID, rec.Partition, rec.Offset, id)
+			r.violatef(&r.Rewritten, "rewritten: reader %s saw %q at %d/%d, the log has %q", name, rec.ID, rec.Partition, rec.Offset, id)
 		}
 	}
 }
@@ -208,7 +208,7 @@ func (r *Report) checkProbes(probes []Probe, writes []Write, places map[string][
 		list := byPartition[p.Partition]
 		i, _ := slices.BinarySearchFunc(list, int64(p.Began), func(a acked, began int64) int { return cmp.Compare(a.answered, began) })
 		if i > 0 && list[i-1].offset >= p.End {
-			r.violate(&r.Hidden, "hidden: agent %s said at %v that partition %d ends at %d; offset %d had been acknowledged",
+			r.violatef(&r.Hidden, "hidden: agent %s said at %v that partition %d ends at %d; offset %d had been acknowledged",
 				p.Agent, p.Began, p.Partition, p.End, list[i-1].offset)
 		}
 	}

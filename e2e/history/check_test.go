@@ -21,8 +21,12 @@ func good() *history.History {
 			{ID: "b3", Producer: "b", Sequence: 3, Outcome: history.Acknowledged, Partition: 1, Offset: -1, Answered: 4 * time.Second},
 		},
 		Log: []history.Read{
-			{0, 0, "a1"}, {0, 1, "b1"}, {0, 2, "a2"},
-			{1, 0, "b2"}, {1, 1, "b2"}, {1, 2, "b3"},
+			{0, 0, "a1"},
+			{0, 1, "b1"},
+			{0, 2, "a2"},
+			{1, 0, "b2"},
+			{1, 1, "b2"},
+			{1, 2, "b3"},
 		},
 		Readers: map[string][]history.Read{"r": {{0, 1, "b1"}, {1, 0, "b2"}, {0, 2, "a2"}}},
 		Probes: []history.Probe{

@@ -63,12 +63,12 @@ func Start(t testing.TB, spec Spec) *Process {
 }
 
 func start(spec Spec) (*Process, error) {
-	log, err := os.OpenFile(spec.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(spec.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()                            // the child has a copy
-	cmd := exec.Command(spec.Path, spec.Args...) //nolint:noctx // its life is the test's, and Kill ends it
+	cmd := exec.Command(spec.Path, spec.Args...) // its life is the test's, and Kill ends it
 	cmd.Env = append(os.Environ(), spec.Env...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = spec.Dir, log, log
 	cmd.SysProcAttr, err = attributes(spec)
@@ -197,12 +197,12 @@ func tail(path string) string {
 // Folder makes a folder for a part below a new temporary one that every user may traverse, since some servers refuse to run as root.
 func Folder(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "streamhouse-e2e-")
+	dir, err := os.MkdirTemp("", "streamhouse-e2e-") //nolint:usetesting // t.TempDir is below a folder that only root may enter
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // other users must be able to enter
 		t.Fatal(err)
 	}
 	return dir

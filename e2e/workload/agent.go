@@ -142,7 +142,7 @@ func (w *Workload) startProbes(ctx context.Context, t testing.TB) {
 	if err != nil {
 		t.Fatalf("metadata: %v", err)
 	}
-	partitions := int32(len(metadata.Topics[0].Leaders)) //nolint:gosec // at most 100,000
+	partitions := int32(len(metadata.Topics[0].Leaders))
 	for _, agent := range w.cluster.Agents {
 		raw := NewAgent(agent.URL, w.cluster.ClientKey)
 		w.reading.Go(func() {
@@ -167,7 +167,7 @@ func (w *Workload) probe(ctx context.Context, agent *Agent, id string, partition
 	}
 	for partition, end := range ends {
 		if end >= 0 {
-			w.record.Probed(history.Probe{Agent: id, Began: began, Partition: int32(partition), End: end}) //nolint:gosec // at most 100,000
+			w.record.Probed(history.Probe{Agent: id, Began: began, Partition: int32(partition), End: end})
 		}
 	}
 }

@@ -102,13 +102,13 @@ func (w *Workload) startProducer(ctx context.Context, t testing.TB, name string)
 	if w.options.PlainProducers {
 		options = append(options, client.WithoutIdempotence())
 	}
-	producer, err := w.cluster.Client(t).NewProducer(options...)
+	producer, err := w.cluster.Client(t).NewProducer(options...) //nolint:contextcheck // it outlives any context
 	if err != nil {
 		t.Fatalf("producer: %v", err)
 	}
 	w.producing.Go(func() {
 		w.produce(ctx, producer, name)
-		flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
+		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 		defer cancel()
 		_ = producer.Close(flush) // what failed has been told record by record
 	})
