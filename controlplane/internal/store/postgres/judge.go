@@ -40,6 +40,9 @@ func (s *Store) EndSilent(ctx context.Context) (ended int, err error) {
 		func(ctx context.Context, q *db.Queries) ([]string, error) { return q.AgentGroupsWithSilence(ctx) },
 		func(ctx context.Context, p *place) (int, error) {
 			rows, err := p.EndSilentSessions(ctx, string(p.agentGroup))
+			for _, row := range rows {
+				s.config.Logger.WarnContext(ctx, "session ends by silence", "agent_id", row.AgentID, "session_id", row.SessionID)
+			}
 			return len(rows), err
 		})
 }
@@ -52,6 +55,9 @@ func (s *Store) SuspectSilent(ctx context.Context, after time.Duration) (suspect
 		},
 		func(ctx context.Context, p *place) (int, error) {
 			rows, err := p.SuspectSilentSessions(ctx, string(p.agentGroup), after.Seconds())
+			for _, row := range rows {
+				s.config.Logger.WarnContext(ctx, "session becomes suspect by silence", "agent_id", row.AgentID, "session_id", row.SessionID)
+			}
 			return len(rows), err
 		})
 }

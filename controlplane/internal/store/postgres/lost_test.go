@@ -23,6 +23,9 @@ type cutter struct {
 	server   string
 	// cuts is how many COMMITs are still to be cut.
 	cuts atomic.Int32
+	// last: after a cut nobody gets through any more, which gone says.
+	last bool
+	gone atomic.Bool
 	wg   sync.WaitGroup
 }
 
@@ -68,11 +71,12 @@ func (c *cutter) forward(client, server net.Conn, cut *atomic.Bool) {
 	buffer := make([]byte, 1<<16)
 	for {
 		n, err := client.Read(buffer)
-		if err != nil {
+		if err != nil || c.gone.Load() {
 			return
 		}
 		if bytes.Contains(buffer[:n], []byte("commit\x00")) && c.cuts.Add(-1) >= 0 {
 			cut.Store(true)
+			c.gone.Store(c.last)
 		}
 		if _, err := server.Write(buffer[:n]); err != nil {
 			return
@@ -126,6 +130,25 @@ func TestP6_CommitWhoseAnswerWasLostIsRunAgain(t *testing.T) {
 	cut.cuts.Store(0)
 	wantOutcome(t, behind.commit(o)[0].GetSegments()[0], committed, 4, 1)
 	w.checkCatalog(t)
+}
+
+// Once a COMMIT was lost, a later attempt that cannot even connect makes nothing of it "surely not".
+func TestP6_ALostCommitStaysPossibly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres.Config{})
+	cut, url := newCutter(t, w.url)
+	cut.last = true
+	a := w.register("a")
+	orders := w.topic("orders", 1)
+	a.lead(orders, 0)
+	behind := pgtest.OpenURL(t, postgres.Config{URL: url})
+	cut.cuts.Store(1)
+	o := a.object(segment(orders, 0, 1, 0, 1))
+	_, err := behind.Commit(t.Context(), group, &controlplanev1.CommitRequest{
+		SessionId: a.session.String(), Objects: []*controlplanev1.ObjectCommit{o},
+	})
+	wantReason(t, err, refusalv1.Reason_REASON_UNANSWERED)
+	wantOutcome(t, a.commit(o)[0].GetSegments()[0], committed, 1, 1)
 }
 
 func TestCreateTopic_WhoseAnswerWasLostIsNotRunAgain(t *testing.T) {

@@ -88,9 +88,11 @@ func (s *Store) rollback(ctx context.Context, tx pgx.Tx) {
 // retry runs attempt until it succeeds, fails for good, or has failed for passing reasons often enough.
 func (s *Store) retry(ctx context.Context, again twice, attempt func() error) error {
 	pause := firstPause
+	unknown := false // an attempt whose COMMIT was lost leaves the whole unknown until another one succeeds or finds a definite answer
 	for i := 1; ; i++ {
 		err := attempt()
-		_, unknown := errors.AsType[*lostError](err)
+		_, lost := errors.AsType[*lostError](err)
+		unknown = (unknown || lost) && !definite(err)
 		if err == nil || !passing(err) || ctx.Err() != nil || i == attempts || (unknown && again == wrong) {
 			return settled(ctx, err, unknown)
 		}
