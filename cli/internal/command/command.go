@@ -142,6 +142,9 @@ func commandPath(parser *kong.Kong, args []string) []string {
 // help is kong's, but for a command that can be used by itself and has commands below it, too: that is shown as what it is.
 func help(options kong.HelpOptions, ctx *kong.Context) error {
 	selected := ctx.Selected()
+	if selected == nil {
+		listDefaults(ctx.Model.Node)
+	}
 	if selected == nil || selected.DefaultCmd == nil {
 		return kong.DefaultHelpPrinter(options, ctx)
 	}
@@ -160,6 +163,16 @@ func help(options kong.HelpOptions, ctx *kong.Context) error {
 		}
 	}
 	return nil
+}
+
+// listDefaults has the list of commands show those that have no word of their own.
+func listDefaults(node *kong.Node) {
+	if node.DefaultCmd != nil {
+		node.DefaultCmd.Hidden, node.DefaultCmd.Name, node.DefaultCmd.Help = false, "", node.Help
+	}
+	for _, child := range node.Children {
+		listDefaults(child)
+	}
 }
 
 type versionCommand struct{}

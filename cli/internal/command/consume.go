@@ -29,6 +29,9 @@ func (consumeCommand) Help() string {
 
 func (c *consumeCommand) config(e *env) (consume.Config, error) {
 	config := consume.Config{Topic: c.Topic, Output: e.Stdout}
+	if e.Output == output.YAML && c.Format == "" {
+		return config, usage("records are not printed as YAML: use --format value, json or a template")
+	}
 	var err error
 	if config.Write, err = consume.ParseFormat(c.format(e)); err != nil {
 		return config, usageError{err}

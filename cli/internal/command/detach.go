@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/streamhouse/streamhouse/cli/internal/datadir"
+	"github.com/streamhouse/streamhouse/cli/internal/output"
 )
 
 // backgroundVariable tells a dev that it runs in the background, and that descriptor 3 is the way to tell who started it how it went.
@@ -78,7 +79,7 @@ func detach(ctx context.Context, e *env, dir datadir.Dir) error {
 		_ = command.Wait()
 		return errors.New("interrupted: everything was stopped again")
 	}
-	return showBanner(e, dir)
+	return showReady(e, dir)
 }
 
 func outcomeError(o outcome) error {
@@ -116,14 +117,25 @@ func startBackground(log string) (*os.File, *exec.Cmd, error) {
 	return reader, command, nil
 }
 
-// showBanner shows what the background process said when it was ready.
-func showBanner(e *env, dir datadir.Dir) error {
-	content, err := os.ReadFile(dir.Log("dev"))
+// showReady shows what the background process has reported, and where everything is.
+func showReady(e *env, dir datadir.Dir) error {
+	reports, err := os.ReadFile(dir.Log("dev"))
 	if err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}
-	_, err = e.Stdout.Write(content)
-	return err
+	cluster, found, err := dir.ReadCluster()
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return errors.New("dev was stopped as soon as it was ready")
+	}
+	if _, err := e.Stderr.Write(reports); err != nil || e.Output != output.Table {
+		return errors.Join(err, e.print(cluster, output.Rows{}))
+	}
+	banner(e, dir, cluster)
+	fmt.Fprintf(e.Stdout, "\n`%s dev down` stops everything.\n", commandName())
+	return nil
 }
 
 // commandName is how this command was called.

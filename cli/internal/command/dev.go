@@ -87,13 +87,28 @@ func (c *devUpCommand) Run(ctx context.Context, e *env) error {
 	notify := parent()
 	err = supervisor.Run(ctx, e.Kill, config, supervisor.Listener{
 		Ready: func(cluster datadir.Cluster) {
-			banner(e, config.Dir, cluster)
+			if err := announce(e, config.Dir, cluster); err != nil {
+				fmt.Fprintf(e.Stderr, "streamhouse dev: %s\n", oneLine(err.Error()))
+			}
 			notify(nil)
 		},
 		Report: func(text string) { fmt.Fprintf(e.Stderr, "streamhouse dev: %s\n", oneLine(text)) },
 	})
 	notify(err)
 	return err
+}
+
+// announce says that all is ready. In the background nobody looks: the process that started this one says it.
+func announce(e *env, dir datadir.Dir, cluster datadir.Cluster) error {
+	switch {
+	case isBackground():
+		return nil
+	case e.Output != output.Table:
+		return e.print(cluster, output.Rows{})
+	}
+	banner(e, dir, cluster)
+	fmt.Fprint(e.Stdout, "\nCtrl-C stops everything.\n")
+	return nil
 }
 
 func banner(e *env, dir datadir.Dir, cluster datadir.Cluster) {
@@ -120,11 +135,6 @@ In another shell, in this folder:
   %[3]s consume orders --from-beginning%[4]s
   %[3]s dev status%[4]s
 `, shortPath(dir.Join("dev.json")), shortPath(dir.Join("logs")), commandName(), flag)
-	if isBackground() {
-		fmt.Fprintf(w, "\n`%s dev down%s` stops everything.\n", commandName(), flag)
-		return
-	}
-	fmt.Fprint(w, "\nCtrl-C stops everything.\n")
 }
 
 func count(n int, thing string) string {
@@ -142,13 +152,16 @@ func (devStatusCommand) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	for i := range parts {
+		parts[i].URL = withoutPassword(parts[i].URL)
+	}
 	rows := output.Rows{Head: []string{"PART", "STATE", "PID", "ZONE", "URL", "SINCE", "REASON"}}
 	for _, p := range parts {
 		pid := ""
 		if p.PID != 0 {
 			pid = fmt.Sprint(p.PID)
 		}
-		rows.Body = append(rows.Body, []string{p.Name, p.State, pid, p.Zone, withoutPassword(p.URL), output.Time(p.Since), p.Reason})
+		rows.Body = append(rows.Body, []string{p.Name, p.State, pid, p.Zone, p.URL, output.Time(p.Since), p.Reason})
 	}
 	return e.print(parts, rows)
 }
