@@ -19,13 +19,14 @@ FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@producer_ids::bigint[]
 JOIN producers q ON q.partition_id = e.partition_id AND q.producer_id = e.producer_id;
 
 -- P2, P3: check and move are one statement, a row per partition (several segments of one partition are folded before).
--- The number of rows is the verdict: fewer than asked for, and nothing may be committed.
+-- The number of rows is the verdict: fewer than asked for, and nothing may be committed. (IS NOT DISTINCT FROM keeps the index by leader
+-- out of the plan: it would be walked once for each partition.)
 -- name: AdvanceHighWatermarks :execrows
 UPDATE partitions p SET high_watermark = e.new_high_watermark
 FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@epochs::int[]), unnest(@old_high_watermarks::bigint[]),
                 unnest(@new_high_watermarks::bigint[]))
      AS e(partition_id, epoch, old_high_watermark, new_high_watermark)
-WHERE p.partition_id = e.partition_id AND p.leader_session_id = @session_id AND p.epoch = e.epoch
+WHERE p.partition_id = e.partition_id AND p.leader_session_id IS NOT DISTINCT FROM @session_id::uuid AND p.epoch = e.epoch
   AND p.high_watermark = e.old_high_watermark;
 
 -- name: InsertSegments :execrows

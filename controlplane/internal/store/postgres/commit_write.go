@@ -33,7 +33,7 @@ func (c *committing) advance(ctx context.Context, advances []commit.Advance) err
 		return nil
 	}
 	arg := db.AdvanceHighWatermarksParams{
-		SessionID: &c.session, PartitionIds: make([]int64, n), Epochs: make([]int32, n),
+		SessionID: c.session, PartitionIds: make([]int64, n), Epochs: make([]int32, n),
 		OldHighWatermarks: make([]int64, n), NewHighWatermarks: make([]int64, n),
 	}
 	for i, a := range advances {

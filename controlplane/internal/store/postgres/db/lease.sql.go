@@ -104,13 +104,16 @@ func (q *Queries) InsertTenures(ctx context.Context, arg InsertTenuresParams) (i
 }
 
 const lockPartitions = `-- name: LockPartitions :many
-SELECT p.partition_id, p.topic_id, p.partition, p.agent_group, p.epoch, p.leader_session_id, p.high_watermark, p.log_start_offset,
-       p.assigned_agent_id, (t.deleted_at IS NOT NULL)::boolean AS deleted, t.allow_buffered_acks, t.name AS topic_name
-FROM ROWS FROM (unnest($1::uuid[]), unnest($2::int[])) AS e(topic_id, partition)
-JOIN partitions p ON p.topic_id = e.topic_id AND p.partition = e.partition
-JOIN topics t ON t.topic_id = p.topic_id
-ORDER BY p.topic_id, p.partition
-FOR NO KEY UPDATE OF p
+WITH locked AS MATERIALIZED (
+    SELECT p.partition_id, p.topic_id, p.partition, p.agent_group, p.epoch, p.leader_session_id, p.high_watermark, p.log_start_offset, p.assigned_agent_id, p.revision FROM ROWS FROM (unnest($1::uuid[]), unnest($2::int[])) AS e(topic_id, partition)
+    JOIN partitions p ON p.topic_id = e.topic_id AND p.partition = e.partition
+    ORDER BY p.topic_id, p.partition
+    FOR NO KEY UPDATE OF p
+)
+SELECT l.partition_id, l.topic_id, l.partition, l.agent_group, l.epoch, l.leader_session_id, l.high_watermark, l.log_start_offset,
+       l.assigned_agent_id, (t.deleted_at IS NOT NULL)::boolean AS deleted, t.allow_buffered_acks, t.name AS topic_name
+FROM locked l
+JOIN topics t ON t.topic_id = l.topic_id
 `
 
 type LockPartitionsRow struct {
@@ -131,6 +134,7 @@ type LockPartitionsRow struct {
 // Locks partitions in (topic_id, partition) order. The its own columns are fresh once the lock is held; those of the topic are from
 // before the wait, which is enough: allow_buffered_acks changes under LockAgentGroup alone, and a commit that crosses a deletion counts as
 // having come before it. A missing row: no such partition.
+// The topics are joined outside: inside, the planner may go from a topic to all of its partitions.
 func (q *Queries) LockPartitions(ctx context.Context, topicIds []uuid.UUID, partitions []int32) ([]LockPartitionsRow, error) {
 	rows, err := q.db.Query(ctx, lockPartitions, topicIds, partitions)
 	if err != nil {
