@@ -48,9 +48,10 @@ func runOnce(t *testing.T, options cluster.Options, load workload.Options, injec
 	load.Topic, load.Probes = topic, true
 	tr := &trial{T: t, ctx: ctx, cluster: c, work: workload.Start(t, c, load)}
 	tr.work.AwaitAcknowledged(ctx, t, before)
+	tr.work.ForgetPauses()
 	inject(tr)
-	resumed := tr.work.AwaitAcknowledged(ctx, t, 1)
 	tr.work.AwaitAcknowledged(ctx, t, after)
+	pause := tr.work.LongestPause()
 	report := tr.work.Stop(ctx, t)
 	if err := report.Err(); err != nil {
 		t.Error(err)
@@ -58,7 +59,7 @@ func runOnce(t *testing.T, options cluster.Options, load workload.Options, injec
 	if tr.work.Failed() > 0 && !load.PlainProducers {
 		t.Errorf("%d records failed: an idempotent producer should have got all of them through", tr.work.Failed())
 	}
-	record(t, report, resumed)
+	record(t, report, pause)
 }
 
 // leader is an agent that leads partition 0, and the leases of the topic now.

@@ -27,9 +27,9 @@ func trials() int {
 
 // row sums up the trials of one fault.
 type row struct {
-	trials  int
-	total   history.Report
-	resumed []time.Duration
+	trials int
+	total  history.Report
+	pauses []time.Duration
 }
 
 var (
@@ -38,7 +38,7 @@ var (
 )
 
 // record adds a trial to the table.
-func record(t *testing.T, report *history.Report, resumed time.Duration) {
+func record(t *testing.T, report *history.Report, pause time.Duration) {
 	t.Helper()
 	t.Log(report)
 	name, _, _ := strings.Cut(t.Name(), "/")
@@ -49,7 +49,7 @@ func record(t *testing.T, report *history.Report, resumed time.Duration) {
 	}
 	r := rows[name]
 	r.trials++
-	r.resumed = append(r.resumed, resumed)
+	r.pauses = append(r.pauses, pause)
 	r.total.Acknowledged += report.Acknowledged
 	r.total.Lost += report.Lost
 	r.total.Duplicated += report.Duplicated
@@ -70,7 +70,7 @@ func TestMain(m *testing.M) {
 
 func printTable(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(w, "| fault\t| trials\t| acknowledged\t| lost\t| duplicated\t| reordered\t| refused but written\t| hidden\t| other\t| next ack, median\t|")
+	fmt.Fprintln(w, "| fault\t| trials\t| acknowledged\t| lost\t| duplicated\t| reordered\t| refused but written\t| hidden\t| other\t| longest pause, median\t|")
 	fmt.Fprintln(w, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
 	names := make([]string, 0, len(rows))
 	for name := range rows {
@@ -79,9 +79,9 @@ func printTable(out io.Writer) {
 	slices.Sort(names)
 	for _, name := range names {
 		r := rows[name]
-		slices.Sort(r.resumed)
+		slices.Sort(r.pauses)
 		fmt.Fprintf(w, "| %s\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %.2f s\t|\n", strings.TrimPrefix(name, "Test"), r.trials, r.total.Acknowledged,
-			r.total.Lost, r.total.Duplicated, r.total.Reordered, r.total.RefusedButWritten, r.total.Hidden, r.total.Gaps, r.resumed[len(r.resumed)/2].Seconds())
+			r.total.Lost, r.total.Duplicated, r.total.Reordered, r.total.RefusedButWritten, r.total.Hidden, r.total.Gaps, r.pauses[len(r.pauses)/2].Seconds())
 	}
 	_ = w.Flush()
 }

@@ -4,12 +4,14 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -55,6 +57,9 @@ func Start(t testing.TB, spec Spec) *Process {
 	}
 	t.Cleanup(func() {
 		p.Kill()
+		if fault := fatal(spec.Log); fault != "" {
+			t.Errorf("%s printed %q, see its log", spec.Name, fault)
+		}
 		if t.Failed() {
 			t.Logf("the end of %s's log:\n%s", spec.Name, tail(spec.Log))
 		}
@@ -181,6 +186,20 @@ func (p *Process) Ready(ctx context.Context, check func(context.Context) error) 
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// fatal finds what no program of ours may ever print: Go's words for a data race, a panic or a fault of the runtime.
+func fatal(log string) string {
+	b, err := os.ReadFile(log)
+	if err != nil {
+		return err.Error()
+	}
+	for _, word := range []string{"WARNING: DATA RACE", "\npanic: ", "\nfatal error: "} {
+		if bytes.Contains(b, []byte(word)) {
+			return strings.TrimSpace(word)
+		}
+	}
+	return ""
 }
 
 const tailBytes = 4096

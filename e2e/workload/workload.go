@@ -42,6 +42,9 @@ type Workload struct {
 	acked   atomic.Int64
 	failed  atomic.Int64
 
+	mu     sync.Mutex // guards pauses
+	pauses map[int32]*pause
+
 	stopProducing context.CancelFunc
 	stopReading   context.CancelFunc
 	producing     sync.WaitGroup
@@ -54,7 +57,7 @@ func Start(t testing.TB, c *cluster.Cluster, options Options) *Workload {
 	options.Producers = cmp.Or(options.Producers, 2)
 	options.Rate = cmp.Or(options.Rate, 200)
 	options.Readers = cmp.Or(options.Readers, 1)
-	w := &Workload{cluster: c, options: options, record: history.NewRecorder()}
+	w := &Workload{cluster: c, options: options, record: history.NewRecorder(), pauses: map[int32]*pause{}}
 	producing, stopProducing := context.WithCancel(context.Background())
 	reading, stopReading := context.WithCancel(context.Background())
 	w.stopProducing, w.stopReading = stopProducing, stopReading
@@ -134,10 +137,50 @@ func (w *Workload) outcome(write history.Write, r *client.Record, err error) {
 	write.Outcome, write.Partition, write.Offset = Outcome(err), r.Partition, r.Offset
 	if err == nil {
 		w.acked.Add(1)
+		w.noteAck(r.Partition)
 	} else {
 		w.failed.Add(1)
 	}
 	w.record.Wrote(write)
+}
+
+// pause is the longest time between two acknowledgements on one partition.
+type pause struct {
+	last    time.Time
+	longest time.Duration
+}
+
+func (w *Workload) noteAck(partition int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	p := w.pauses[partition]
+	if p == nil {
+		p = &pause{last: now}
+		w.pauses[partition] = p
+	}
+	p.longest = max(p.longest, now.Sub(p.last))
+	p.last = now
+}
+
+// ForgetPauses starts LongestPause anew.
+func (w *Workload) ForgetPauses() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.pauses {
+		p.longest = 0
+	}
+}
+
+// LongestPause is the longest time that any partition went without an acknowledgement: what its producers felt.
+func (w *Workload) LongestPause() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	longest := time.Duration(0)
+	for _, p := range w.pauses {
+		longest = max(longest, p.longest)
+	}
+	return longest
 }
 
 // Outcome says what an error of the SDK tells of its record.
