@@ -39,7 +39,7 @@ func newCutter(t *testing.T, target string) (*cutter, string) {
 	query := parsed.Query()
 	c := &cutter{t: t, server: filepath.Join(query.Get("host"), ".s.PGSQL.5432")}
 	dir := t.TempDir()
-	if c.listener, err = net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432")); err != nil { //nolint:noctx // closed by the cleanup
+	if c.listener, err = net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432")); err != nil {
 		t.Fatal(err)
 	}
 	c.wg.Go(c.accept)
@@ -55,7 +55,7 @@ func (c *cutter) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("unix", c.server) //nolint:noctx // a local socket
+		server, err := net.Dial("unix", c.server)
 		if err != nil {
 			c.t.Error(err)
 			return
@@ -67,7 +67,7 @@ func (c *cutter) accept() {
 }
 
 func (c *cutter) forward(client, server net.Conn, cut *atomic.Bool) {
-	defer server.Close() //nolint:errcheck // the test is over
+	defer server.Close()
 	buffer := make([]byte, 1<<16)
 	for {
 		n, err := client.Read(buffer)
@@ -86,7 +86,7 @@ func (c *cutter) forward(client, server net.Conn, cut *atomic.Bool) {
 
 // answer forwards what the server says; once a COMMIT is cut it waits for the answer, so that the COMMIT has happened, and hangs up.
 func (c *cutter) answer(client, server net.Conn, cut *atomic.Bool) {
-	defer client.Close() //nolint:errcheck // the test is over
+	defer client.Close()
 	buffer := make([]byte, 1<<16)
 	for {
 		n, err := server.Read(buffer)

@@ -14,6 +14,6 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 	if err := goleak.Find(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1) //nolint:forbidigo // after all tests
+		os.Exit(1)
 	}
 }
