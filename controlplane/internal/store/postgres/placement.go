@@ -32,13 +32,25 @@ func (s *Store) Revisions(ctx context.Context) (map[store.AgentGroup]int64, erro
 	return revisions, nil
 }
 
-// PlacementAfter reads a page from one snapshot.
+// PlacementAfter reads a page from one snapshot. Where nothing has changed, which is what idle heartbeats find, two statements without a
+// transaction do: a list of agents that is newer than the revision comes again with the next one.
 func (s *Store) PlacementAfter(ctx context.Context, agentGroup store.AgentGroup, revision int64, limit int) (*controlplanev1.Placement, error) {
 	if limit <= 0 || limit > store.PlacementPage {
 		limit = store.PlacementPage
 	}
 	var page *controlplanev1.Placement
-	err := s.snapshot(ctx, func(ctx context.Context, q *db.Queries) (err error) {
+	err := s.read(ctx, func(ctx context.Context, q *db.Queries) error {
+		newest, err := newestRevision(ctx, q, agentGroup)
+		if err != nil || newest != revision {
+			return err
+		}
+		page = &controlplanev1.Placement{Revision: newest}
+		return readAgents(ctx, q, agentGroup, page)
+	})
+	if err != nil || page != nil {
+		return page, err
+	}
+	err = s.snapshot(ctx, func(ctx context.Context, q *db.Queries) (err error) {
 		page, err = readPlacement(ctx, q, agentGroup, revision, limit)
 		return err
 	})
@@ -46,12 +58,9 @@ func (s *Store) PlacementAfter(ctx context.Context, agentGroup store.AgentGroup,
 }
 
 func readPlacement(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, after int64, limit int) (*controlplanev1.Placement, error) {
-	newest, err := q.GetRevision(ctx, string(agentGroup))
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, store.Refuse(refusalv1.Reason_REASON_UNKNOWN_AGENT_GROUP, "there is no agent group %q", agentGroup)
-	}
+	newest, err := newestRevision(ctx, q, agentGroup)
 	if err != nil {
-		return nil, fmt.Errorf("read revision: %w", err)
+		return nil, err
 	}
 	page := &controlplanev1.Placement{Revision: newest}
 	if after != newest {
@@ -62,16 +71,33 @@ func readPlacement(ctx context.Context, q *db.Queries, agentGroup store.AgentGro
 			return nil, err
 		}
 	}
+	return page, readAgents(ctx, q, agentGroup, page)
+}
+
+func newestRevision(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup) (int64, error) {
+	newest, err := q.GetRevision(ctx, string(agentGroup))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, store.Refuse(refusalv1.Reason_REASON_UNKNOWN_AGENT_GROUP, "there is no agent group %q", agentGroup)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read revision: %w", err)
+	}
+	return newest, nil
+}
+
+// readAgents adds the agents whose session lives.
+func readAgents(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, page *controlplanev1.Placement) error {
 	sessions, err := q.LiveSessions(ctx, string(agentGroup))
 	if err != nil {
-		return nil, fmt.Errorf("read live sessions: %w", err)
+		return fmt.Errorf("read live sessions: %w", err)
 	}
+	page.Agents = nil
 	for _, row := range sessions {
 		page.Agents = append(page.Agents, &controlplanev1.PlacedAgent{
 			AgentId: row.AgentID, Zone: row.Zone, Address: row.Address, Draining: row.Draining,
 		})
 	}
-	return page, nil
+	return nil
 }
 
 func readChanges(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, after int64, limit int, page *controlplanev1.Placement) error {

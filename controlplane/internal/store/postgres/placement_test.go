@@ -157,6 +157,11 @@ func TestPlacement_ARevisionBeyondTheNewestBeginsAnew(t *testing.T) {
 	if len(page.GetPartitions()) != 3 || len(page.GetAgents()) != 1 {
 		t.Fatalf("page %v", page)
 	}
+	same, err := w.PlacementAfter(t.Context(), group, page.GetRevision(), 0)
+	w.must(err)
+	if len(same.GetPartitions()) != 0 || len(same.GetAgents()) != 1 || same.GetRevision() != page.GetRevision() {
+		t.Fatalf("page without changes %v", same)
+	}
 }
 
 func TestSignals_AreLevelTriggered(t *testing.T) {
