@@ -1,0 +1,144 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/store"
+)
+
+func doTopic(w *World, c command) (call, error) {
+	name, err := c.word(0)
+	if err != nil {
+		return nil, err
+	}
+	request := &controlplanev1.CreateTopicRequest{Name: name, AgentGroup: c.text("group", ""), Config: &controlplanev1.TopicConfig{}}
+	if c.has("buffered") {
+		request.Config.AllowBufferedAcks = new(true)
+	}
+	if request.PartitionCount, err = c.number32("partitions", 1); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (string, error) {
+		response, err := w.catalog.CreateTopic(ctx, request)
+		if err != nil {
+			return "", err
+		}
+		w.last = uuid.MustParse(response.GetTopic().GetTopicId())
+		w.topics[name] = append(w.topics[name], w.last)
+		return w.assignments(ctx, name)
+	}, c.known("group", "partitions")
+}
+
+// assignments tells which agents a topic's partitions are assigned to.
+func (w *World) assignments(ctx context.Context, name string) (string, error) {
+	response, err := w.catalog.GetTopic(ctx, store.EveryAgentGroup, &controlplanev1.GetTopicRequest{Name: name})
+	if err != nil {
+		return "", err
+	}
+	var lines []string
+	for _, p := range response.GetPartitions() {
+		lines = append(lines, fmt.Sprintf("%s/%d is assigned to %s", name, p.GetPartition(), orNobody(p.GetAssignedAgentId())))
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+func orNobody(agentID string) string {
+	if agentID == "" {
+		return "nobody"
+	}
+	return agentID
+}
+
+// doUpdate: "update orders buffered" or "update orders durable".
+func doUpdate(w *World, c command) (call, error) {
+	name, err := c.word(0)
+	return func(ctx context.Context) (string, error) {
+		_, err := w.catalog.UpdateTopic(ctx, &controlplanev1.UpdateTopicRequest{
+			Name: name, Config: &controlplanev1.TopicConfig{AllowBufferedAcks: new(c.has("buffered"))},
+		})
+		return "", err
+	}, err
+}
+
+func doDelete(w *World, c command) (call, error) {
+	name, err := c.word(0)
+	return func(ctx context.Context) (string, error) {
+		_, err := w.catalog.DeleteTopic(ctx, &controlplanev1.DeleteTopicRequest{Name: name})
+		return "", err
+	}, err
+}
+
+func doPurge(w *World, _ command) (call, error) {
+	return func(ctx context.Context) (string, error) {
+		for {
+			if _, more, err := w.catalog.PurgeDeleted(ctx); err != nil || !more {
+				return "", err
+			}
+		}
+	}, nil
+}
+
+// doTopics lists topics as a member of an agent group sees them; without one, as an admin does. By pages of two.
+func doTopics(w *World, c command) (call, error) {
+	return func(ctx context.Context) (string, error) {
+		var lines []string
+		for token, more := "", true; more; more = token != "" {
+			response, err := w.catalog.ListTopics(ctx, store.AgentGroup(c.text("group", "")), &controlplanev1.ListTopicsRequest{PageSize: 2, PageToken: token})
+			if err != nil {
+				return "", err
+			}
+			for _, t := range response.GetTopics() {
+				lines = append(lines, fmt.Sprintf("%s of %s, %d partitions", w.topicName(uuid.MustParse(t.GetTopicId())), t.GetAgentGroup(), t.GetPartitionCount()))
+			}
+			token = response.GetNextPageToken()
+		}
+		return strings.Join(lines, "\n"), nil
+	}, c.known("group")
+}
+
+func doResolve(w *World, c command) (call, error) {
+	_, group, err := w.speaker(c)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (string, error) {
+		response, err := w.catalog.ResolveTopics(ctx, group, &controlplanev1.ResolveTopicsRequest{Names: c.words[1:]})
+		if err != nil {
+			return "", err
+		}
+		lines := []string{fmt.Sprintf("%d topics", len(response.GetTopics()))}
+		for _, t := range response.GetTopics() {
+			lines = append(lines, w.placedTopic(t))
+		}
+		for _, p := range response.GetPartitions() {
+			lines = append(lines, w.placedPartition(p))
+		}
+		return strings.Join(lines, "\n"), nil
+	}, c.known("key")
+}
+
+// doLeases lists who leads what, by pages of two.
+func doLeases(w *World, c command) (call, error) {
+	request := &controlplanev1.ListLeasesRequest{Topic: c.text("topic", ""), LeaderAgentId: c.text("leader", ""), PageSize: 2}
+	return func(ctx context.Context) (string, error) {
+		var lines []string
+		for more := true; more; more = request.GetPageToken() != "" {
+			response, err := w.catalog.ListLeases(ctx, store.AgentGroup(c.text("group", "")), request)
+			if err != nil {
+				return "", err
+			}
+			for _, l := range response.GetLeases() {
+				lines = append(lines, fmt.Sprintf("%s/%d leader=%s epoch=%d high_watermark=%d assigned=%s",
+					l.GetTopic(), l.GetPartition(), orNobody(l.GetLeader()), l.GetEpoch(), l.GetHighWatermark(), orNobody(l.GetAssignedAgentId())))
+			}
+			request.PageToken = response.GetNextPageToken()
+		}
+		return strings.Join(lines, "\n"), nil
+	}, c.known("topic", "leader", "group")
+}
