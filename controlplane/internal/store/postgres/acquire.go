@@ -76,7 +76,7 @@ func (f *floor) acquire(session uuid.UUID, agentGroup string, key commit.Partiti
 	row, found := f.rows[key]
 	me := f.sessions[session]
 	if (!found || row.Deleted) && me != nil && !me.Ended && !me.Draining {
-		return lease.Verdict{Refusal: refuseUnknown(f.topics, key)}, row, nil
+		return lease.Verdict{Refusal: refuseUnknown(f.topics, store.AgentGroup(agentGroup), key)}, row, nil
 	}
 	v, err := lease.Acquire(me, agentGroup, f.partition(key), lastEnded, f.incarnation)
 	return v, row, err
@@ -229,13 +229,17 @@ func refuseEntry(i int, field, problem string) error {
 	return refused
 }
 
-// refuseUnknown says which of topic and partition does not exist. topics has those that do.
-func refuseUnknown(topics map[uuid.UUID]bool, key commit.PartitionKey) *refusalv1.Refusal {
+// refuseUnknown says why a partition was not found. topics has those that exist; which partitions another agent group's has is none of
+// the caller's business (P7).
+func refuseUnknown(topics map[uuid.UUID]store.AgentGroup, agentGroup store.AgentGroup, key commit.PartitionKey) *refusalv1.Refusal {
 	refusal := &refusalv1.Refusal{Topic: key.Topic.String(), Partition: new(key.Number), Written: refusalv1.Written_WRITTEN_SURELY_NOT}
-	if topics[key.Topic] {
-		refusal.Reason, refusal.Message = refusalv1.Reason_REASON_UNKNOWN_PARTITION, fmt.Sprintf("the topic has no partition %d", key.Number)
-	} else {
+	switch owner, exists := topics[key.Topic]; {
+	case !exists:
 		refusal.Reason, refusal.Message = refusalv1.Reason_REASON_UNKNOWN_TOPIC, "there is no such topic, or it has been deleted"
+	case owner != agentGroup:
+		refusal.Reason, refusal.Message = refusalv1.Reason_REASON_WRONG_AGENT_GROUP, fmt.Sprintf("the topic belongs to another agent group than %s", agentGroup)
+	default:
+		refusal.Reason, refusal.Message = refusalv1.Reason_REASON_UNKNOWN_PARTITION, fmt.Sprintf("the topic has no partition %d", key.Number)
 	}
 	return refusal
 }

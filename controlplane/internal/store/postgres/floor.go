@@ -8,6 +8,7 @@ import (
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/commit"
 	"github.com/streamhouse/streamhouse/controlplane/internal/lease"
+	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
 )
 
@@ -20,7 +21,7 @@ type floor struct {
 	// agents by id: the sessions that live.
 	agents map[string]*lease.Session
 	// topics that exist, of the partitions that were not found.
-	topics map[uuid.UUID]bool
+	topics map[uuid.UUID]store.AgentGroup
 }
 
 // lockFloor locks the sessions, then the partitions, and reads in later statements what decides about them.
@@ -119,9 +120,9 @@ func columns(keys []commit.PartitionKey) (topics []uuid.UUID, numbers []int32) {
 	return topics, numbers
 }
 
-// liveTopics says which of these topics exist and are not deleted.
-func liveTopics(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID]bool, error) {
-	live := map[uuid.UUID]bool{}
+// liveTopics are those of these topics that exist and are not deleted, with their agent groups.
+func liveTopics(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID]store.AgentGroup, error) {
+	live := map[uuid.UUID]store.AgentGroup{}
 	if len(ids) == 0 {
 		return live, nil
 	}
@@ -130,7 +131,7 @@ func liveTopics(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.U
 		return nil, fmt.Errorf("read topics: %w", err)
 	}
 	for _, row := range rows {
-		live[row.TopicID] = true
+		live[row.TopicID] = store.AgentGroup(row.AgentGroup)
 	}
 	return live, nil
 }

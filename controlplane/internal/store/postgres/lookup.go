@@ -46,7 +46,7 @@ func (s *Store) Lookup(ctx context.Context, agentGroup store.AgentGroup, request
 		for _, row := range rows {
 			addLookupRow(outcomes, agentGroup, arg, row)
 		}
-		return refuseMissing(ctx, q, arg, outcomes)
+		return refuseMissing(ctx, q, agentGroup, arg, outcomes)
 	})
 	if err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func lookupOutcome(agentGroup store.AgentGroup, topic uuid.UUID, partition int32
 }
 
 // refuseMissing fills the outcomes of partitions that were not found.
-func refuseMissing(ctx context.Context, q *db.Queries, arg db.LookupPartitionsParams, outcomes []*controlplanev1.LookupOutcome) error {
+func refuseMissing(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, arg db.LookupPartitionsParams, outcomes []*controlplanev1.LookupOutcome) error {
 	var missing []uuid.UUID
 	for i, outcome := range outcomes {
 		if outcome == nil {
@@ -131,7 +131,7 @@ func refuseMissing(ctx context.Context, q *db.Queries, arg db.LookupPartitionsPa
 	for i, outcome := range outcomes {
 		if outcome == nil {
 			key := commit.PartitionKey{Topic: arg.TopicIds[i], Number: arg.Partitions[i]}
-			outcomes[i] = &controlplanev1.LookupOutcome{TopicId: key.Topic[:], Partition: key.Number, Refusal: refuseUnknown(topics, key)}
+			outcomes[i] = &controlplanev1.LookupOutcome{TopicId: key.Topic[:], Partition: key.Number, Refusal: refuseUnknown(topics, agentGroup, key)}
 		}
 	}
 	return nil
