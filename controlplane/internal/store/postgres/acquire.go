@@ -237,6 +237,7 @@ func refuseUnknown(topics map[uuid.UUID]store.AgentGroup, agentGroup store.Agent
 	case !exists:
 		refusal.Reason, refusal.Message = refusalv1.Reason_REASON_UNKNOWN_TOPIC, "there is no such topic, or it has been deleted"
 	case owner != agentGroup:
+		refusal.Written = refusalv1.Written_WRITTEN_UNSPECIFIED // as for partitions that it has
 		refusal.Reason, refusal.Message = refusalv1.Reason_REASON_WRONG_AGENT_GROUP, fmt.Sprintf("the topic belongs to another agent group than %s", agentGroup)
 	default:
 		refusal.Reason, refusal.Message = refusalv1.Reason_REASON_UNKNOWN_PARTITION, fmt.Sprintf("the topic has no partition %d", key.Number)
