@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ type Node struct {
 	abort  chan struct{}
 	done   chan struct{} // closed when it has stopped, with err set
 	err    error
-	dead   bool
+	dead   atomic.Bool
 }
 
 // NewCluster starts a control plane. Everything ends with the test.
@@ -65,6 +66,7 @@ func NewCluster(t testing.TB) *Cluster {
 	t.Cleanup(func() {
 		for _, n := range c.all() {
 			n.Kill()
+			<-n.done
 		}
 		cancel()
 		running.Wait()
@@ -117,7 +119,7 @@ func (n *Node) Stop() { n.stop() }
 // Wait waits until the agent has stopped, and returns why.
 func (n *Node) Wait() error {
 	<-n.done
-	n.dead = true
+	n.dead.Store(true)
 	return n.err
 }
 
@@ -131,17 +133,16 @@ func (n *Node) Running() bool {
 	}
 }
 
-// Kill ends the agent as a crash does: whatever it wants to say on its way is lost.
+// Kill ends the agent as a crash does: whatever it wants to say on its way is lost. It does not wait.
 func (n *Node) Kill() {
 	n.Link.Cut(true)
-	n.dead = true
+	n.dead.Store(true)
 	n.stop()
 	select {
 	case <-n.abort:
 	default:
 		close(n.abort)
 	}
-	<-n.done
 }
 
 func (c *Cluster) all() []*Node {
@@ -166,7 +167,7 @@ func (t transport) NewClientStream(ctx context.Context, spec connect.Spec) (conn
 	t.cluster.mu.Lock()
 	n := t.cluster.nodes[t.address]
 	t.cluster.mu.Unlock()
-	if n == nil || n.dead {
+	if n == nil || n.dead.Load() {
 		return nil, connect.NewError(connect.CodeUnavailable, "").WithCause(&net.OpError{Op: "dial", Err: errors.New("refused")})
 	}
 	return connectinprocess.New(n.server).NewClientStream(ctx, spec)
