@@ -36,6 +36,8 @@ type Options struct {
 	Doubled bool
 	// AgentArgs are added to every agent's command line.
 	AgentArgs []string
+	// AgentGroups besides "default"; StartAgentOf starts agents of them.
+	AgentGroups []string
 }
 
 func (o Options) withDefaults() Options {

@@ -69,7 +69,7 @@ func (c *Cluster) startControlPlane(ctx context.Context, t testing.TB, id string
 		Name: id, Path: filepath.Join(c.bin, "streamhouse-controlplane"), Log: filepath.Join(c.dir, id+".log"),
 		Args: []string{
 			"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--session-duration", c.Options.SessionDuration.String(),
-			"--suspect-after", c.Options.SuspectAfter.String(),
+			"--suspect-after", c.Options.SuspectAfter.String(), "--agent-groups", strings.Join(append([]string{"default"}, c.Options.AgentGroups...), ","),
 		},
 		Env: []string{"STREAMHOUSE_DATABASE_URL=" + c.Postgres.URL, "STREAMHOUSE_BOOTSTRAP_ADMIN_KEY=" + c.AdminKey},
 	}
@@ -89,6 +89,14 @@ func (c *Cluster) StartAgent(ctx context.Context, t testing.TB, id, zone string)
 	t.Helper()
 	a := c.newAgent(t, id, zone, "default", c.agentKey)
 	c.Agents = append(c.Agents, a)
+	a.Start(ctx, t)
+	return a
+}
+
+// StartAgentOf is StartAgent for an agent group other than "default", with an agent key of that group. It is not added to Agents.
+func (c *Cluster) StartAgentOf(ctx context.Context, t testing.TB, id, zone, agentGroup, key string) *Agent {
+	t.Helper()
+	a := c.newAgent(t, id, zone, agentGroup, key)
 	a.Start(ctx, t)
 	return a
 }
