@@ -1,5 +1,5 @@
 // Package pgtest gives tests a real PostgreSQL: one server for each test process, one database for each test, made from a template that
-// was migrated once. Nothing survives the process, however it ends.
+// was migrated once. No server survives the process, however it ends; the files of one that was killed are removed by the next.
 //
 //	func TestMain(m *testing.M) { pgtest.Main(m) }
 //

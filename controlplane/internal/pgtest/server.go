@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -106,7 +108,9 @@ func (p *process) launch() (command *exec.Cmd, exited <-chan struct{}, err error
 // prepare makes the folder, owned by whoever will run the server.
 func (p *process) prepare() (*syscall.SysProcAttr, error) {
 	var err error
-	if p.dir, err = os.MkdirTemp("", "pgtest"); err != nil { // short: a socket's path has about a hundred bytes
+	sweep()
+	// Short: a socket's path has about a hundred bytes.
+	if p.dir, err = os.MkdirTemp("", fmt.Sprintf("%s%d-*", folder, os.Getpid())); err != nil {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
 	attributes := deathSignal()
@@ -122,6 +126,26 @@ func (p *process) prepare() (*syscall.SysProcAttr, error) {
 		return nil, fmt.Errorf("give folder away: %w", err)
 	}
 	return attributes, nil
+}
+
+// folder is what the names of servers' folders begin with; the process id of the owner follows.
+const folder = "pgtest-"
+
+// sweep removes the folders of test processes that were killed: their owner is gone and no server answers.
+func sweep() {
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), folder+"*-*")) // fails for a bad pattern alone
+	for _, dir := range left {
+		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), folder), "-")
+		pid, err := strconv.Atoi(owner)
+		if err != nil || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			continue
+		}
+		if conn, err := net.Dial("unix", filepath.Join(dir, ".s.PGSQL.5432")); err == nil {
+			_ = conn.Close()
+			continue
+		}
+		_ = os.RemoveAll(dir)
+	}
 }
 
 // unprivileged finds a user that may run PostgreSQL.

@@ -117,7 +117,9 @@ func lookupOutcome(agentGroup store.AgentGroup, topic uuid.UUID, partition int32
 }
 
 // refuseMissing fills the outcomes of partitions that were not found.
-func refuseMissing(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, arg db.LookupPartitionsParams, outcomes []*controlplanev1.LookupOutcome) error {
+func refuseMissing(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup,
+	arg db.LookupPartitionsParams, outcomes []*controlplanev1.LookupOutcome,
+) error {
 	var missing []uuid.UUID
 	for i, outcome := range outcomes {
 		if outcome == nil {
