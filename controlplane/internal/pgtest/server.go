@@ -134,13 +134,14 @@ const folder = "pgtest-"
 // sweep removes the folders of test processes that were killed: their owner is gone and no server answers.
 func sweep() {
 	left, _ := filepath.Glob(filepath.Join(os.TempDir(), folder+"*-*")) // fails for a bad pattern alone
+	dialer := net.Dialer{Timeout: time.Second}
 	for _, dir := range left {
 		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), folder), "-")
 		pid, err := strconv.Atoi(owner)
 		if err != nil || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 			continue
 		}
-		if conn, err := net.Dial("unix", filepath.Join(dir, ".s.PGSQL.5432")); err == nil {
+		if conn, err := dialer.DialContext(context.Background(), "unix", filepath.Join(dir, ".s.PGSQL.5432")); err == nil {
 			_ = conn.Close()
 			continue
 		}
