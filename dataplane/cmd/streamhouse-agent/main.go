@@ -39,7 +39,7 @@ func main() {
 	if err != nil && !errors.Is(err, config.ErrHelp) {
 		fmt.Fprintf(os.Stderr, "streamhouse-agent: %v\n", err)
 	}
-	os.Exit(config.ExitStatus(err)) //nolint:forbidigo // this is main
+	os.Exit(config.ExitStatus(err))
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -79,7 +79,7 @@ func serve(ctx context.Context, settings service.Config, log *logs.Log) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 	abort := make(chan struct{})
-	agent, err := service.New(settings, service.Deps{Log: log, Version: version, Abort: abort})
+	agent, err := service.New(settings, service.Deps{Log: log, Version: version, Abort: abort}) //nolint:contextcheck // it only binds
 	if err != nil {
 		return err
 	}

@@ -110,7 +110,8 @@ func (a *Agent) write(peers *peer.Peers) {
 	})
 	a.produce = produce.New(produce.Config{
 		Self: who.AgentID, Me: func() route.Agent { return route.Agent{ID: who.AgentID, Zone: who.Zone, Address: who.Address()} },
-		AgentGroup: who.AgentGroup, Desk: a.desk, Table: a.table, Catalog: a.control, Lookups: a.reader.Coalescer(), Peers: peers, Timeout: a.config.ProduceTimeout, Log: a.deps.Log,
+		AgentGroup: who.AgentGroup, Desk: a.desk, Table: a.table, Catalog: a.control, Lookups: a.reader.Coalescer(),
+		Peers: peers, Timeout: a.config.ProduceTimeout, Log: a.deps.Log,
 	})
 }
 
@@ -130,7 +131,9 @@ func (a *Agent) Register(server *connect.Server) {
 type peers struct{ produce *produce.Service }
 
 // ForwardProduce takes a Produce from another agent.
-func (p peers) ForwardProduce(ctx context.Context, req *dataplanev1.ForwardProduceRequest) (*dataplanev1.ForwardProduceResponse, error) {
+func (p peers) ForwardProduce(
+	ctx context.Context, req *dataplanev1.ForwardProduceRequest,
+) (*dataplanev1.ForwardProduceResponse, error) {
 	return p.produce.ForwardProduce(ctx, req)
 }
 

@@ -55,21 +55,33 @@ func TestBadInputIsRefusedWholeBeforeAnythingIsAppended(t *testing.T) {
 		}{
 			"unknown topic":     {topic: "nope", plain: plain("x"), code: connect.CodeNotFound, reason: refusalv1.Reason_REASON_UNKNOWN_TOPIC},
 			"unknown partition": {number: 2, plain: plain("x"), code: connect.CodeNotFound, reason: refusalv1.Reason_REASON_UNKNOWN_PARTITION},
-			"garbage": {batch: &dataplanev1.ProduceEntry_Batch{Batch: []byte("hello")},
-				code: connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_CORRUPT_BATCH},
+			"garbage": {
+				batch: &dataplanev1.ProduceEntry_Batch{Batch: []byte("hello")},
+				code:  connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_CORRUPT_BATCH,
+			},
 			"checksum":  {batch: change(func(b []byte) { b[len(b)-1]++ }), code: connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_CORRUPT_BATCH},
 			"truncated": {batch: &dataplanev1.ProduceEntry_Batch{Batch: good[:len(good)-1]}, code: connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_CORRUPT_BATCH},
-			"empty": {batch: change(func(b []byte) { copy(b[57:61], make([]byte, 4)); mend(b) }),
-				code: connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_EMPTY_BATCH},
-			"wrong count": {batch: change(func(b []byte) { b[60], b[26] = 2, 1; mend(b) }),
-				code: connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_RECORD_COUNT_MISMATCH},
-			"half a producer": {batch: change(func(b []byte) { copy(b[43:51], make([]byte, 8)); mend(b) }),
-				code: connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_INVALID},
+			"empty": {
+				batch: change(func(b []byte) { copy(b[57:61], make([]byte, 4)); mend(b) }),
+				code:  connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_EMPTY_BATCH,
+			},
+			"wrong count": {
+				batch: change(func(b []byte) { b[60], b[26] = 2, 1; mend(b) }),
+				code:  connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_RECORD_COUNT_MISMATCH,
+			},
+			"half a producer": {
+				batch: change(func(b []byte) { copy(b[43:51], make([]byte, 8)); mend(b) }),
+				code:  connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_INVALID,
+			},
 			"record too large": {topic: "strict", plain: plain("0123456789a"), code: connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_RECORD_TOO_LARGE},
-			"batch too large": {plain: plain(noise(700<<10), noise(700<<10)),
-				code: connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_BATCH_TOO_LARGE},
-			"buffered acks": {topic: "strict", plain: plain("x"), acks: dataplanev1.Acks_ACKS_BUFFERED,
-				code: connect.CodeFailedPrecondition, reason: refusalv1.Reason_REASON_BUFFERED_ACKS_NOT_ALLOWED},
+			"batch too large": {
+				plain: plain(noise(700<<10), noise(700<<10)),
+				code:  connect.CodeInvalidArgument, reason: refusalv1.Reason_REASON_BATCH_TOO_LARGE,
+			},
+			"buffered acks": {
+				topic: "strict", plain: plain("x"), acks: dataplanev1.Acks_ACKS_BUFFERED,
+				code: connect.CodeFailedPrecondition, reason: refusalv1.Reason_REASON_BUFFERED_ACKS_NOT_ALLOWED,
+			},
 		} {
 			if c.topic == "" {
 				c.topic = "orders"

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 func TestP5_RetryAfterTakeoverIsStoredOnce(t *testing.T) {
@@ -106,7 +105,7 @@ func TestExpectedOffset(t *testing.T) {
 		s.leads(a, 0)
 		at := func(offset int64) (int64, *refusalv1.Refusal) {
 			req := request(0, s.batch("x", 0, -1))
-			req.Entries[0].ExpectedOffset = proto.Int64(offset)
+			req.Entries[0].ExpectedOffset = new(offset)
 			return s.outcome(a.Client.Produce(s.ctx(10*time.Second), req))
 		}
 		if off, r := at(0); r != nil || off != 0 {

@@ -65,11 +65,10 @@ func (a *Agent) keep(ctx context.Context) error {
 func (a *Agent) tryBucket(ctx context.Context) error {
 	for {
 		err := a.tryBucketOnce(ctx)
-		var lacks *objectstore.CapabilityError
 		if err == nil || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the agent was told to stop
 		}
-		if errors.As(err, &lacks) {
+		if _, lacks := errors.AsType[*objectstore.CapabilityError](err); lacks {
 			return err
 		}
 		a.deps.Log.WarnContext(ctx, "bucket is not usable yet", slog.Any("error", err))

@@ -97,7 +97,7 @@ func (c *Cache) remember(k *key, p access.Principal, unknown bool) {
 }
 
 // remembered is what is known of a key, if that is not too old; slack is allowed beyond its time.
-func (c *Cache) remembered(k *key, slack time.Duration) (access.Principal, error, bool) { //nolint:revive,staticcheck // the error is an answer here
+func (c *Cache) remembered(k *key, slack time.Duration) (access.Principal, error, bool) { //nolint:revive // the error is an answer here
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	age := time.Since(k.at)

@@ -36,7 +36,7 @@ func (b *Backoff) Next() time.Duration {
 		most = 2 * time.Second
 	}
 	b.bound = min(max(2*b.bound, first), most)
-	return first/2 + time.Duration(rand.Int64N(int64(b.bound))) //nolint:gosec // jitter needs no secrecy
+	return first/2 + time.Duration(rand.Int64N(int64(b.bound)))
 }
 
 // Reset begins anew after a success.

@@ -67,7 +67,9 @@ func IsVerdict(err error) bool {
 }
 
 // call tries the replicas in turn until one gives a verdict.
-func call[Req, Res any](ctx context.Context, c *Client, req Req, method func(controlplanev1connect.AgentServiceClient, context.Context, Req) (Res, error)) (Res, error) {
+func call[Req, Res any](
+	ctx context.Context, c *Client, req Req, method func(controlplanev1connect.AgentServiceClient, context.Context, Req) (Res, error),
+) (Res, error) {
 	var res Res
 	var err error
 	first := c.preferred.Load()

@@ -74,14 +74,14 @@ func (c *Committer) send(ctx context.Context, req *controlplanev1.CommitRequest)
 		case err == nil:
 			return res, nil
 		case ctx.Err() != nil:
-			return nil, nil
+			return nil, nil //nolint:nilerr,nilnil // the end of ctx is no fault
 		case catalog.IsVerdict(err) && connect.CodeOf(err) == connect.CodeInvalidArgument:
 			return nil, fmt.Errorf("commit of %d objects: %w", len(req.GetObjects()), err)
 		}
 		c.log.WarnContext(ctx, "commit is repeated", slog.String("session_id", req.GetSessionId()),
 			slog.String("object_key", req.GetObjects()[0].GetKey()), slog.Any("error", err))
 		if backoff.Wait(ctx) != nil {
-			return nil, nil
+			return nil, nil //nolint:nilerr,nilnil // the end of ctx is no fault
 		}
 	}
 }

@@ -54,7 +54,8 @@ func (c *Control) Acquire(_ context.Context, req *controlplanev1.AcquireRequest)
 	s, err := c.live(req.GetSessionId())
 	for _, want := range req.GetPartitions() {
 		out := &controlplanev1.AcquireOutcome{TopicId: want.GetTopicId(), Partition: want.GetPartition()}
-		grant, refused := (*controlplanev1.Grant)(nil), (*refusalv1.Refusal)(nil)
+		var grant *controlplanev1.Grant
+		var refused *refusalv1.Refusal
 		if err != nil {
 			refused, _ = refusal.Of(err)
 		} else {

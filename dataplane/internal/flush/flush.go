@@ -146,11 +146,11 @@ func (f *Flusher) put(ctx context.Context, sealed *object.Sealed) (stored bool, 
 			return false, err
 		}
 		if ctx.Err() != nil {
-			return false, nil
+			return false, nil //nolint:nilerr // the end of ctx is no fault
 		}
 		f.log.WarnContext(ctx, "upload is repeated", slog.String("object_key", key), slog.Any("error", err))
 		if backoff.Wait(ctx) != nil {
-			return false, nil
+			return false, nil //nolint:nilerr // the end of ctx is no fault
 		}
 	}
 }

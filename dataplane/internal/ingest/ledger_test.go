@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -126,8 +127,8 @@ func (w *world) grantOf(p int) *controlplanev1.Grant {
 }
 
 func (w *world) lastIdempotent(p int) int64 {
-	for i := len(w.log[p]) - 1; i >= 0; i-- {
-		if w.log[p][i][0] == 'i' {
+	for i, v := range slices.Backward(w.log[p]) {
+		if v[0] == 'i' {
 			return int64(i)
 		}
 	}
@@ -316,12 +317,7 @@ func (w *world) check(t *rapid.T) {
 }
 
 func (w *world) has(want waiting) bool {
-	for _, v := range w.log[want.p] {
-		if v == want.value {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(w.log[want.p], want.value)
 }
 
 // finish brings everything to an end: every fate is known, nothing is held any more.

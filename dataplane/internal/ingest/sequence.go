@@ -38,7 +38,7 @@ func producerOf(s *controlplanev1.ProducerState) *producer {
 	if s == nil {
 		return &producer{absent: true}
 	}
-	p := &producer{epoch: int16(s.GetProducerEpoch())} //nolint:gosec // 0 to 32767 by contract
+	p := &producer{epoch: int16(s.GetProducerEpoch())}
 	for _, b := range s.GetBatches() {
 		p.batches = append(p.batches, remembered{baseSequence: b.GetBaseSequence(), count: b.GetRecordCount(), baseOffset: b.GetBaseOffset()})
 	}

@@ -86,7 +86,7 @@ func (s *Service) choose(in *dataplanev1.ProduceEntry, topic route.Topic, key []
 	if key != nil {
 		return partitionOf(key, topic.PartitionCount)
 	}
-	start := rand.Int32N(topic.PartitionCount) //nolint:gosec // spreading needs no secrecy
+	start := rand.Int32N(topic.PartitionCount)
 	for i := range min(topic.PartitionCount, 256) {
 		n := (start + i) % topic.PartitionCount
 		if _, leads := s.Desk.Leads(topic.Partition(n)); leads {
@@ -103,7 +103,7 @@ func atEntry(err error, index int, several bool) error {
 		return err
 	}
 	if several {
-		at := int32(index) //nolint:gosec // at most 10,000
+		at := int32(index)
 		r.Entry = &at
 	}
 	if r.GetField() != "" {

@@ -40,11 +40,11 @@ func (s *Service) forwarded(entries []*entry) *dataplanev1.ProduceRequest {
 		}
 		out := &dataplanev1.ProduceEntry{
 			Topic:     &dataplanev1.ProduceEntry_TopicId{TopicId: e.topic.ID.String()},
-			Partition: proto.Int32(e.partition.Number),
+			Partition: new(e.partition.Number),
 			Payload:   &dataplanev1.ProduceEntry_Batch{Batch: e.batch.Bytes},
 		}
 		if e.batch.ExpectedOffset != ingest.Anywhere {
-			out.ExpectedOffset = proto.Int64(e.batch.ExpectedOffset)
+			out.ExpectedOffset = new(e.batch.ExpectedOffset)
 		}
 		req.Entries = append(req.Entries, out)
 	}
@@ -70,8 +70,7 @@ func (s *Service) forwardFailed(ctx context.Context, leader route.Leader, entrie
 func (s *Service) passOn(e *entry, out *dataplanev1.ProduceOutcome) *dataplanev1.ProduceOutcome {
 	r := out.GetRefusal()
 	if r.GetWritten() == refusalv1.Written_WRITTEN_SURELY_NOT {
-		switch r.GetReason() {
-		case refusalv1.Reason_REASON_NOT_LEADER, refusalv1.Reason_REASON_NO_LEADER:
+		if reason := r.GetReason(); reason == refusalv1.Reason_REASON_NOT_LEADER || reason == refusalv1.Reason_REASON_NO_LEADER {
 			return nil
 		}
 	}

@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // partitionOf is Kafka's default partitioner for records with a key: murmur2, its sign bit cleared, modulo the number of partitions.
 func partitionOf(key []byte, partitions int32) int32 {
-	return int32(murmur2(key)&0x7fffffff) % partitions //nolint:gosec // 31 bits
+	return int32(murmur2(key)&0x7fffffff) % partitions
 }
 
 // murmur2 is the 32-bit MurmurHash2 with Kafka's seed.
@@ -14,7 +14,7 @@ func murmur2(data []byte) uint32 {
 		m    = 0x5bd1e995
 		r    = 24
 	)
-	h := uint32(seed) ^ uint32(len(data)) //nolint:gosec // keys are far below 4 GiB
+	h := uint32(seed) ^ uint32(len(data))
 	for ; len(data) >= 4; data = data[4:] {
 		k := binary.LittleEndian.Uint32(data) * m
 		k ^= k >> r

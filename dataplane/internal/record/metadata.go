@@ -56,7 +56,7 @@ func (m *Metadata) topic(ctx context.Context, name string) (*dataplanev1.TopicMe
 	}
 	res := &dataplanev1.TopicMetadata{
 		Name: topic.Name, TopicId: topic.ID.String(), AllowBufferedAcks: topic.AllowBufferedAcks,
-		MaxRecordBytes: int32(topic.MaxRecordBytes), //nolint:gosec // came from an int32
+		MaxRecordBytes: int32(topic.MaxRecordBytes),
 		Partitions:     make([]*dataplanev1.PartitionMetadata, topic.PartitionCount),
 	}
 	for i := range topic.PartitionCount {

@@ -36,7 +36,9 @@ func NewProducerIDs(catalog IDAllocator, agentGroup string) *ProducerIDs {
 }
 
 // AllocateProducerId gives out an id that nobody had before, with producer epoch 0.
-func (a *ProducerIDs) AllocateProducerId(ctx context.Context, _ *dataplanev1.AllocateProducerIdRequest) (*dataplanev1.AllocateProducerIdResponse, error) { //nolint:revive // the generated interface's spelling
+func (a *ProducerIDs) AllocateProducerId(
+	ctx context.Context, _ *dataplanev1.AllocateProducerIdRequest,
+) (*dataplanev1.AllocateProducerIdResponse, error) {
 	if err := callers.Admit(ctx, a.agentGroup); err != nil {
 		return nil, err
 	}

@@ -69,13 +69,17 @@ func TestDeletedTopicsStayDeletedAndNamesAreFree(t *testing.T) {
 	t.Parallel()
 	catalog := &resolver{}
 	table := New("me", catalog)
-	table.Apply(&controlplanev1.Placement{Revision: 2, Topics: []*controlplanev1.PlacedTopic{placedTopic1(topicA, "a", 1, false)},
-		Partitions: []*controlplanev1.PlacedPartition{placedRow(topicA, "me", "", 0, 2)}})
+	table.Apply(&controlplanev1.Placement{
+		Revision: 2, Topics: []*controlplanev1.PlacedTopic{placedTopic1(topicA, "a", 1, false)},
+		Partitions: []*controlplanev1.PlacedPartition{placedRow(topicA, "me", "", 0, 2)},
+	})
 	table.Apply(&controlplanev1.Placement{Revision: 5, Topics: []*controlplanev1.PlacedTopic{
 		placedTopic1(topicA, "a", 3, true), placedTopic1(topicB, "a", 4, false),
 	}})
-	table.Apply(&controlplanev1.Placement{Revision: 2, Topics: []*controlplanev1.PlacedTopic{placedTopic1(topicA, "a", 1, false)},
-		Partitions: []*controlplanev1.PlacedPartition{placedRow(topicA, "me", "", 0, 2)}})
+	table.Apply(&controlplanev1.Placement{
+		Revision: 2, Topics: []*controlplanev1.PlacedTopic{placedTopic1(topicA, "a", 1, false)},
+		Partitions: []*controlplanev1.PlacedPartition{placedRow(topicA, "me", "", 0, 2)},
+	})
 	topic, err := table.ResolveTopic(t.Context(), "a", "")
 	if err != nil || topic.ID != topicB || !table.Deleted(topicA) || len(table.Mine()) != 0 || catalog.calls != 0 {
 		t.Fatalf("topic %+v, error %v, %d calls", topic, err, catalog.calls)

@@ -22,7 +22,7 @@ func (k *Keeper) follow(ctx context.Context, s *Session) error {
 	for {
 		err := k.watch(ctx, s, &backoff)
 		if ctx.Err() != nil || ends(s, err) {
-			return nil
+			return nil //nolint:nilerr // the session, or ctx, is over
 		}
 		k.log.DebugContext(ctx, "watch broke", slog.Any("error", err))
 		k.Nudge()
@@ -32,7 +32,7 @@ func (k *Keeper) follow(ctx context.Context, s *Session) error {
 		default:
 		}
 		if backoff.Wait(ctx) != nil {
-			return nil
+			return nil //nolint:nilerr // the session, or ctx, is over
 		}
 	}
 }
