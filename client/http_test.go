@@ -177,6 +177,7 @@ func TestP6_CodesWithoutDetail(t *testing.T) {
 
 func TestURLs(t *testing.T) {
 	for raw, want := range map[string]string{
+		//nolint:gocritic // the space is what is tested
 		"http://Host:80/": "http://host:80", " https://h/x/ ": "https://h/x", "host:80": "", "ftp://h": "", "http://": "",
 		"http://u:p@h": "", "http://h?q": "", "http://h#f": "",
 	} {

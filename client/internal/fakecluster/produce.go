@@ -5,8 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/streamhouse/streamhouse/client/recordbatch"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
@@ -51,7 +49,7 @@ func (s *records) Produce(ctx context.Context, r *dataplanev1.ProduceRequest) (*
 func (s *records) append(ctx context.Context, r *dataplanev1.ProduceRequest) (*dataplanev1.ProduceResponse, error) {
 	for i, e := range r.GetEntries() {
 		if refused := s.cluster.check(r, e); refused != nil {
-			refused.Entry = proto.Int32(int32(i))
+			refused.Entry = new(int32(i))
 			return nil, Error(refused)
 		}
 	}

@@ -26,7 +26,7 @@ func (t *transport) NewClientStream(ctx context.Context, spec connect.Spec) (con
 	t.cluster.requests[t.agent.id+"/"+spec.Procedure[strings.LastIndex(spec.Procedure, "/")+1:]]++
 	t.cluster.mu.Unlock()
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(t.agent.life, func() { cancel(errCut) })
+	stop := context.AfterFunc(t.agent.life, func() { cancel(errCut) }) //nolint:contextcheck // the agent's life is another context on purpose
 	s, err := t.agent.server.NewClientStream(ctx, spec)
 	if err != nil {
 		return nil, err
