@@ -34,7 +34,7 @@ func (devCommand) Help() string {
 type devUpCommand struct {
 	Zones           []string      `default:"az-a,az-b,az-c" help:"Zones."                                                                                placeholder:"ZONE"`
 	AgentsPerZone   int           `default:"1"              help:"Agents in each zone."                                                                  placeholder:"N"`
-	AgentGroup      string        `default:"default"        help:"Agent group of the agents; it must exist."                                             placeholder:"NAME"`
+	AgentGroup      string        `default:"default"        help:"Agent group of the agents; it is made if need be."                                             placeholder:"NAME"`
 	Controlplanes   int           `default:"1"              help:"Replicas of the control plane."                                                        placeholder:"N"`
 	SessionDuration time.Duration `default:"30s"            help:"Silence that ends an agent's session."`
 	SuspectAfter    time.Duration `default:"2s"             help:"Silence after which an agent's partitions may be led by others."`

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"time"
 )
@@ -29,11 +28,13 @@ func (s *Server) Ready(ctx context.Context) error {
 	if _, err := conn.Write(startupMessage()); err != nil {
 		return fmt.Errorf("begin to connect: %w", err)
 	}
-	var kind [1]byte
-	if _, err := io.ReadFull(conn, kind[:]); err != nil {
+	// The whole answer, which is short: a connection that is closed with some of it unread is a reset, which PostgreSQL logs.
+	var answer [1024]byte
+	n, err := conn.Read(answer[:])
+	if err != nil && n == 0 {
 		return fmt.Errorf("begin to connect: %w", err)
 	}
-	if kind[0] != 'R' { // AuthenticationRequest
+	if answer[0] != 'R' { // AuthenticationRequest
 		return errors.New("the server does not take connections yet")
 	}
 	return nil

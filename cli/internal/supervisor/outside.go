@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 	"time"
 
@@ -47,6 +48,9 @@ func Down(ctx context.Context, dir datadir.Dir) ([]datadir.Started, error) {
 		}
 	}
 	lock, err := dir.Lock()
+	if errors.Is(err, fs.ErrNotExist) { // no dev has ever been there
+		return nil, nil
+	}
 	if errors.Is(err, datadir.ErrLocked) {
 		return nil, errors.New("a dev is just starting or stopping there: try again")
 	}

@@ -58,6 +58,7 @@ func (s *Supervisor) controlPlanePart(name string, port int) *part {
 			"serve", "--listen", address(port), "--advertised-address", url,
 			"--session-duration", s.config.SessionDuration.String(), "--suspect-after", s.config.SuspectAfter.String(),
 			"--heartbeat-interval", s.config.heartbeat().String(), "--pool-size", strconv.Itoa(poolSize),
+			"--agent-groups", s.config.AgentGroup,
 		},
 		Env: environment("STREAMHOUSE_DATABASE_URL="+s.databaseURL, "STREAMHOUSE_BOOTSTRAP_ADMIN_KEY="+s.state.AdminKey),
 	}}

@@ -254,7 +254,7 @@ func (s *Supervisor) placeDatabase() (string, error) {
 // belongsTo is the file that names the data dir which a database elsewhere belongs to.
 const belongsTo = "data-dir"
 
-// removeAbandoned removes databases whose data dir is gone.
+// removeAbandoned removes databases whose data dir was a temporary one and is gone; others may come back.
 func removeAbandoned(root string) {
 	marks, _ := filepath.Glob(filepath.Join(root, "*", belongsTo)) // the pattern is well-formed
 	for _, mark := range marks {
@@ -262,7 +262,8 @@ func removeAbandoned(root string) {
 		if err != nil {
 			continue
 		}
-		if _, err := os.Stat(strings.TrimSpace(string(content))); os.IsNotExist(err) {
+		dir := strings.TrimSpace(string(content))
+		if _, err := os.Stat(dir); os.IsNotExist(err) && strings.HasPrefix(dir, os.TempDir()+string(filepath.Separator)) {
 			_ = os.RemoveAll(filepath.Dir(mark)) // the next start tries again
 		}
 	}

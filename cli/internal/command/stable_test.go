@@ -1,0 +1,85 @@
+package command
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/streamhouse/streamhouse/client"
+
+	"github.com/streamhouse/streamhouse/cli/internal/control"
+	"github.com/streamhouse/streamhouse/cli/internal/output"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// Scripts read what -o json prints: names, order and nulls are a promise. The golden files are its document.
+func TestOutputIsStable(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 31, 12, 0, 0, 123456000, time.UTC)
+	aTopic := topicFrom(client.Topic{ID: "id", Name: "orders", AgentGroup: "default", PartitionCount: 2, MaxRecordBytes: 1 << 20, CreatedAt: at})
+	live := client.Agent{
+		ID: "agent-az-a-1", AgentGroup: "default", Zone: "az-a", Address: "http://127.0.0.1:20001", Version: "v1", State: client.AgentLive,
+		SessionID: "session", StartedAt: at, LastHeartbeatAt: at, ExpiresAt: at, LeaseCount: 1,
+	}
+	ended := client.Agent{ID: "agent-az-b-1", AgentGroup: "default", Zone: "az-b", State: client.AgentEnded, EndReason: "expired"}
+	leases := []client.Lease{
+		{Topic: "orders", Partition: 0, LeaderAgentID: live.ID, LeaderZone: "az-a", Epoch: 3, ExpiresAt: at, AssignedAgentID: live.ID},
+		{Topic: "orders", Partition: 1},
+	}
+	valid := client.Key{ID: "id", Name: "ci", Role: client.RoleClient, AgentGroup: "default", CreatedAt: at}
+	revoked := client.Key{ID: "id2", Name: "old", Role: client.RoleAdmin, CreatedAt: at, RevokedAt: at}
+	leader := live.ID
+	for name, value := range map[string]any{
+		"topic":          aTopic,
+		"topic-describe": describedTopic{topic: aTopic, Partitions: []partition{{Leader: &leader, Epoch: 3, HighWatermark: 9, AssignedTo: &leader}, {Partition: 1}}},
+		"topic-delete":   deletedTopic{Name: "orders", ID: "id"},
+		"agent-list":     []agent{agentFrom(live), agentFrom(ended)},
+		"agent-describe": describedAgent{agent: agentFrom(live), Leases: leasesFrom(leases)},
+		"lease-list":     leasesFrom(leases),
+		"key-create":     createdKey{key: keyFrom(valid), Secret: "shk_x"},
+		"key-list":       []key{keyFrom(valid), keyFrom(revoked)},
+		"dev-status":     []control.Part{{Name: "postgres", Kind: "postgres", State: "exited", Reason: "signal: killed", Since: at, URL: "u", Log: "l"}, {Name: live.ID, Kind: "agent", State: "running", PID: 7, Zone: "az-a", AgentGroup: "default", Since: at, URL: "u", Log: "l"}},
+	} {
+		for format, ending := range map[output.Format]string{output.JSON: ".json", output.YAML: ".yaml"} {
+			var got bytes.Buffer
+			if err := output.Print(&got, format, value, output.Rows{}); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+ending, got.Bytes())
+		}
+	}
+	for name, rows := range map[string]output.Rows{
+		"topic": topicRows(aTopic), "agent-list": agentRows(live, ended), "lease-list": leaseRows(leases), "key-list": keyRows(valid, revoked),
+		"empty-topics": topicRows(), "empty-agents": agentRows(), "empty-leases": leaseRows(nil), "empty-keys": keyRows(),
+	} {
+		var got bytes.Buffer
+		if err := output.Print(&got, output.Table, nil, rows); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".txt", bytes.ReplaceAll(got.Bytes(), []byte(output.Time(at)), []byte("2026-01-31 12:00:00"))) // tables are local
+	}
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+	}
+}
