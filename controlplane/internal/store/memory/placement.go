@@ -88,7 +88,7 @@ func (t *topic) config() *controlplanev1.TopicConfig {
 
 func (t *topic) placed() *controlplanev1.PlacedTopic {
 	return &controlplanev1.PlacedTopic{
-		TopicId: t.id[:], Name: t.name, PartitionCount: int32(len(t.partitions)), Config: t.config(),
+		TopicId: t.id[:], Name: t.name, PartitionCount: t.partitionCount, Config: t.config(),
 		Deleted: t.deleted, Revision: t.revision,
 	}
 }

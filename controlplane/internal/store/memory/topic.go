@@ -72,7 +72,7 @@ func (s *Store) CreateTopic(_ context.Context, request *controlplanev1.CreateTop
 
 func (t *topic) message() *controlplanev1.Topic {
 	return &controlplanev1.Topic{
-		TopicId: t.id.String(), Name: t.name, AgentGroup: string(t.group.name), PartitionCount: int32(len(t.partitions)),
+		TopicId: t.id.String(), Name: t.name, AgentGroup: string(t.group.name), PartitionCount: t.partitionCount,
 		Config: t.config(), CreatedAt: timestamppb.New(t.createdAt),
 	}
 }
