@@ -147,7 +147,7 @@ type fetched struct {
 }
 
 // NewConsumer looks up where to start, and where to end, and starts to fetch. Close it.
-func (c *Client) NewConsumer(ctx context.Context, topic string, options ...ConsumerOption) (*Consumer, error) { //nolint:contextcheck // it outlives ctx: Close ends it
+func (c *Client) NewConsumer(ctx context.Context, topic string, options ...ConsumerOption) (*Consumer, error) { //nolint:contextcheck // it outlives ctx
 	config := consumerConfig{from: End(), bufferBytes: 16 << 20, wait: 2 * time.Second, stall: 2 * time.Minute}
 	for _, o := range options {
 		o.applyConsumer(&config)
