@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"pgregory.net/rapid"
@@ -42,10 +44,10 @@ func (s *teller) begin(t *rapid.T) {
 func (s *teller) actions() map[string]func(*rapid.T) {
 	actions := map[string]func(*rapid.T){
 		"register": s.register, "heartbeat": s.heartbeat, "deregister": s.deregister, "wait": s.wait, "topic": s.topic, "change": s.changeTopic,
-		"release": s.release, "late": s.holdBack, "deliver": s.deliver, "repeat": s.repeat, "tombstone": s.tombstone,
+		"heartbeat1": s.heartbeat, "heartbeat2": s.heartbeat, "release": s.release, "late": s.holdBack, "deliver": s.deliver, "repeat": s.repeat, "tombstone": s.tombstone,
 		"lookup": s.lookup, "list": s.list, "watch": s.watch,
 	}
-	for i := range 3 { // what matters most happens most often
+	for i := range 5 { // what matters most happens most often
 		actions[fmt.Sprint("acquire", i)] = s.acquire
 		actions[fmt.Sprint("commit", i)] = s.commit
 		actions[fmt.Sprint("judge", i)] = s.judge
@@ -89,23 +91,23 @@ func (s *teller) newest(id string) string { return fmt.Sprintf("%s/%d", id, s.re
 
 func (s *teller) heartbeat(t *rapid.T) {
 	command := "heartbeat " + s.process(t)
-	if seldom(t, "draining", 10) {
+	if seldom(t, "draining", 20) {
 		command += " draining"
 	}
-	if seldom(t, "unfit", 10) {
+	if seldom(t, "unfit", 20) {
 		command += " unfit"
 	}
 	s.do(t, command)
 }
 
 func (s *teller) deregister(t *rapid.T) {
-	if seldom(t, "really", 3) {
+	if seldom(t, "really", 6) {
 		s.do(t, "deregister "+s.process(t))
 	}
 }
 
 func (s *teller) wait(t *rapid.T) {
-	command := "wait " + one(t, "time", "1m", "3m", "11m")
+	command := "wait " + one(t, "time", "1m", "1m", "1m", "1m", "1m", "3m", "3m", "11m")
 	if seldom(t, "absent", 10) {
 		command += " without judges"
 	}
@@ -126,23 +128,36 @@ func (s *teller) topic(t *rapid.T) {
 }
 
 func (s *teller) changeTopic(t *rapid.T) {
+	if !seldom(t, "really", 4) {
+		t.Skip()
+	}
 	name := one(t, "topic", "orders", "payments", "visits")
-	s.do(t, one(t, "change", "update "+name+" buffered", "update "+name+" durable", "delete "+name, "purge", "purge"))
+	s.do(t, one(t, "change", "update "+name+" buffered", "update "+name+" durable", "delete "+name, "purge"))
 }
 
-// place is mostly a partition of a topic that lives.
-func (s *teller) place(t *rapid.T) string {
-	var names []string
-	for _, name := range []string{"orders", "payments", "visits"} {
-		if s.topics[name] > 0 {
-			names = append(names, name)
+// place is mostly a partition of a topic that lives, and mostly of the agent group to which the process belongs (empty: any).
+func (s *teller) place(t *rapid.T, process string) string {
+	id, _, _ := strings.Cut(process, "/")
+	var near, far []string
+	leases := s.leases(t)
+	for _, name := range slices.Sorted(maps.Keys(leases)) {
+		topic, _, _ := strings.Cut(name, "/")
+		if process == "" || agentGroups[id] == topicGroups[topic] {
+			near = append(near, name)
+		} else {
+			far = append(far, name)
 		}
 	}
-	name := one(t, "topic", names...)
-	if seldom(t, "old", 10) {
-		name = fmt.Sprintf("%s#%d", name, rapid.IntRange(1, s.topics[name]).Draw(t, "ordinal"))
+	if len(near) > 0 && !seldom(t, "far", 8) {
+		return one(t, "place", near...)
 	}
-	return fmt.Sprintf("%s/%d", name, rapid.IntRange(0, 2).Draw(t, "partition"))
+	for name, n := range s.topics { // one that was deleted, or a partition that never was
+		if n > 0 {
+			far = append(far, fmt.Sprintf("%s#%d/%d", name, n, 0), name+"/3", name+"#1/0")
+		}
+	}
+	slices.Sort(far)
+	return one(t, "place", far...)
 }
 
 // leases of the reference, by name of the partition.
@@ -159,15 +174,15 @@ func (s *teller) leases(t *rapid.T) map[string]*controlplanev1.Lease {
 }
 
 func (s *teller) acquire(t *rapid.T) {
-	place := s.place(t)
-	lease := s.leases(t)[place]
 	process := s.process(t)
+	place := s.place(t, process)
+	lease := s.leases(t)[place]
 	if id := lease.GetAssignedAgentId(); s.registered[id] > 0 && !seldom(t, "another", 4) {
 		process = s.newest(id)
 	}
 	command := fmt.Sprintf("acquire %s %s", process, place)
-	for seldom(t, "more", 3) {
-		command += " " + s.place(t)
+	for seldom(t, "more", 2) {
+		command += " " + s.place(t, process)
 	}
 	if seldom(t, "ended", 5) {
 		command += fmt.Sprintf(" ended=%d", max(0, lease.GetEpoch()-one(t, "ended", int32(0), 1)))
@@ -176,7 +191,7 @@ func (s *teller) acquire(t *rapid.T) {
 }
 
 func (s *teller) release(t *rapid.T) {
-	place := s.place(t)
+	place := s.place(t, "")
 	lease := s.leases(t)[place]
 	s.do(t, fmt.Sprintf("release %s %s epoch=%d", s.leader(t, lease), place, max(1, lease.GetEpoch()-one(t, "off", int32(0), 0, 0, 1, -1))))
 }
@@ -218,7 +233,12 @@ func (s *teller) repeat(t *rapid.T) {
 // draft is a commit of one to three objects with one to three segments each.
 func (s *teller) draft(t *rapid.T) string {
 	leases := s.leases(t)
-	place := s.place(t)
+	place := s.place(t, "")
+	for range 2 { // somebody may lead it
+		if leases[place].GetLeader() == "" {
+			place = s.place(t, "")
+		}
+	}
 	process := s.leader(t, leases[place])
 	command := "commit " + process
 	ends := map[string]int64{}
@@ -229,7 +249,7 @@ func (s *teller) draft(t *rapid.T) string {
 		s.labels = append(s.labels, label+"@"+process)
 		for j := 0; j == 0 || (j < 3 && seldom(t, "another segment", 3)); j++ {
 			if j > 0 {
-				place = s.place(t)
+				place = s.place(t, process)
 			}
 			command += "\n  " + label + " " + s.segment(t, place, leases[place], ends, sequences)
 		}
@@ -300,14 +320,20 @@ func (s *teller) producer(t *rapid.T, lease *controlplanev1.Lease, id int64) (ep
 
 // tombstone kills objects that were committed, are late, or never were.
 func (s *teller) tombstone(t *rapid.T) {
+	if len(s.late) > 0 && !seldom(t, "another", 3) {
+		words := strings.Fields(one(t, "late", s.late...)) // "commit", the process, the object
+		s.do(t, "tombstone "+words[2]+"@"+words[1])
+		return
+	}
 	s.objects++
 	s.do(t, "tombstone "+one(t, "object", append(s.labels, fmt.Sprintf("o%d@%s", s.objects, one(t, "process", s.processes...)))...))
 }
 
 func (s *teller) lookup(t *rapid.T) {
-	process, place := s.process(t), s.place(t)
+	process := s.process(t)
+	place := s.place(t, process)
 	s.do(t, one(t, "lookup",
-		fmt.Sprintf("lookup %s %s %s offset=%d most=%d", process, place, s.place(t), rapid.IntRange(0, 20).Draw(t, "offset"), rapid.IntRange(0, 3).Draw(t, "most")),
+		fmt.Sprintf("lookup %s %s %s offset=%d most=%d", process, place, s.place(t, process), rapid.IntRange(0, 20).Draw(t, "offset"), rapid.IntRange(0, 3).Draw(t, "most")),
 		fmt.Sprintf("lookup %s %s time=%d", process, place, rapid.IntRange(1000, 1010).Draw(t, "time")),
 		fmt.Sprintf("producer %s %s id=7", process, place)))
 }
