@@ -17,6 +17,7 @@ import (
 	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
 	"github.com/streamhouse/streamhouse/controlplane/internal/rpc"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres"
+	"github.com/streamhouse/streamhouse/controlplane/internal/suspicion"
 	"github.com/streamhouse/streamhouse/controlplane/internal/watch"
 )
 
@@ -29,6 +30,9 @@ type Deps struct {
 	Log *logs.Log
 	// Ready is called once, when the catalog is up to date and calls are answered, with the advertised address. nil: nobody wants to know.
 	Ready func(url string)
+	// Knock asks at an agent's base URL whether somebody is there; an error that is syscall.ECONNREFUSED is the verdict that nobody is.
+	// nil: GET /healthz.
+	Knock func(ctx context.Context, address string) error
 }
 
 // Service is one replica of the control plane.
@@ -38,6 +42,8 @@ type Service struct {
 	catalog  *postgres.Store
 	hub      *watch.Hub
 	judge    *judge.Judge
+	forget   *judge.Forgetter
+	asker    *suspicion.Asker
 	server   *listen.Server
 	prepared atomic.Bool // the schema is there, and the bootstrap key
 }
@@ -67,11 +73,19 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 	if s.judge, err = judge.New(s.catalog, judge.Config{SuspectAfter: s.config.SuspectAfter, Logger: logger}); err != nil {
 		return err
 	}
+	knock := suspicion.Knock(s.deps.Knock)
+	if knock == nil {
+		knock = suspicion.HTTP()
+	}
+	s.asker = suspicion.New(s.catalog, knock, logger)
+	if s.forget, err = judge.NewForgetter(s.catalog, s.config.ProducerExpiry, logger); err != nil {
+		return err
+	}
 	s.server, err = listen.New(listen.Options{ //nolint:contextcheck // binds a local address, at once
 		Config:        s.config.Listener,
 		Logger:        logger,
 		Authenticator: s.gate(rpc.Authenticator(s.catalog)),
-		Register:      rpc.Services{Store: s.catalog, Hub: s.hub}.Register,
+		Register:      rpc.Services{Store: s.catalog, Hub: s.hub, WatchBroke: s.asker.WatchBroke}.Register,
 		MaxCalls:      maxCalls,
 		Ready:         map[string]listen.Check{"catalog": s.ready},
 	})
@@ -126,5 +140,7 @@ func (s *Service) work(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.hub.Run(ctx) })
 	group.Go(func() error { return s.judge.Run(ctx) })
+	group.Go(func() error { return s.forget.Run(ctx) })
+	group.Go(func() error { return s.asker.Run(ctx) })
 	return group.Wait()
 }

@@ -43,3 +43,15 @@ WHERE agent_group = @agent_group AND ended_at IS NULL AND NOT suspect
   AND EXISTS (SELECT 1 FROM pulse WHERE beat_at > clock_timestamp() - interval '3 seconds'
                                     AND beat_at <= clock_timestamp() AND quiet_until <= clock_timestamp())
 RETURNING session_id, agent_id;
+
+-- Milliseconds until the first session that lives and is not suspect will have been silent for so long. No row: nobody lives.
+-- name: UntilSilent :many
+SELECT (extract(epoch FROM last_heartbeat_at - clock_timestamp()) * 1000 + @silence_ms::float8)::float8 AS until_ms FROM sessions
+WHERE ended_at IS NULL AND NOT suspect
+ORDER BY last_heartbeat_at LIMIT 1;
+
+-- Suspicion without silence: the agent's address refuses connections. No pulse is asked, for no clock is read; the next heartbeat clears
+-- it. No row changed: the session has ended, or is suspect already. Requires: LockAgentGroup.
+-- name: SuspectRefusedSession :execrows
+UPDATE sessions SET suspect = true
+WHERE session_id = @session_id AND agent_group = @agent_group AND ended_at IS NULL AND NOT suspect;

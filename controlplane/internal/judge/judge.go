@@ -24,8 +24,12 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// stepTimeout bounds one call to the store.
-const stepTimeout = 3 * time.Second
+const (
+	// stepTimeout bounds the calls to the store of one tick.
+	stepTimeout = 3 * time.Second
+	// lookAfter is how long after the moment of suspicion it is looked for: clocks of two machines run at slightly different speeds.
+	lookAfter = 5 * time.Millisecond
+)
 
 func (c Config) withDefaults() Config {
 	if c.Interval == 0 {
@@ -76,54 +80,91 @@ func (j *Judge) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// judge ticks. A tick is due one interval after the one before; after a late one the count starts anew.
+// judge ticks, and looks for silence in between, when the next session may become suspect: a tick a second would add up to a second to every
+// takeover. A tick is due one interval after the one before; after a late one the count starts anew.
 func (j *Judge) judge(ctx context.Context) {
+	h := hearing{after: j.config.SuspectAfter, since: time.Now()}
 	due := time.Now().Add(j.config.Interval)
-	timer := time.NewTimer(j.config.Interval)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		if err := j.tick(ctx, due); err != nil && ctx.Err() == nil {
-			j.config.Logger.WarnContext(ctx, "judge tick failed", "error", err)
-		}
+	for pause(ctx, time.Until(due)) {
+		until := j.step(ctx, &h, due, j.tick)
 		due = due.Add(j.config.Interval)
 		if now := time.Now(); Late(due, now) {
 			due = now.Add(j.config.Interval)
 		}
-		timer.Reset(time.Until(due))
+		for until > 0 && time.Now().Add(until).Before(due) {
+			look := time.Now().Add(until)
+			if !pause(ctx, until) {
+				return
+			}
+			until = j.step(ctx, &h, look, j.suspect)
+		}
 	}
 }
 
-// tick beats, and judges unless this judge is late itself. That is asked again right before each judgement: it may fall asleep on the way.
-func (j *Judge) tick(ctx context.Context, due time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+func pause(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(max(wait, 0))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// step does one piece of work that was due, and returns when to look for silence next; 0: at the next tick.
+func (j *Judge) step(ctx context.Context, h *hearing, due time.Time, work func(context.Context, *hearing, time.Time) (time.Duration, error)) time.Duration {
+	bounded, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
+	until, err := work(bounded, h, due)
+	if err != nil && ctx.Err() == nil {
+		j.config.Logger.WarnContext(ctx, "judge tick failed", "error", err)
+	}
+	if now := time.Now(); err != nil || Late(due, now) {
+		h.since = now
+	}
+	return until
+}
+
+// tick beats, and judges unless this judge is late itself. That is asked again right before each judgement: it may fall asleep on the way.
+func (j *Judge) tick(ctx context.Context, h *hearing, due time.Time) (until time.Duration, err error) {
 	pulse, err := j.store.Beat(ctx)
 	if err != nil {
-		return fmt.Errorf("beat: %w", err)
+		return 0, fmt.Errorf("beat: %w", err)
 	}
 	if pulse.QuietUntil.After(pulse.Now) || Late(due, time.Now()) {
-		return nil
+		return 0, nil
 	}
 	ended, err := j.store.EndSilent(ctx)
 	if err != nil {
-		return fmt.Errorf("end silent sessions: %w", err)
+		return 0, fmt.Errorf("end silent sessions: %w", err)
 	}
-	if Late(due, time.Now()) {
-		return nil
+	if ended > 0 {
+		j.config.Logger.InfoContext(ctx, "sessions went silent", "ended", ended)
+	}
+	return j.suspect(ctx, h, due)
+}
+
+// suspect judges silence that is no reason to end a session yet, and returns when to look again. Both are PostgreSQL's to say.
+func (j *Judge) suspect(ctx context.Context, h *hearing, due time.Time) (until time.Duration, err error) {
+	if now := time.Now(); Late(due, now) || !h.heard(now) {
+		return 0, nil
 	}
 	suspected, err := j.store.SuspectSilent(ctx, j.config.SuspectAfter)
 	if err != nil {
-		return fmt.Errorf("suspect silent sessions: %w", err)
+		return 0, fmt.Errorf("suspect silent sessions: %w", err)
 	}
-	if ended+suspected > 0 {
-		j.config.Logger.InfoContext(ctx, "sessions went silent", "ended", ended, "suspected", suspected)
+	if suspected > 0 {
+		j.config.Logger.InfoContext(ctx, "sessions went silent", "suspected", suspected)
 	}
-	return nil
+	until, err = j.store.UntilSilent(ctx, j.config.SuspectAfter)
+	if err != nil {
+		return 0, fmt.Errorf("look for silence: %w", err)
+	}
+	if until <= 0 { // someone is silent whom nobody may suspect now
+		return 0, nil
+	}
+	return until + lookAfter, nil
 }
 
 // settle gives partitions new homes: at once after this process changed a session or a topic, else within an interval.

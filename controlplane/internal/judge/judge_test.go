@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
@@ -20,13 +21,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // recorder is a catalog that only says what it was asked: the judge's own part is when to ask. What is answered is PostgreSQL's, and
 // tested there.
 type recorder struct {
-	mu        sync.Mutex
-	calls     map[string]int
-	pulse     func(now time.Time) store.Pulse
-	slow      time.Duration
-	err       error
-	unsettled chan struct{}
-	orphans   int
+	mu    sync.Mutex
+	calls map[string]int
+	pulse func(now time.Time) store.Pulse
+	slow  time.Duration
+	err   error
+	// silentAt is when the first session becomes silent for too long, if it does; suspectedAt when it was suspected.
+	silentAt, suspectedAt time.Time
+	unsettled             chan struct{}
+	orphans               int
 }
 
 func newRecorder() *recorder {
@@ -62,7 +65,30 @@ func (r *recorder) EndSilent(context.Context) (int, error) { r.called("end"); re
 
 func (r *recorder) SuspectSilent(_ context.Context, after time.Duration) (int, error) {
 	r.called(fmt.Sprint("suspect ", after))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.silentAt.IsZero() && !time.Now().Before(r.silentAt) && r.suspectedAt.IsZero() {
+		r.suspectedAt = time.Now()
+	}
 	return 0, nil
+}
+
+func (r *recorder) UntilSilent(_ context.Context, after time.Duration) (time.Duration, error) {
+	r.called("until")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.silentAt.IsZero() {
+		return time.Until(r.silentAt), nil
+	}
+	return after, nil
+}
+
+func (r *recorder) SessionAddress(context.Context, store.AgentGroup, uuid.UUID) (string, error) {
+	return "", errors.New("a judge asks nobody")
+}
+
+func (r *recorder) SuspectRefused(context.Context, store.AgentGroup, uuid.UUID) (bool, error) {
+	return false, errors.New("a judge hears of no refusal")
 }
 
 func (r *recorder) Unsettled() <-chan struct{} { return r.unsettled }
@@ -108,7 +134,7 @@ func TestJudge_TicksEachSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRecorder()
 		run(t, r, 10500*time.Millisecond)
-		if r.count("beat") != 10 || r.count("end") != 10 || r.count("suspect 2s") != 10 {
+		if r.count("beat") != 10 || r.count("end") != 10 || r.count("suspect 2s") != 9 {
 			t.Fatalf("calls %v", r.calls)
 		}
 	})
@@ -146,6 +172,45 @@ func TestJudge_SurvivesADatabaseOutOfReach(t *testing.T) {
 		run(t, r, 5500*time.Millisecond)
 		if r.count("beat") != 5 || r.count("end") != 0 {
 			t.Fatalf("calls %v", r.calls)
+		}
+	})
+}
+
+// Ticks come once a second, suspicion when it is due.
+func TestJudge_SuspectsWhenSilenceIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder()
+		r.silentAt = time.Now().Add(5400 * time.Millisecond)
+		run(t, r, 7*time.Second)
+		if took := r.suspectedAt.Sub(r.silentAt); took < 0 || took > 10*time.Millisecond {
+			t.Fatalf("suspected %v after it was due", took)
+		}
+		if r.count("beat") != 6 && r.count("beat") != 7 || r.count("until") > 8 {
+			t.Fatalf("calls %v", r.calls)
+		}
+	})
+}
+
+// A catalog that was out of reach for less than it takes the pulse to grow old has heard no heartbeat either: nobody is suspected for that.
+func TestP10_JudgeListensBeforeItSuspects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder()
+		begun := time.Now()
+		r.pulse = func(now time.Time) store.Pulse {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			at := now.Sub(begun)
+			if at > 4500*time.Millisecond && at < 6500*time.Millisecond {
+				r.err = errors.New("connection refused")
+			} else {
+				r.err = nil
+			}
+			return store.Pulse{BeatAt: now, QuietUntil: now, Now: now}
+		}
+		r.silentAt = begun.Add(6400 * time.Millisecond) // all agents: their heartbeats were not heard
+		run(t, r, 12*time.Second)
+		if at := r.suspectedAt.Sub(begun); at < 8*time.Second {
+			t.Fatalf("suspected %v after the start: the catalog was back for less than suspect-after", at)
 		}
 	})
 }

@@ -31,3 +31,15 @@ func Absent(p store.Pulse) bool {
 
 // Late says whether a tick that was due is too late to judge by.
 func Late(due, now time.Time) bool { return now.Sub(due) > MaxLate }
+
+// hearing is since when a judge has been in a position to hear heartbeats: it was never late and the catalog always answered it. An outage
+// of the catalog that is too short to leave an old pulse (PulseAge) keeps every heartbeat out, too, and may be longer than the silence that
+// makes a suspect. So nobody is suspected before the judge itself has listened for that long; else a blink of PostgreSQL would move
+// everything.
+type hearing struct {
+	after time.Duration
+	since time.Time
+}
+
+// heard says whether silence until now proves anything.
+func (h hearing) heard(now time.Time) bool { return now.Sub(h.since) >= h.after }

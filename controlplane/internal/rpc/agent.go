@@ -3,10 +3,12 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/google/uuid"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1/controlplanev1connect"
+	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/refusal"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
@@ -19,6 +21,9 @@ type agents struct{ Services }
 var _ controlplanev1connect.AgentServiceHandler = agents{}
 
 func (s agents) Register(ctx context.Context, request *controlplanev1.RegisterRequest) (*controlplanev1.RegisterResponse, error) {
+	if err := storable("version", request.GetVersion()); err != nil {
+		return nil, err
+	}
 	return forAgent(ctx, writes, request, s.Store.Register)
 }
 
@@ -55,6 +60,11 @@ func (s agents) LookupProducers(
 func (s agents) ResolveTopics(
 	ctx context.Context, request *controlplanev1.ResolveTopicsRequest,
 ) (*controlplanev1.ResolveTopicsResponse, error) {
+	for i, name := range request.GetNames() {
+		if err := storable(fmt.Sprintf("names[%d]", i), name); err != nil {
+			return nil, err
+		}
+	}
 	return forAgent(ctx, reads, request, s.Store.ResolveTopics)
 }
 
@@ -100,6 +110,11 @@ func (s agents) Watch(
 	err = s.Hub.Watch(ctx, watcher, stream.Send)
 	if refused, ok := errors.AsType[*store.Refused](err); ok {
 		return refusedToConnect(ctx, refused)
+	}
+	select {
+	case <-listen.Stopping(ctx): // this process breaks its watches itself
+	default:
+		s.WatchBroke(group, session)
 	}
 	return err
 }

@@ -17,5 +17,8 @@ func (s cluster) ListAgents(ctx context.Context, request *controlplanev1.ListAge
 }
 
 func (s cluster) ListLeases(ctx context.Context, request *controlplanev1.ListLeasesRequest) (*controlplanev1.ListLeasesResponse, error) {
+	if err := storable("leader_agent_id", request.GetLeaderAgentId()); err != nil {
+		return nil, err
+	}
 	return forCaller(ctx, request, s.Store.ListLeases)
 }

@@ -18,6 +18,9 @@ type keys struct{ Services }
 var _ controlplanev1connect.KeyServiceHandler = keys{}
 
 func (s keys) CreateKey(ctx context.Context, request *controlplanev1.CreateKeyRequest) (*controlplanev1.CreateKeyResponse, error) {
+	if err := storable("name", request.GetName()); err != nil {
+		return nil, err
+	}
 	return transact(ctx, writes, func(ctx context.Context) (*controlplanev1.CreateKeyResponse, error) {
 		fresh := access.NewKey()
 		key, err := s.Store.CreateKey(ctx, store.KeyHash(access.Hash(fresh.Reveal())), request)

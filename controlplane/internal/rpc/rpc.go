@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"github.com/google/uuid"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1/controlplanev1connect"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 	"github.com/streamhouse/streamhouse/serve/access"
@@ -35,6 +36,8 @@ type Services struct {
 	Store store.Store
 	// Hub serves watchers.
 	Hub *watch.Hub
+	// WatchBroke hears of a watch that the other side, or the way to it, has ended. It never waits.
+	WatchBroke func(agentGroup store.AgentGroup, sessionID uuid.UUID)
 }
 
 // Register adds all services to a server.

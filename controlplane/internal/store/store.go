@@ -156,7 +156,7 @@ type Pulse struct {
 	Now time.Time
 }
 
-// Judging ends and suspects sessions, and gives their partitions new homes. For package judge alone.
+// Judging ends and suspects sessions, and gives their partitions new homes. For packages judge and suspicion alone.
 type Judging interface {
 	// Beat records that a judge is present, and answers the pulse as it is afterwards. Pauses judging where the judges were absent.
 	Beat(ctx context.Context) (Pulse, error)
@@ -164,6 +164,13 @@ type Judging interface {
 	EndSilent(ctx context.Context) (ended int, err error)
 	// SuspectSilent marks sessions that were silent for longer than after; nobody while the pulse says quiet.
 	SuspectSilent(ctx context.Context, after time.Duration) (suspected int, err error)
+	// UntilSilent answers when the first session that lives and is not suspect will have been silent for so long, if it stays silent: 0 or less
+	// where one has been already, after where nobody lives.
+	UntilSilent(ctx context.Context, after time.Duration) (time.Duration, error)
+	// SessionAddress answers where the session's agent can be reached. It refuses with SESSION_EXPIRED or SESSION_SUPERSEDED unless the session lives.
+	SessionAddress(ctx context.Context, agentGroup AgentGroup, sessionID uuid.UUID) (string, error)
+	// SuspectRefused marks a session whose agent refuses connections, whatever the pulse says. False: it had ended, or was suspect before.
+	SuspectRefused(ctx context.Context, agentGroup AgentGroup, sessionID uuid.UUID) (suspected bool, err error)
 	// Unsettled signals (level-triggered, capacity one) after this process itself ended, started or changed a session, or a topic.
 	// It has one reader: package judge.
 	Unsettled() <-chan struct{}

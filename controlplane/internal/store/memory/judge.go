@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 )
 
@@ -58,6 +60,43 @@ func (s *Store) SuspectSilent(_ context.Context, after time.Duration) (int, erro
 		n.suspect = true
 		return true
 	}), nil
+}
+
+// UntilSilent says when the first one will have been silent for so long.
+func (s *Store) UntilSilent(_ context.Context, after time.Duration) (time.Duration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until, now := after, time.Now()
+	for _, n := range s.sessions {
+		if n.lives() && !n.suspect {
+			until = min(until, after-now.Sub(n.heardAt))
+		}
+	}
+	return until, nil
+}
+
+// SessionAddress answers where the agent of a session that lives is.
+func (s *Store) SessionAddress(_ context.Context, name store.AgentGroup, id uuid.UUID) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.known(name, id)
+	if refusal := refuseEnded(n); refusal != nil {
+		return "", &store.Refused{Refusal: refusal}
+	}
+	return n.address, nil
+}
+
+// SuspectRefused suspects whose address refuses connections, whatever the pulse says.
+func (s *Store) SuspectRefused(_ context.Context, name store.AgentGroup, id uuid.UUID) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.known(name, id)
+	if n == nil || !n.lives() || n.suspect {
+		return false, nil
+	}
+	n.suspect = true
+	s.sessionsChanged(n.group)
+	return true, nil
 }
 
 // judge passes a judgement on every session that lives, unless the judges were absent; it answers how many were condemned.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
@@ -60,6 +62,43 @@ func (s *Store) SuspectSilent(ctx context.Context, after time.Duration) (suspect
 			}
 			return len(rows), err
 		})
+}
+
+// UntilSilent says when silence may have to be judged next.
+func (s *Store) UntilSilent(ctx context.Context, after time.Duration) (until time.Duration, err error) {
+	err = s.read(ctx, func(ctx context.Context, q *db.Queries) error {
+		first, err := q.UntilSilent(ctx, float64(after.Milliseconds()))
+		until = after
+		for _, ms := range first {
+			until = time.Duration(ms * float64(time.Millisecond))
+		}
+		return err
+	})
+	return until, err
+}
+
+// SessionAddress answers where the agent of a session that lives is.
+func (s *Store) SessionAddress(ctx context.Context, agentGroup store.AgentGroup, sessionID uuid.UUID) (address string, err error) {
+	err = s.read(ctx, func(ctx context.Context, q *db.Queries) error {
+		session, err := liveSession(ctx, q, agentGroup, sessionID)
+		if err == nil {
+			address = session.Address
+		}
+		return err
+	})
+	return address, err
+}
+
+// SuspectRefused marks a session whose agent refuses connections.
+func (s *Store) SuspectRefused(ctx context.Context, agentGroup store.AgentGroup, sessionID uuid.UUID) (suspected bool, err error) {
+	err = s.inPlace(ctx, harmless, agentGroup, func(ctx context.Context, p *place) error {
+		rows, err := p.SuspectRefusedSession(ctx, sessionID, string(agentGroup))
+		if suspected = rows == 1; suspected {
+			p.sessionsChanged()
+		}
+		return err
+	})
+	return suspected && err == nil, err
 }
 
 func (s *Store) judgeGroups(ctx context.Context, find func(context.Context, *db.Queries) ([]string, error),

@@ -155,18 +155,24 @@ func (s *Store) CheckSession(ctx context.Context, agentGroup store.AgentGroup, s
 }
 
 func refuseUnlessLive(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, sessionID uuid.UUID) error {
+	_, err := liveSession(ctx, q, agentGroup, sessionID)
+	return err
+}
+
+// liveSession reads a session that lives; else its refusal.
+func liveSession(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, sessionID uuid.UUID) (*lease.Session, error) {
 	row, err := q.GetSession(ctx, sessionID, string(agentGroup))
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("get session: %w", err)
+		return nil, fmt.Errorf("get session: %w", err)
 	}
 	var session *lease.Session
 	if err == nil {
 		session = leaseSession(row)
 	}
 	if refusal := lease.RefuseEnded(session); refusal != nil {
-		return &store.Refused{Refusal: refusal}
+		return nil, &store.Refused{Refusal: refusal}
 	}
-	return nil
+	return session, nil
 }
 
 func leaseSession(row db.Session) *lease.Session {

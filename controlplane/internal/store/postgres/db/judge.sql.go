@@ -158,6 +158,21 @@ func (q *Queries) SetPulse(ctx context.Context, beatAt time.Time, quietUntil tim
 	return err
 }
 
+const suspectRefusedSession = `-- name: SuspectRefusedSession :execrows
+UPDATE sessions SET suspect = true
+WHERE session_id = $1 AND agent_group = $2 AND ended_at IS NULL AND NOT suspect
+`
+
+// Suspicion without silence: the agent's address refuses connections. No pulse is asked, for no clock is read; the next heartbeat clears
+// it. No row changed: the session has ended, or is suspect already. Requires: LockAgentGroup.
+func (q *Queries) SuspectRefusedSession(ctx context.Context, sessionID uuid.UUID, agentGroup string) (int64, error) {
+	result, err := q.db.Exec(ctx, suspectRefusedSession, sessionID, agentGroup)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const suspectSilentSessions = `-- name: SuspectSilentSessions :many
 UPDATE sessions SET suspect = true
 WHERE agent_group = $1 AND ended_at IS NULL AND NOT suspect
@@ -186,6 +201,33 @@ func (q *Queries) SuspectSilentSessions(ctx context.Context, agentGroup string, 
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const untilSilent = `-- name: UntilSilent :many
+SELECT (extract(epoch FROM last_heartbeat_at - clock_timestamp()) * 1000 + $1::float8)::float8 AS until_ms FROM sessions
+WHERE ended_at IS NULL AND NOT suspect
+ORDER BY last_heartbeat_at LIMIT 1
+`
+
+// Milliseconds until the first session that lives and is not suspect will have been silent for so long. No row: nobody lives.
+func (q *Queries) UntilSilent(ctx context.Context, silenceMs float64) ([]float64, error) {
+	rows, err := q.db.Query(ctx, untilSilent, silenceMs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []float64
+	for rows.Next() {
+		var until_ms float64
+		if err := rows.Scan(&until_ms); err != nil {
+			return nil, err
+		}
+		items = append(items, until_ms)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
