@@ -15,10 +15,10 @@ import (
 // retryAfter is when to come back to what is out of reach.
 const retryAfter = 500 * time.Millisecond
 
-// about names the target in a refusal.
+// about names the target in a refusal. Reads write nothing, whatever a lookup says of records.
 func about(t target, r *refusal.Refusal) *refusal.Refusal {
 	number := t.id.Number
-	r.Topic, r.Partition = t.topic.Name, &number
+	r.Topic, r.Partition, r.Written = t.topic.Name, &number, refusalv1.Written_WRITTEN_UNSPECIFIED
 	return r
 }
 

@@ -27,6 +27,9 @@ type Resolver interface {
 // UNKNOWN_TOPIC, INVALID (not a UUID), CATALOG_UNAVAILABLE; or the context's.
 func (t *Table) ResolveTopic(ctx context.Context, name, id string) (Topic, error) {
 	if name != "" {
+		if !canBeName(name) { // the catalog need not be asked, and could not hold some of them
+			return Topic{}, refusal.UnknownTopic(name)
+		}
 		return t.find(ctx, name, func() (Topic, bool) { return t.byName(name) },
 			&controlplanev1.ResolveTopicsRequest{Names: []string{name}})
 	}
@@ -36,6 +39,17 @@ func (t *Table) ResolveTopic(ctx context.Context, name, id string) (Topic, error
 	}
 	return t.find(ctx, id, func() (Topic, bool) { return t.ByID(uuid) },
 		&controlplanev1.ResolveTopicsRequest{TopicIds: [][]byte{uuid[:]}})
+}
+
+// canBeName says whether a topic can have the name: letters, digits, "_" and "-".
+func canBeName(name string) bool {
+	for _, c := range []byte(name) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
 }
 
 // ByID returns a topic that the table knows.

@@ -112,6 +112,11 @@ func TestUnheardTopicsAreAskedFor(t *testing.T) {
 	if _, err := table.ResolveTopic(t.Context(), "b", ""); !refusal.Is(err, refusalv1.Reason_REASON_CATALOG_UNAVAILABLE) {
 		t.Fatal(err)
 	}
+	for _, name := range []string{"a\x00b", "a/b", "..", "a b", "ä", "[", "@", "`", "{"} { // no topic's: not asked for
+		if _, err := table.ResolveTopic(t.Context(), name, ""); !refusal.Is(err, refusalv1.Reason_REASON_UNKNOWN_TOPIC) {
+			t.Fatalf("%q: %v", name, err)
+		}
+	}
 	if _, err := table.ResolveTopic(t.Context(), "", "NOT-A-UUID"); !refusal.Is(err, refusalv1.Reason_REASON_INVALID) {
 		t.Fatal(err)
 	}
