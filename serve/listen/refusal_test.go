@@ -204,3 +204,26 @@ func TestDeadlineAndCancel(t *testing.T) {
 		t.Errorf("a caller who goes away is no fault:\n%s", f.log.String())
 	}
 }
+
+// TestBrokenFramesAreTheCallersFault sends frames that end early or are not what they say: invalid input, and nothing for the log of faults.
+func TestBrokenFramesAreTheCallersFault(t *testing.T) {
+	t.Parallel()
+	f := serve(t, topics{}, agents{}, nil)
+	for name, frame := range map[string]string{
+		"half a header": "\x00\x00", "cut": "\x00\x00\x00\x00\x64short", "compressed, it says": "\x01\x00\x00\x00\x05short",
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.URL()+"/streamhouse.controlplane.v1.TopicService/GetTopic", strings.NewReader(frame))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", "application/grpc-web+proto")
+		request.Header.Set("Authorization", "Bearer "+f.keys.admin.Reveal())
+		_, header, content := do(t, client(t, false), request)
+		if header.Get("Grpc-Status") != "3" { // InvalidArgument
+			t.Errorf("%s: got %v %q", name, header, content)
+		}
+	}
+	if strings.Contains(f.log.String(), "call failed") {
+		t.Errorf("the log calls it a fault:\n%s", f.log.String())
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 
 	"buf.build/go/protovalidate"
 	"connectrpc.com/connect/v2"
@@ -56,11 +57,20 @@ func classify(err error) *connect.Error {
 	return authored(e)
 }
 
+// protocolError begins the framework's errors about what the caller sent.
+const protocolError = "protocol error"
+
 // authored gives errors of the framework the refusal that they lack.
 func authored(err *connect.Error) *connect.Error {
 	switch err.Code() {
 	case connect.CodeInvalidArgument:
 		return invalid(err)
+	case connect.CodeInternal:
+		// Framing that the caller got wrong, or that ended early with its connection: nobody here has to act.
+		if strings.HasPrefix(err.Message(), protocolError) {
+			return Invalid("", "%s", err.Message()).WithCause(err)
+		}
+		return Internal(err)
 	case connect.CodeResourceExhausted:
 		return Newf(refusalv1.Reason_REASON_MESSAGE_TOO_LARGE, "%s", err.Message()).WithCause(err)
 	case connect.CodeCanceled, connect.CodeDeadlineExceeded:
