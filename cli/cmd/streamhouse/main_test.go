@@ -38,7 +38,7 @@ type shell struct {
 
 func newShell(t *testing.T, bin string) *shell {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "streamhouse-dev-")
+	dir, err := os.MkdirTemp("", "streamhouse-dev-") //nolint:usetesting // t.TempDir is closed to other users
 	if err == nil {
 		err = os.Chmod(dir, 0o755) // PostgreSQL runs as another user where this is root
 	}

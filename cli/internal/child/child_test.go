@@ -27,23 +27,23 @@ func TestMain(m *testing.M) {
 	case "":
 		goleak.VerifyTestMain(m)
 	case "sleep":
-		fmt.Println("ready")
+		fmt.Fprintln(os.Stdout, "ready")
 		time.Sleep(time.Minute)
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
-		fmt.Println("ready")
+		fmt.Fprintln(os.Stdout, "ready")
 		time.Sleep(time.Minute)
 	case "exit":
 		status, _ := strconv.Atoi(argument)
 		os.Exit(status)
 	case "say":
-		fmt.Print(argument)
+		fmt.Fprint(os.Stdout, argument)
 	case "owner": // starts a process and tells its number
 		process, err := NewLauncher().Start(actor(argument, "sleep"))
 		if err != nil {
 			panic(err)
 		}
-		fmt.Println(process.ID().PID)
+		fmt.Fprintln(os.Stdout, process.ID().PID)
 		for range 100 { // other threads come and go meanwhile
 			go func() {
 				runtime.LockOSThread() // a goroutine that ends so takes its thread with it
@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 		if err := command.Start(); err != nil {
 			panic(err)
 		}
-		fmt.Println(command.Process.Pid)
+		fmt.Fprintln(os.Stdout, command.Process.Pid)
 		time.Sleep(time.Minute)
 	}
 }

@@ -47,7 +47,7 @@ func (l *Launcher) Start(spec Spec) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() //nolint:errcheck // the process has a descriptor of its own
+	defer log.Close()
 	r := request{command: command, reply: make(chan error, 1)}
 	l.requests <- r
 	if err := <-r.reply; err != nil {

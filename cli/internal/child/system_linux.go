@@ -1,6 +1,7 @@
 package child
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,7 +32,7 @@ func startOf(pid int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("look at process %d: %w", pid, err)
 	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) <= statStart {
 		return "", fmt.Errorf("look at process %d: unexpected %q", pid, stat)
 	}

@@ -158,7 +158,7 @@ func TestP6_InterruptionTellsWhatIsUncertain(t *testing.T) {
 	if err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
 	}
-	if other := errors.New("x"); explain(produce.Summary{}, other) != other {
+	if other := errors.New("x"); explain(produce.Summary{}, other).Error() != "x" {
 		t.Error("other errors are their own words")
 	}
 }

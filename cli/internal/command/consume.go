@@ -23,7 +23,7 @@ type consumeCommand struct {
 }
 
 // Help tells about the order of records.
-func (consumeCommand) Help() string {
+func (*consumeCommand) Help() string {
 	return "Records of one partition are printed in order, those of different partitions as they come."
 }
 
@@ -98,7 +98,8 @@ func (c *consumeCommand) Run(ctx context.Context, e *env) error {
 	defer closing()
 	printed, err := consume.Run(ctx, sdk, config)
 	if err == nil && printed == 0 && !c.FromBeginning && c.Offset == nil && c.At == "" && !c.Follow {
-		fmt.Fprintln(e.Stderr, "streamhouse: nothing was read, since reading starts at the end: pass --from-beginning, --offset or --at, or --follow to wait for new records")
+		fmt.Fprintln(e.Stderr, "streamhouse: nothing was read, since reading starts at the end: "+
+			"pass --from-beginning, --offset or --at, or --follow to wait for new records")
 	}
 	return err
 }

@@ -59,7 +59,7 @@ func detach(ctx context.Context, e *env, dir datadir.Dir) error {
 	if err != nil {
 		return err
 	}
-	defer reader.Close() //nolint:errcheck // it was read
+	defer reader.Close()
 	stop := context.AfterFunc(ctx, func() { _ = command.Process.Signal(syscall.SIGTERM) })
 	defer stop()
 	line, err := bufio.NewReader(reader).ReadBytes('\n')
@@ -98,7 +98,7 @@ func startBackground(log string) (*os.File, *exec.Cmd, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("start in the background: %w", err)
 	}
-	defer writer.Close() //nolint:errcheck // the background process has one of its own
+	defer writer.Close()
 	if err := os.MkdirAll(filepath.Dir(log), 0o700); err != nil {
 		return nil, nil, errors.Join(err, reader.Close())
 	}
@@ -106,7 +106,7 @@ func startBackground(log string) (*os.File, *exec.Cmd, error) {
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("start in the background: %w", err), reader.Close())
 	}
-	defer out.Close() //nolint:errcheck // as above
+	defer out.Close()
 	command := exec.Command(self, os.Args[1:]...)
 	command.Env = append(os.Environ(), backgroundVariable+"=1")
 	command.Stdout, command.Stderr, command.ExtraFiles = out, out, []*os.File{writer}

@@ -32,19 +32,19 @@ func (devCommand) Help() string {
 }
 
 type devUpCommand struct {
-	Zones           []string      `default:"az-a,az-b,az-c" help:"Zones."                                                                                placeholder:"ZONE"`
-	AgentsPerZone   int           `default:"1"              help:"Agents in each zone."                                                                  placeholder:"N"`
-	AgentGroup      string        `default:"default"        help:"Agent group of the agents; it is made if need be."                                             placeholder:"NAME"`
-	Controlplanes   int           `default:"1"              help:"Replicas of the control plane."                                                        placeholder:"N"`
-	SessionDuration time.Duration `default:"30s"            help:"Silence that ends an agent's session."`
-	SuspectAfter    time.Duration `default:"2s"             help:"Silence after which an agent's partitions may be led by others."`
+	Zones           []string      `default:"az-a,az-b,az-c" help:"Zones. Default: ${default}."                                                                                placeholder:"ZONE"`
+	AgentsPerZone   int           `default:"1"              help:"Agents in each zone. Default: ${default}."                                                                  placeholder:"N"`
+	AgentGroup      string        `default:"default"        help:"Agent group of the agents; it is made if need be. Default: ${default}."                                             placeholder:"NAME"`
+	Controlplanes   int           `default:"1"              help:"Replicas of the control plane. Default: ${default}."                                                        placeholder:"N"`
+	SessionDuration time.Duration `default:"30s"            help:"Silence that ends an agent's session. Default: ${default}."`
+	SuspectAfter    time.Duration `default:"2s"             help:"Silence after which an agent's partitions may be led by others. Default: ${default}."`
 	Restart         bool          `help:"Start parts that die again."`
 	Detach          bool          `help:"Go on in the background; return when all is ready. Stop it with streamhouse dev down."`
 	PortsFrom       int           `help:"First port. Default: free ones, which are remembered."                                                          placeholder:"N"`
 	DatabaseURL     string        `env:"STREAMHOUSE_DATABASE_URL" help:"PostgreSQL to use instead of starting one. Prefer the environment if it has a password." placeholder:"URL"`
 	S3Endpoint      string        `env:"STREAMHOUSE_S3_ENDPOINT"   name:"s3-endpoint"   help:"S3 to use instead of starting one."                        placeholder:"URL"`
-	S3Bucket        string        `default:"streamhouse" env:"STREAMHOUSE_S3_BUCKET"     name:"s3-bucket"     help:"Its bucket, which must exist."         placeholder:"NAME"`
-	S3Region        string        `default:"us-east-1"   env:"STREAMHOUSE_S3_REGION"     name:"s3-region"     help:"Its region."                           placeholder:"NAME"`
+	S3Bucket        string        `default:"streamhouse" env:"STREAMHOUSE_S3_BUCKET"     name:"s3-bucket"     help:"Its bucket, which must exist. Default: ${default}."         placeholder:"NAME"`
+	S3Region        string        `default:"us-east-1"   env:"STREAMHOUSE_S3_REGION"     name:"s3-region"     help:"Its region. Default: ${default}."                           placeholder:"NAME"`
 	S3AccessKey     string        `env:"STREAMHOUSE_S3_ACCESS_KEY" name:"s3-access-key" help:"Its access key. Default: the AWS chain."                   placeholder:"ID"`
 	S3SecretKey     string        `env:"STREAMHOUSE_S3_SECRET_KEY" name:"s3-secret-key" help:"Its secret key. Prefer the environment: other users see arguments." placeholder:"KEY"`
 }
@@ -113,7 +113,8 @@ func announce(e *env, dir datadir.Dir, cluster datadir.Cluster) error {
 
 func banner(e *env, dir datadir.Dir, cluster datadir.Cluster) {
 	w := e.Stdout
-	fmt.Fprintf(w, "StreamHouse is ready: %s, %s, data in %s\n\n", count(len(cluster.ControlPlanes), "control plane"), count(len(cluster.Agents), "agent"), shortPath(dir.Path()))
+	planes, agents := count(len(cluster.ControlPlanes), "control plane"), count(len(cluster.Agents), "agent")
+	fmt.Fprintf(w, "StreamHouse is ready: %s, %s, data in %s\n\n", planes, agents, shortPath(dir.Path()))
 	for _, p := range cluster.ControlPlanes {
 		fmt.Fprintf(w, "  %-16s %s\n", p.ID, p.URL)
 	}
@@ -245,8 +246,8 @@ func (c devAgentStartCommand) Run(ctx context.Context, e *env) error {
 }
 
 func folderOf(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		path = resolved
 	}
 	return filepath.Dir(path)
 }

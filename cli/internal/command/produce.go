@@ -73,7 +73,7 @@ func (c *produceCommand) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	defer input.Close() //nolint:errcheck // it was read
+	defer input.Close()
 	config.Input = input
 	sdk, closing, err := e.client()
 	if err != nil {

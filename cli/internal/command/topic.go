@@ -111,8 +111,8 @@ func yesNo(b bool) string {
 
 type topicCreateCommand struct {
 	Name       string `arg:""            help:"1 to 200 of letters, digits, _ and -."`
-	Partitions int32  `default:"3"       help:"Number of partitions, 1 to 100,000."        placeholder:"N"`
-	AgentGroup string `default:"default" help:"Agent group whose agents serve the topic." placeholder:"NAME"`
+	Partitions int32  `default:"3"       help:"Number of partitions, 1 to 100,000. Default: ${default}."        placeholder:"N"`
+	AgentGroup string `default:"default" help:"Agent group whose agents serve the topic. Default: ${default}." placeholder:"NAME"`
 	topicSettings
 }
 

@@ -33,7 +33,7 @@ func Run(ctx context.Context, sdk *client.Client, config Config) (printed int64,
 	if err != nil {
 		return 0, unlessEnded(ctx, err)
 	}
-	defer consumer.Close() //nolint:errcheck // it has nothing to say
+	defer consumer.Close()
 	out := bufio.NewWriterSize(config.Output, outputBytes)
 	for {
 		records, err := consumer.Poll(ctx)
@@ -46,7 +46,7 @@ func Run(ctx context.Context, sdk *client.Client, config Config) (printed int64,
 		if config.Max > 0 {
 			records = records[:min(int64(len(records)), config.Max-printed)]
 		}
-		if err := print(out, config.Write, records); err != nil {
+		if err := printAll(out, config.Write, records); err != nil {
 			return printed, err
 		}
 		printed += int64(len(records))
@@ -58,12 +58,12 @@ func Run(ctx context.Context, sdk *client.Client, config Config) (printed int64,
 
 func unlessEnded(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // that is how a follower ends
 	}
 	return err
 }
 
-func print(out *bufio.Writer, write Writer, records []*client.Record) error {
+func printAll(out *bufio.Writer, write Writer, records []*client.Record) error {
 	for _, r := range records {
 		if err := write(out, r); err != nil {
 			return fmt.Errorf("print record %d of partition %d: %w", r.Offset, r.Partition, err)

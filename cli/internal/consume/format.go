@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -92,7 +93,7 @@ func quote(s string) json.RawMessage {
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(s) // a string can always be encoded
+	_ = encoder.Encode(s) //nolint:errchkjson // a string can always be encoded
 	return json.RawMessage(strings.TrimSuffix(b.String(), "\n"))
 }
 
@@ -110,9 +111,9 @@ type fields struct {
 
 // Header returns the value of the last header with the key, empty if there is none.
 func (f fields) Header(key string) string {
-	for i := len(f.Headers) - 1; i >= 0; i-- {
-		if f.Headers[i].Key == key {
-			return string(f.Headers[i].Value)
+	for _, h := range slices.Backward(f.Headers) {
+		if h.Key == key {
+			return string(h.Value)
 		}
 	}
 	return ""

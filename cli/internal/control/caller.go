@@ -49,7 +49,7 @@ func (c Caller) call(ctx context.Context, method, path string, body, into any) e
 	if err != nil {
 		return fmt.Errorf("speak with the running dev: %w", err)
 	}
-	defer response.Body.Close() //nolint:errcheck // it has been read
+	defer response.Body.Close()
 	return read(response, into)
 }
 

@@ -47,7 +47,7 @@ func serve(t *testing.T, path string) (Caller, recorder) {
 // shortDir has paths that fit a socket.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sh")
+	dir, err := os.MkdirTemp("", "sh") //nolint:usetesting // t.TempDir is too long
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func Serve(ctx context.Context, l net.Listener, orders Orders, log func(error)) 
 	if server.Shutdown(stop) != nil {
 		_ = server.Close()
 	}
-	<-served
+	<-served //nolint:errcheck // it was told to end
 }
 
 func startAgent(w http.ResponseWriter, r *http.Request, orders Orders) {
@@ -85,5 +85,5 @@ type refused struct {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // one that has gone away needs no answer
+	_ = json.NewEncoder(w).Encode(body) //nolint:errchkjson // one that has gone away needs no answer
 }

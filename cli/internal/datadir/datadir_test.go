@@ -207,8 +207,7 @@ func TestDamagedFilesAreErrorsThatNameThem(t *testing.T) {
 	_, _, err3 := dir.Owner()
 	_, err4 := dir.Leftovers()
 	for _, err := range []error{err1, err2, err3, err4} {
-		var syntax *json.SyntaxError
-		if !errors.As(err, &syntax) {
+		if _, ok := errors.AsType[*json.SyntaxError](err); !ok {
 			t.Errorf("got %v, want a syntax error", err)
 		}
 	}

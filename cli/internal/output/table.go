@@ -57,5 +57,5 @@ func Time(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.Local().Format(time.DateTime)
+	return t.Local().Format(time.DateTime) //nolint:gosmopolitan // people read it where they are
 }

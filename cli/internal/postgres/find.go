@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,7 +36,8 @@ func findPrograms(version string) (string, error) {
 	if reason != nil {
 		return "", reason
 	}
-	return "", fmt.Errorf("no PostgreSQL found: install it (Debian: apt-get install postgresql; macOS: brew install postgresql@17), or name its folder of programs in %s", binVariable)
+	return "", errors.New("no PostgreSQL found: install it (Debian: apt-get install postgresql; macOS: brew install postgresql@17), " +
+		"or name its folder of programs in " + binVariable)
 }
 
 func candidates() []string {
@@ -78,8 +80,8 @@ func suits(dir, version string) (string, error) {
 	case has < oldest:
 		return "", fmt.Errorf("PostgreSQL in %s is version %d: install %d or newer, or name its folder of programs in %s", dir, has, oldest, binVariable)
 	case version != "" && version != strconv.Itoa(has):
-		return "", fmt.Errorf("the database was made by PostgreSQL %s, and %s is version %d: name the folder of version %s in %s, or begin anew with another --data-dir",
-			version, dir, has, version, binVariable)
+		return "", fmt.Errorf("the database was made by PostgreSQL %s, and %s is version %d: "+
+			"name the folder of version %s in %s, or begin anew with another --data-dir", version, dir, has, version, binVariable)
 	}
 	return dir, nil
 }

@@ -105,7 +105,7 @@ func (s *Server) make(ctx context.Context, launcher *child.Launcher) error {
 		return fmt.Errorf("create the database's folder: %w", err)
 	}
 	password := s.Dir + ".password"
-	defer os.Remove(password) //nolint:errcheck // it is not secret: state.json has it, too
+	defer os.Remove(password)
 	if err := os.WriteFile(password, []byte(s.Password), 0o600); err != nil {
 		return fmt.Errorf("write the database's password: %w", err)
 	}
@@ -210,6 +210,6 @@ func serves(pid int, dir string) bool {
 	if err != nil {
 		return true
 	}
-	real, err := filepath.EvalSymlinks(dir)
-	return err != nil || at == real
+	resolved, err := filepath.EvalSymlinks(dir)
+	return err != nil || at == resolved
 }

@@ -130,7 +130,7 @@ func TestDeadServerIsForgotten(t *testing.T) {
 // openTempDir is one that the account of the server may enter.
 func openTempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "streamhouse-postgres-")
+	dir, err := os.MkdirTemp("", "streamhouse-postgres-") //nolint:usetesting // t.TempDir is closed to other users
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
 	}

@@ -69,7 +69,7 @@ type run struct {
 // Run produces until the input ends, a record fails, or ctx ends; then it waits for the answers of what was read. When hard is closed it
 // waits no more. The summary is right whatever the error.
 func Run(ctx context.Context, hard <-chan struct{}, sdk *client.Client, config Config) (Summary, error) {
-	producer, err := sdk.NewProducer(config.Options...)
+	producer, err := sdk.NewProducer(config.Options...) //nolint:contextcheck // it outlives ctx, to flush
 	if err != nil {
 		return Summary{}, err
 	}

@@ -15,7 +15,8 @@ type Connection struct {
 }
 
 // errNowhere says that nobody said where the cluster is.
-var errNowhere = errors.New("no cluster is known: run `streamhouse dev` in this folder, or pass --server, --agent and --api-key (STREAMHOUSE_SERVER, STREAMHOUSE_AGENT, STREAMHOUSE_API_KEY)")
+var errNowhere = errors.New("no cluster is known: run `streamhouse dev` in this folder, " +
+	"or pass --server, --agent and --api-key (STREAMHOUSE_SERVER, STREAMHOUSE_AGENT, STREAMHOUSE_API_KEY)")
 
 // Connection adds what a running dev says to what was given. Its key goes only to its own servers.
 func (s Settings) Connection() (Connection, error) {

@@ -17,9 +17,9 @@ const maxFileBytes = 1 << 20
 type file struct {
 	Server  list   `yaml:"server"`
 	Agent   list   `yaml:"agent"`
-	APIKey  string `yaml:"api-key"`
+	APIKey  string `yaml:"api-key"` //nolint:tagliatelle // as the flag
 	Output  string `yaml:"output"`
-	DataDir string `yaml:"data-dir"`
+	DataDir string `yaml:"data-dir"` //nolint:tagliatelle // as the flag
 }
 
 // list takes one value, too.
@@ -40,7 +40,7 @@ func readFile(path string) (file, error) {
 	if err != nil {
 		return values, fmt.Errorf("open --config: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // it was read
+	defer f.Close()
 	content, err := io.ReadAll(io.LimitReader(f, maxFileBytes))
 	if err != nil {
 		return values, fmt.Errorf("read %s: %w", path, err)

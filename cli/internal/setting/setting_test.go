@@ -116,8 +116,8 @@ func TestNoClusterKnown(t *testing.T) {
 
 func TestDirIsTheNearest(t *testing.T) { // not parallel: it changes the working directory
 	root := t.TempDir()
-	if real, err := filepath.EvalSymlinks(root); err == nil {
-		root = real
+	if resolved, err := filepath.EvalSymlinks(root); err == nil {
+		root = resolved
 	}
 	below := filepath.Join(root, "a", "b")
 	if err := os.MkdirAll(below, 0o700); err != nil {

@@ -114,7 +114,7 @@ func fakeMain(bin string, args []string) int {
 	}
 	role, _ := os.ReadFile(filepath.Join(bin, name+".role"))
 	if string(role) == "die" {
-		fmt.Println("cannot go on")
+		fmt.Fprintln(os.Stdout, "cannot go on")
 		return 7
 	}
 	signals := make(chan os.Signal, 1)
@@ -130,7 +130,7 @@ func fakeMain(bin string, args []string) int {
 	connecthttp.Mount(server, rpc)
 	l, err := net.Listen("tcp", argument(args, "--listen"))
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
 	protocols := new(http.Protocols)

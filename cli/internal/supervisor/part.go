@@ -116,7 +116,7 @@ func lastLine(path string) string {
 	if err != nil {
 		return "(unreadable)"
 	}
-	defer file.Close() //nolint:errcheck // it was read
+	defer file.Close()
 	if info, err := file.Stat(); err == nil && info.Size() > tailBytes {
 		_, _ = file.Seek(-tailBytes, io.SeekEnd)
 	}
@@ -139,7 +139,7 @@ func httpReady(url string) func(context.Context) error {
 		if err != nil {
 			return errors.New("it does not answer")
 		}
-		defer response.Body.Close() //nolint:errcheck // it was read
+		defer response.Body.Close()
 		said, _ := io.ReadAll(io.LimitReader(response.Body, tailBytes))
 		if response.StatusCode != http.StatusOK {
 			return fmt.Errorf("it answers %s: %s", response.Status, strings.TrimSpace(string(said)))

@@ -79,7 +79,7 @@ func (s *Supervisor) run(ctx context.Context, kill <-chan struct{}) error {
 	defer s.config.Dir.RemoveOwner()
 	if err := s.up(ctx); err != nil {
 		if ctx.Err() != nil { // told to stop meanwhile: that is no failure
-			return nil //nolint:nilerr // see above
+			return nil
 		}
 		return err
 	}

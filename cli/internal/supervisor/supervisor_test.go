@@ -2,11 +2,11 @@ package supervisor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -168,10 +168,8 @@ func TestEverythingStartsAndStopsInOrder(t *testing.T) {
 	if len(cluster.ControlPlanes) != 2 || len(cluster.Agents) != 2 || cluster.APIKey == "" || cluster.S3.SecretKey != "sk" {
 		t.Errorf("ready with %+v", cluster)
 	}
-	written, _ := json.Marshal(c.devFile())
-	said, _ := json.Marshal(cluster)
-	if string(written) != string(said) {
-		t.Errorf("dev.json is %s, said was %s", written, said)
+	if written := c.devFile(); !reflect.DeepEqual(written, cluster) {
+		t.Errorf("dev.json is %+v, said was %+v", written, cluster)
 	}
 	c.end()
 	c.checkNothingLeft()

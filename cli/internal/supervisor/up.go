@@ -167,7 +167,7 @@ func (s *Supervisor) key(ctx context.Context, name string, role client.Role, gro
 	if err != nil {
 		return "", fmt.Errorf("make API keys: %w", err)
 	}
-	defer sdk.Close() //nolint:errcheck // nothing is lost with it
+	defer sdk.Close()
 	valid, err := s.valid(ctx, sdk.Admin(), s.state.Keys[name])
 	if err != nil {
 		return "", err
