@@ -192,7 +192,13 @@ func (s *teller) acquire(t *rapid.T) {
 
 func (s *teller) release(t *rapid.T) {
 	place := s.place(t, "")
-	lease := s.leases(t)[place]
+	leases := s.leases(t)
+	for _, name := range slices.Sorted(maps.Keys(leases)) { // one whose leader has been told to release it
+		if l := leases[name]; l.GetLeader() != "" && l.GetLeader() != l.GetAssignedAgentId() {
+			place = name
+		}
+	}
+	lease := leases[place]
 	s.do(t, fmt.Sprintf("release %s %s epoch=%d", s.leader(t, lease), place, max(1, lease.GetEpoch()-one(t, "off", int32(0), 0, 0, 1, -1))))
 }
 

@@ -16,7 +16,7 @@ var proving = os.Getenv("STREAMHOUSE_PROVE") != ""
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	preset("rapid.checks", map[bool]string{false: "200", true: "4000"}[proving])
+	preset("rapid.checks", map[bool]string{false: "150", true: "4000"}[proving])
 	preset("rapid.steps", "80")
 	preset("rapid.seed", strconv.FormatInt(time.Now().UnixNano(), 10))
 	preset("rapid.shrinktime", "15s")

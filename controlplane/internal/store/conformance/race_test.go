@@ -238,7 +238,7 @@ func (r *race) stored(partition int32) (log []success) {
 			log = append(log, success{s.GetObjectKey(), partition, s.GetBaseOffset(), int64(s.GetRecordCount()), s.GetEpoch()})
 			offset = s.GetBaseOffset() + int64(s.GetRecordCount())
 		}
-		if offset >= found.GetHighWatermark() {
+		if len(found.GetSegments()) == 0 || offset >= found.GetHighWatermark() {
 			return log
 		}
 	}
