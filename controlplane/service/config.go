@@ -11,6 +11,8 @@ import (
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/logs"
 	"github.com/streamhouse/streamhouse/serve/secret"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
 )
 
 // Config of a control plane. The tags are those of flags, environment and file (package serve/config); the zero Config is not valid, see
@@ -19,17 +21,19 @@ type Config struct {
 	Listener listen.Config `embed:""`
 	Log      logs.Config   `embed:""`
 
-	AdvertisedAddress string        `placeholder:"URL" help:"Base URL under which agents and people reach this process; empty: the one that it listens on. Shown when it is ready."`
-	DatabaseURL       secret.Secret `placeholder:"URL" help:"PostgreSQL, e.g. postgres://user:password@host:5432/streamhouse. Required to serve and to migrate."`
-	PoolSize          int           `default:"16"      help:"Most connections to PostgreSQL."`
-	MigrateOnStart    bool          `default:"true"    help:"Bring the schema up to date before serving, unless --no-migrate-on-start; of several replicas one does, the others wait."   negatable:""`
-	BootstrapAdminKey secret.Secret `placeholder:"KEY" help:"Admin API key (shk_ and 43 characters) that is added at the start if it is not there. A revoked one stays revoked."`
-	AgentGroups       []string      `placeholder:"NAME" help:"Agent groups that are added at the start if they are not there; \"default\" always is."`
+	AdvertisedAddress   string        `placeholder:"URL" help:"Base URL under which agents and people reach this process; empty: the one that it listens on. Shown when it is ready."`
+	DatabaseURL         secret.Secret `placeholder:"URL" help:"PostgreSQL, e.g. postgres://user:password@host:5432/streamhouse. Required to serve and to migrate."`
+	PoolSize            int           `default:"16"      help:"Most connections to PostgreSQL."`
+	AllowUnsafeDatabase bool          `help:"Serve although PostgreSQL would lose acknowledged records in a crash (fsync, full_page_writes or synchronous_commit off). For tests."`
+	MigrateOnStart      bool          `default:"true"    help:"Bring the schema up to date before serving, unless --no-migrate-on-start; of several replicas one does, the others wait."   negatable:""`
+	BootstrapAdminKey   secret.Secret `placeholder:"KEY" help:"Admin API key (shk_ and 43 characters) that is added at the start if it is not there. A revoked one stays revoked."`
+	AgentGroups         []string      `placeholder:"NAME" help:"Agent groups that are added at the start if they are not there; \"default\" always is."`
 
 	SessionDuration   time.Duration `default:"30s"   help:"Silence that ends an agent's session."`
 	HeartbeatInterval time.Duration `default:"1s"    help:"Time between an agent's heartbeats."`
 	SuspectAfter      time.Duration `default:"2s"    help:"Silence after which an agent's partitions may be led by others. A long one makes takeovers rare on slow machines."`
 	WatchInterval     time.Duration `default:"100ms" help:"Time between two looks at what other replicas have changed."`
+	ProducerExpiry    time.Duration `default:"168h"  help:"Idle time after which an idempotent producer is forgotten: what it sends next is refused (PRODUCER_UNKNOWN), and it takes a new producer id."`
 }
 
 // DefaultConfig has every default but DatabaseURL, which has none.
@@ -43,6 +47,7 @@ func DefaultConfig() Config {
 		HeartbeatInterval: time.Second,
 		SuspectAfter:      2 * time.Second,
 		WatchInterval:     100 * time.Millisecond,
+		ProducerExpiry:    judge.DefaultProducerExpiry,
 	}
 }
 
@@ -53,6 +58,8 @@ const (
 	minInterval        = 10 * time.Millisecond
 	maxWatchInterval   = time.Minute
 	maxSuspectAfter    = time.Hour
+	minProducerExpiry  = time.Hour // twice what agents trust their own memory of a producer
+	maxProducerExpiry  = 10 * 365 * 24 * time.Hour
 	minPoolSize        = 4 // the judge, the hub, and two calls
 	maxPoolSize        = 100
 )
@@ -69,6 +76,7 @@ func (c Config) Validate() error {
 		between("heartbeat-interval", c.HeartbeatInterval, minInterval, c.SessionDuration/3),
 		between("suspect-after", c.SuspectAfter, c.HeartbeatInterval, maxSuspectAfter),
 		between("watch-interval", c.WatchInterval, minInterval, maxWatchInterval),
+		between("producer-expiry", c.ProducerExpiry, minProducerExpiry, maxProducerExpiry),
 	)
 }
 

@@ -44,6 +44,7 @@ func configure(database string) service.Config {
 	config.DatabaseURL = secret.New(database)
 	config.PoolSize = 8
 	config.BootstrapAdminKey = access.NewKey()
+	config.AllowUnsafeDatabase = true // pgtest's has fsync off
 	config.SuspectAfter = time.Hour // a slow machine must cause no takeover
 	return config
 }

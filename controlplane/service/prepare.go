@@ -72,7 +72,7 @@ func (s *Service) prepare(ctx context.Context) error {
 }
 
 func (s *Service) prepareOnce(ctx context.Context) error {
-	if err := s.catalog.Ping(ctx); err != nil {
+	if err := s.checkServer(ctx); err != nil {
 		return err
 	}
 	if s.config.MigrateOnStart {
@@ -93,6 +93,24 @@ func (s *Service) prepareOnce(ctx context.Context) error {
 	// The pulse begins before an agent can register. Else the first beat of a new cluster would find a live session and an old pulse, and judge nobody
 	// for one session duration.
 	_, err := s.catalog.Beat(ctx)
+	return err
+}
+
+// checkServer refuses a database that would lose what it has acknowledged, unless it is one for tests.
+func (s *Service) checkServer(ctx context.Context) error {
+	warnings, err := s.catalog.CheckServer(ctx)
+	if fault, ok := errors.AsType[*postgres.ServerFault](err); ok {
+		if fault.Unusable {
+			return err
+		}
+		if !s.config.AllowUnsafeDatabase {
+			return fmt.Errorf("%w (--allow-unsafe-database serves all the same, for tests)", err)
+		}
+		warnings, err = fault.Faults, nil
+	}
+	for _, warning := range warnings {
+		s.deps.Log.WarnContext(ctx, "database may lose acknowledged records", slog.String("reason", warning))
+	}
 	return err
 }
 

@@ -57,7 +57,7 @@ func TestHelpIsCompleteAndShowsNoSecret(t *testing.T) {
 	}
 	for _, want := range []string{
 		"serve", "migrate", "healthcheck", "version", "--config", "--listen", "--advertised-address", "--database-url", "--session-duration=30s",
-		"--heartbeat-interval=1s", "--suspect-after=2s", "--watch-interval=100ms", "--bootstrap-admin-key", "--[no-]migrate-on-start", "--pool-size=16",
+		"--heartbeat-interval=1s", "--suspect-after=2s", "--watch-interval=100ms", "--bootstrap-admin-key", "--[no-]migrate-on-start", "--pool-size=16", "--producer-expiry=168h", "--allow-unsafe-database",
 		"--log-level", "--log-format", "--tls-cert", "--tls-key", "--cors-origins", "--stop-timeout=10s", "--agent-groups", "$STREAMHOUSE_DATABASE_URL",
 	} {
 		if !strings.Contains(out.String(), want) {
@@ -94,7 +94,7 @@ func TestTheWholeLife(t *testing.T) {
 	t.Setenv("STREAMHOUSE_BOOTSTRAP_ADMIN_KEY", key)
 	address := freeAddress(t)
 	file := filepath.Join(t.TempDir(), "config.yaml")
-	content := "database-url: " + database + "\nlisten: " + address + "\nlog-format: json\npool-size: 4\nmigrate-on-start: false\n"
+	content := "database-url: " + database + "\nlisten: " + address + "\nlog-format: json\npool-size: 4\nmigrate-on-start: false\nallow-unsafe-database: true\n"
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
