@@ -17,6 +17,8 @@ type S3 struct {
 	Endpoint             string
 	Bucket               string
 	AccessKey, SecretKey string
+	// Dir has the bucket's objects as files.
+	Dir string
 
 	spec process.Spec
 }
@@ -43,11 +45,11 @@ type Agent struct {
 func (c *Cluster) startS3(ctx context.Context, t testing.TB) *S3 {
 	t.Helper()
 	port := process.FreePort(t)
-	s := &S3{Endpoint: fmt.Sprintf("http://127.0.0.1:%d", port), Bucket: "streamhouse"}
+	s := &S3{Endpoint: fmt.Sprintf("http://127.0.0.1:%d", port), Bucket: "streamhouse", Dir: process.Subfolder(t, c.dir, "s3", false)}
 	s.AccessKey, s.SecretKey = "e2e", "e2e-secret-key" // of a server that lives as long as the test
 	s.spec = process.Spec{
 		Name: "s3", Path: filepath.Join(c.bin, "streamhouse-devs3"), Log: filepath.Join(c.dir, "s3.log"),
-		Args: []string{"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--data-dir", process.Subfolder(t, c.dir, "s3", false)},
+		Args: []string{"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--data-dir", s.Dir},
 		Env:  []string{"STREAMHOUSE_DEVS3_BUCKET=" + s.Bucket, "STREAMHOUSE_DEVS3_ACCESS_KEY=" + s.AccessKey, "STREAMHOUSE_DEVS3_SECRET_KEY=" + s.SecretKey},
 	}
 	s.Start(ctx, t)

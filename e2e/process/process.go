@@ -110,6 +110,9 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Name from its Spec.
 func (p *Process) Name() string { return p.spec.Name }
 
+// Log is what it has printed so far, and what processes of its Spec before it had.
+func (p *Process) Log() ([]byte, error) { return os.ReadFile(p.spec.Log) }
+
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

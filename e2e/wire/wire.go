@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/dynamicpb"
 
 	// The services.
 	_ "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
@@ -109,7 +110,12 @@ func Procedure(m protoreflect.MethodDescriptor) string {
 	return "/" + string(m.Parent().FullName()) + "/" + string(m.Name())
 }
 
-// Call calls any RPC; of a stream it takes the first message. The answer is decoded into response, if that is not nil.
+// Response is an empty answer of an RPC.
+func Response(m protoreflect.MethodDescriptor) proto.Message {
+	return dynamicpb.NewMessage(m.Output())
+}
+
+// Call calls any RPC and decodes the answer into response; of a stream it takes the first message.
 func Call(ctx context.Context, c *connect.Client, m protoreflect.MethodDescriptor, request, response proto.Message) error {
 	spec := connect.Spec{Procedure: Procedure(m), Schema: m, StreamType: connect.StreamTypeUnary}
 	if !m.IsStreamingServer() {
