@@ -45,7 +45,7 @@ func configure(database string) service.Config {
 	config.PoolSize = 8
 	config.BootstrapAdminKey = access.NewKey()
 	config.AllowUnsafeDatabase = true // pgtest's has fsync off
-	config.SuspectAfter = time.Hour // a slow machine must cause no takeover
+	config.SuspectAfter = time.Hour   // a slow machine must cause no takeover
 	return config
 }
 

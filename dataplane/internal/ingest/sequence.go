@@ -3,11 +3,16 @@ package ingest
 import (
 	"math"
 	"slices"
+	"time"
 
 	"github.com/streamhouse/streamhouse/client/recordbatch"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
+
+// trusted is how long a tenure trusts what it knows of a producer that sends nothing. The catalog forgets idle producers, after an hour at
+// the earliest; a leader that went on from its memory alone would have the commit refused, and its tenure ended.
+const trusted = 30 * time.Minute
 
 // window is how many of a producer's batches are recognised when they come again (P5), as in Kafka.
 const window = 5
@@ -19,6 +24,8 @@ type producer struct {
 	batches []remembered
 	// used orders producers by when they last sent something.
 	used uint64
+	// heard is when it last sent something, or was looked up.
+	heard time.Time
 	// absent: the catalog was asked and knows nothing of it.
 	absent bool
 }
@@ -36,9 +43,9 @@ func (r remembered) nextSequence() int32 { return recordbatch.NextSequence(r.bas
 // producerOf takes the catalog's answer; nil: it knows nothing.
 func producerOf(s *controlplanev1.ProducerState) *producer {
 	if s == nil {
-		return &producer{absent: true}
+		return &producer{absent: true, heard: time.Now()}
 	}
-	p := &producer{epoch: int16(s.GetProducerEpoch())}
+	p := &producer{epoch: int16(s.GetProducerEpoch()), heard: time.Now()}
 	for _, b := range s.GetBatches() {
 		p.batches = append(p.batches, remembered{baseSequence: b.GetBaseSequence(), count: b.GetRecordCount(), baseOffset: b.GetBaseOffset()})
 	}
@@ -107,7 +114,7 @@ func (p *producer) remember(b recordbatch.Producer, r remembered) {
 	if b.Epoch != p.epoch {
 		p.epoch, p.batches = b.Epoch, nil
 	}
-	p.absent = false
+	p.absent, p.heard = false, time.Now()
 	p.batches = append(p.batches, r)
 	for len(p.batches) > window && p.batches[0].pending == nil {
 		p.batches = p.batches[1:]
@@ -125,6 +132,9 @@ func (p *producer) settleUpTo(offset int64) {
 		p.batches = p.batches[1:]
 	}
 }
+
+// stale tells whether the catalog may have forgotten it.
+func (p *producer) stale() bool { return !p.busy() && time.Since(p.heard) > trusted }
 
 // busy tells whether a batch of it is in flight.
 func (p *producer) busy() bool {

@@ -45,7 +45,7 @@ func newTenure(p partition.ID, g *controlplanev1.Grant) *tenure {
 	return t
 }
 
-// decide judges a batch without changing anything but what the batch remembers of its own wait.
+// decide judges a batch without changing anything but what the batch remembers of its own wait, and forgetting a producer that was silent for long.
 func (t *tenure) decide(b *Batch) Decision {
 	d := Decision{Epoch: t.epoch}
 	if b.Header.Producer.Idempotent() {
@@ -62,6 +62,10 @@ func (t *tenure) decide(b *Batch) Decision {
 
 func (t *tenure) decideSequence(b *Batch, d *Decision) (done bool) {
 	known := t.producers[b.Header.Producer.ID]
+	if known != nil && known.stale() {
+		delete(t.producers, b.Header.Producer.ID)
+		known, t.complete = nil, false
+	}
 	if known == nil && !t.complete {
 		d.Verdict = UnknownProducer
 		return true
