@@ -237,6 +237,7 @@ func TestClusterFromOneCommand(t *testing.T) {
 
 	t.Run("json round trip", func(t *testing.T) { s.roundTrip(t) })
 	t.Run("kill an agent in the middle of a produce", func(t *testing.T) { s.killInTheMiddle(t, cluster.Agents[0]) })
+	t.Run("P6 interrupt a produce", func(t *testing.T) { s.interruptProduce(t) })
 	t.Run("restart", func(t *testing.T) { s.restart(t, cluster, want) })
 }
 
@@ -318,6 +319,36 @@ func (s *shell) killInTheMiddle(t *testing.T, victim datadir.Agent) {
 	}
 	if out := s.ok("agent", "list"); strings.Count(out, " live ") != 4 {
 		t.Errorf("agents:\n%s", out)
+	}
+}
+
+// interruptProduce: an interrupted produce says how many records are stored, and that is how many there are.
+func (s *shell) interruptProduce(t *testing.T) {
+	s.ok("topic", "create", "interrupted")
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close() // the input does not end by itself
+	producing := s.command("produce", "interrupted", "--rate", "500")
+	var complaints bytes.Buffer
+	producing.Stdin, producing.Stderr = reader, &complaints
+	if err := producing.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = reader.Close()
+	if _, err := writer.WriteString(strings.Repeat("record\n", 5000)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the first record", func() bool { return s.ok("consume", "interrupted", "--from-beginning") != "" })
+	_ = producing.Process.Signal(syscall.SIGINT)
+	_ = producing.Wait()
+	if status := producing.ProcessState.ExitCode(); status != 1 {
+		t.Errorf("exit status %d, want 1: the input was not read to its end", status)
+	}
+	stored := strings.Count(s.ok("consume", "interrupted", "--from-beginning"), "\n")
+	if want := fmt.Sprintf("interrupted: %d records are stored; the rest", stored); !strings.Contains(complaints.String(), want) || stored >= 5000 {
+		t.Errorf("said %q, want %q", complaints.String(), want)
 	}
 }
 
