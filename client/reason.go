@@ -30,6 +30,7 @@ const (
 	ReasonUnknownAgent           = Reason(refusalv1.Reason_REASON_UNKNOWN_AGENT)
 	ReasonUnknownKey             = Reason(refusalv1.Reason_REASON_UNKNOWN_KEY)
 	ReasonTopicExists            = Reason(refusalv1.Reason_REASON_TOPIC_EXISTS)
+	ReasonCatalogNotHalted       = Reason(refusalv1.Reason_REASON_CATALOG_NOT_HALTED)
 	ReasonInvalid                = Reason(refusalv1.Reason_REASON_INVALID)
 	ReasonCorruptBatch           = Reason(refusalv1.Reason_REASON_CORRUPT_BATCH)
 	ReasonRecordCountMismatch    = Reason(refusalv1.Reason_REASON_RECORD_COUNT_MISMATCH)

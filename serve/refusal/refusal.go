@@ -50,6 +50,7 @@ var codes = map[Reason]connect.Code{
 	refusalv1.Reason_REASON_UNKNOWN_AGENT:             connect.CodeNotFound,
 	refusalv1.Reason_REASON_UNKNOWN_KEY:               connect.CodeNotFound,
 	refusalv1.Reason_REASON_TOPIC_EXISTS:              connect.CodeAlreadyExists,
+	refusalv1.Reason_REASON_CATALOG_NOT_HALTED:        connect.CodeFailedPrecondition,
 	refusalv1.Reason_REASON_INVALID:                   connect.CodeInvalidArgument,
 	refusalv1.Reason_REASON_CORRUPT_BATCH:             connect.CodeInvalidArgument,
 	refusalv1.Reason_REASON_RECORD_COUNT_MISMATCH:     connect.CodeInvalidArgument,

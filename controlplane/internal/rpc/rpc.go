@@ -46,6 +46,7 @@ func (s Services) Register(server *connect.Server) {
 	controlplanev1connect.RegisterTopicServiceHandler(server, topics{s})
 	controlplanev1connect.RegisterClusterServiceHandler(server, cluster{s})
 	controlplanev1connect.RegisterKeyServiceHandler(server, keys{s})
+	controlplanev1connect.RegisterCatalogServiceHandler(server, catalog{Services: s})
 }
 
 // boundOf returns the agent group that bounds the caller: none for admins, the key's for everyone else. A key without one is refused: it

@@ -186,7 +186,9 @@ type HeartbeatRequest struct {
 	// The agent hands its partitions over and will deregister. Never goes back to false.
 	Draining bool `protobuf:"varint,3,opt,name=draining,proto3" json:"draining,omitempty"`
 	// The agent holds records and has had no successful PUT for 5 s: place nothing on it.
-	Unfit         bool `protobuf:"varint,4,opt,name=unfit,proto3" json:"unfit,omitempty"`
+	Unfit bool `protobuf:"varint,4,opt,name=unfit,proto3" json:"unfit,omitempty"`
+	// What the agent was told of its own commits and tenures, so that a catalog that lost transactions notices. Absent: this agent gives none.
+	Evidence      *Evidence `protobuf:"bytes,5,opt,name=evidence,proto3" json:"evidence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -249,19 +251,177 @@ func (x *HeartbeatRequest) GetUnfit() bool {
 	return false
 }
 
+func (x *HeartbeatRequest) GetEvidence() *Evidence {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+// What an agent knows to have been committed, in one incarnation of the catalog. A catalog that does not know it too has lost transactions (a
+// standby promoted too early, a backup restored) and halts. `HeartbeatRequest.revision` counts, too. It outlives sessions, not incarnations.
+type Evidence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key of the last object whose commit was answered; empty: none yet.
+	ObjectKey string `protobuf:"bytes,1,opt,name=object_key,json=objectKey,proto3" json:"object_key,omitempty"`
+	// Partitions that this process leads or has led, each with the newest epoch and high watermark that it was told; those that changed
+	// since the heartbeat before, at most 1,000, the others in later heartbeats; after a change of `catalog_start` all of them again.
+	Partitions []*PartitionEvidence `protobuf:"bytes,2,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	// The `catalog_start` that an answer named and for which `partitions` has been sent in full, this message included; empty: not yet.
+	CompleteFor string `protobuf:"bytes,3,opt,name=complete_for,json=completeFor,proto3" json:"complete_for,omitempty"`
+	// Incarnation in which the agent was told all this (0 to 255), from RegisterResponse. That of an earlier one says nothing of an adopted catalog.
+	Incarnation   int32 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Evidence) Reset() {
+	*x = Evidence{}
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Evidence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Evidence) ProtoMessage() {}
+
+func (x *Evidence) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
+func (*Evidence) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Evidence) GetObjectKey() string {
+	if x != nil {
+		return x.ObjectKey
+	}
+	return ""
+}
+
+func (x *Evidence) GetPartitions() []*PartitionEvidence {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *Evidence) GetCompleteFor() string {
+	if x != nil {
+		return x.CompleteFor
+	}
+	return ""
+}
+
+func (x *Evidence) GetIncarnation() int32 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+// What an agent was told of one partition.
+type PartitionEvidence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 bytes of the UUID.
+	TopicId   []byte `protobuf:"bytes,1,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
+	Partition int32  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Newest epoch that was granted to, or reported to, the agent.
+	Epoch int32 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Highest high watermark in an answer to the agent.
+	HighWatermark int64 `protobuf:"varint,4,opt,name=high_watermark,json=highWatermark,proto3" json:"high_watermark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartitionEvidence) Reset() {
+	*x = PartitionEvidence{}
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartitionEvidence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartitionEvidence) ProtoMessage() {}
+
+func (x *PartitionEvidence) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartitionEvidence.ProtoReflect.Descriptor instead.
+func (*PartitionEvidence) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PartitionEvidence) GetTopicId() []byte {
+	if x != nil {
+		return x.TopicId
+	}
+	return nil
+}
+
+func (x *PartitionEvidence) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *PartitionEvidence) GetEpoch() int32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *PartitionEvidence) GetHighWatermark() int64 {
+	if x != nil {
+		return x.HighWatermark
+	}
+	return 0
+}
+
 type HeartbeatResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in RegisterResponse; counts from before the request was sent.
 	SessionDurationMs int64 `protobuf:"varint,1,opt,name=session_duration_ms,json=sessionDurationMs,proto3" json:"session_duration_ms,omitempty"`
 	// Placement after `revision`, at most 1,000 partitions.
-	Placement     *Placement `protobuf:"bytes,2,opt,name=placement,proto3" json:"placement,omitempty"`
+	Placement *Placement `protobuf:"bytes,2,opt,name=placement,proto3" json:"placement,omitempty"`
+	// Names the database server's current life (its start and timeline). When it changes, the agent sends its evidence in full.
+	CatalogStart string `protobuf:"bytes,3,opt,name=catalog_start,json=catalogStart,proto3" json:"catalog_start,omitempty"`
+	// While it is halted the agent takes no records.
+	CatalogState  CatalogState `protobuf:"varint,4,opt,name=catalog_state,json=catalogState,proto3,enum=streamhouse.controlplane.v1.CatalogState" json:"catalog_state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeartbeatResponse) Reset() {
 	*x = HeartbeatResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[3]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -273,7 +433,7 @@ func (x *HeartbeatResponse) String() string {
 func (*HeartbeatResponse) ProtoMessage() {}
 
 func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[3]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -286,7 +446,7 @@ func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{3}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HeartbeatResponse) GetSessionDurationMs() int64 {
@@ -303,6 +463,20 @@ func (x *HeartbeatResponse) GetPlacement() *Placement {
 	return nil
 }
 
+func (x *HeartbeatResponse) GetCatalogStart() string {
+	if x != nil {
+		return x.CatalogStart
+	}
+	return ""
+}
+
+func (x *HeartbeatResponse) GetCatalogState() CatalogState {
+	if x != nil {
+		return x.CatalogState
+	}
+	return CatalogState_CATALOG_STATE_UNSPECIFIED
+}
+
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID from Register.
@@ -315,7 +489,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[4]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +501,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[4]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +514,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{4}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchRequest) GetSessionId() string {
@@ -367,7 +541,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[5]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -379,7 +553,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[5]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -392,7 +566,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{5}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WatchResponse) GetPlacement() *Placement {
@@ -422,7 +596,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[6]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -434,7 +608,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[6]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -447,7 +621,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{6}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Placement) GetRevision() int64 {
@@ -503,7 +677,7 @@ type PlacedTopic struct {
 
 func (x *PlacedTopic) Reset() {
 	*x = PlacedTopic{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[7]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +689,7 @@ func (x *PlacedTopic) String() string {
 func (*PlacedTopic) ProtoMessage() {}
 
 func (x *PlacedTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[7]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +702,7 @@ func (x *PlacedTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlacedTopic.ProtoReflect.Descriptor instead.
 func (*PlacedTopic) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{7}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PlacedTopic) GetTopicId() []byte {
@@ -594,7 +768,7 @@ type PlacedPartition struct {
 
 func (x *PlacedPartition) Reset() {
 	*x = PlacedPartition{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[8]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +780,7 @@ func (x *PlacedPartition) String() string {
 func (*PlacedPartition) ProtoMessage() {}
 
 func (x *PlacedPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[8]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +793,7 @@ func (x *PlacedPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlacedPartition.ProtoReflect.Descriptor instead.
 func (*PlacedPartition) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{8}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PlacedPartition) GetTopicId() []byte {
@@ -685,7 +859,7 @@ type PlacedAgent struct {
 
 func (x *PlacedAgent) Reset() {
 	*x = PlacedAgent{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[9]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +871,7 @@ func (x *PlacedAgent) String() string {
 func (*PlacedAgent) ProtoMessage() {}
 
 func (x *PlacedAgent) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[9]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +884,7 @@ func (x *PlacedAgent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlacedAgent.ProtoReflect.Descriptor instead.
 func (*PlacedAgent) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{9}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PlacedAgent) GetAgentId() string {
@@ -751,7 +925,7 @@ type DeregisterRequest struct {
 
 func (x *DeregisterRequest) Reset() {
 	*x = DeregisterRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[10]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +937,7 @@ func (x *DeregisterRequest) String() string {
 func (*DeregisterRequest) ProtoMessage() {}
 
 func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[10]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +950,7 @@ func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterRequest.ProtoReflect.Descriptor instead.
 func (*DeregisterRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{10}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeregisterRequest) GetSessionId() string {
@@ -794,7 +968,7 @@ type DeregisterResponse struct {
 
 func (x *DeregisterResponse) Reset() {
 	*x = DeregisterResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[11]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +980,7 @@ func (x *DeregisterResponse) String() string {
 func (*DeregisterResponse) ProtoMessage() {}
 
 func (x *DeregisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[11]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +993,7 @@ func (x *DeregisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterResponse.ProtoReflect.Descriptor instead.
 func (*DeregisterResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{11}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{13}
 }
 
 type AcquireRequest struct {
@@ -833,7 +1007,7 @@ type AcquireRequest struct {
 
 func (x *AcquireRequest) Reset() {
 	*x = AcquireRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[12]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +1019,7 @@ func (x *AcquireRequest) String() string {
 func (*AcquireRequest) ProtoMessage() {}
 
 func (x *AcquireRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[12]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +1032,7 @@ func (x *AcquireRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireRequest.ProtoReflect.Descriptor instead.
 func (*AcquireRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{12}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AcquireRequest) GetSessionId() string {
@@ -888,7 +1062,7 @@ type AcquirePartition struct {
 
 func (x *AcquirePartition) Reset() {
 	*x = AcquirePartition{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[13]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +1074,7 @@ func (x *AcquirePartition) String() string {
 func (*AcquirePartition) ProtoMessage() {}
 
 func (x *AcquirePartition) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[13]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1087,7 @@ func (x *AcquirePartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquirePartition.ProtoReflect.Descriptor instead.
 func (*AcquirePartition) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{13}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AcquirePartition) GetTopicId() []byte {
@@ -947,7 +1121,7 @@ type AcquireResponse struct {
 
 func (x *AcquireResponse) Reset() {
 	*x = AcquireResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[14]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1133,7 @@ func (x *AcquireResponse) String() string {
 func (*AcquireResponse) ProtoMessage() {}
 
 func (x *AcquireResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[14]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1146,7 @@ func (x *AcquireResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireResponse.ProtoReflect.Descriptor instead.
 func (*AcquireResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{14}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AcquireResponse) GetOutcomes() []*AcquireOutcome {
@@ -997,7 +1171,7 @@ type AcquireOutcome struct {
 
 func (x *AcquireOutcome) Reset() {
 	*x = AcquireOutcome{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[15]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1183,7 @@ func (x *AcquireOutcome) String() string {
 func (*AcquireOutcome) ProtoMessage() {}
 
 func (x *AcquireOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[15]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1196,7 @@ func (x *AcquireOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireOutcome.ProtoReflect.Descriptor instead.
 func (*AcquireOutcome) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{15}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AcquireOutcome) GetTopicId() []byte {
@@ -1101,7 +1275,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[16]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1287,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[16]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1300,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{16}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Grant) GetEpoch() int32 {
@@ -1182,7 +1356,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[17]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1368,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[17]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1381,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{17}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReleaseRequest) GetSessionId() string {
@@ -1237,7 +1411,7 @@ type ReleasePartition struct {
 
 func (x *ReleasePartition) Reset() {
 	*x = ReleasePartition{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[18]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1423,7 @@ func (x *ReleasePartition) String() string {
 func (*ReleasePartition) ProtoMessage() {}
 
 func (x *ReleasePartition) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[18]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1436,7 @@ func (x *ReleasePartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePartition.ProtoReflect.Descriptor instead.
 func (*ReleasePartition) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{18}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReleasePartition) GetTopicId() []byte {
@@ -1296,7 +1470,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[19]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1482,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[19]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1495,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{19}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReleaseResponse) GetOutcomes() []*ReleaseOutcome {
@@ -1345,7 +1519,7 @@ type ReleaseOutcome struct {
 
 func (x *ReleaseOutcome) Reset() {
 	*x = ReleaseOutcome{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[20]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1531,7 @@ func (x *ReleaseOutcome) String() string {
 func (*ReleaseOutcome) ProtoMessage() {}
 
 func (x *ReleaseOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[20]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1544,7 @@ func (x *ReleaseOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseOutcome.ProtoReflect.Descriptor instead.
 func (*ReleaseOutcome) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{20}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReleaseOutcome) GetTopicId() []byte {
@@ -1412,7 +1586,7 @@ type ResolveTopicsRequest struct {
 
 func (x *ResolveTopicsRequest) Reset() {
 	*x = ResolveTopicsRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[21]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1598,7 @@ func (x *ResolveTopicsRequest) String() string {
 func (*ResolveTopicsRequest) ProtoMessage() {}
 
 func (x *ResolveTopicsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[21]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1611,7 @@ func (x *ResolveTopicsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveTopicsRequest.ProtoReflect.Descriptor instead.
 func (*ResolveTopicsRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{21}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ResolveTopicsRequest) GetNames() []string {
@@ -1465,7 +1639,7 @@ type ResolveTopicsResponse struct {
 
 func (x *ResolveTopicsResponse) Reset() {
 	*x = ResolveTopicsResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[22]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1651,7 @@ func (x *ResolveTopicsResponse) String() string {
 func (*ResolveTopicsResponse) ProtoMessage() {}
 
 func (x *ResolveTopicsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[22]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1664,7 @@ func (x *ResolveTopicsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveTopicsResponse.ProtoReflect.Descriptor instead.
 func (*ResolveTopicsResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{22}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ResolveTopicsResponse) GetTopics() []*PlacedTopic {
@@ -1517,7 +1691,7 @@ type AllocateProducerIdsRequest struct {
 
 func (x *AllocateProducerIdsRequest) Reset() {
 	*x = AllocateProducerIdsRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[23]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1703,7 @@ func (x *AllocateProducerIdsRequest) String() string {
 func (*AllocateProducerIdsRequest) ProtoMessage() {}
 
 func (x *AllocateProducerIdsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[23]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1716,7 @@ func (x *AllocateProducerIdsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocateProducerIdsRequest.ProtoReflect.Descriptor instead.
 func (*AllocateProducerIdsRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{23}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AllocateProducerIdsRequest) GetCount() int32 {
@@ -1562,7 +1736,7 @@ type AllocateProducerIdsResponse struct {
 
 func (x *AllocateProducerIdsResponse) Reset() {
 	*x = AllocateProducerIdsResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[24]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1748,7 @@ func (x *AllocateProducerIdsResponse) String() string {
 func (*AllocateProducerIdsResponse) ProtoMessage() {}
 
 func (x *AllocateProducerIdsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[24]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1761,7 @@ func (x *AllocateProducerIdsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocateProducerIdsResponse.ProtoReflect.Descriptor instead.
 func (*AllocateProducerIdsResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{24}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AllocateProducerIdsResponse) GetFirstProducerId() int64 {
@@ -1607,7 +1781,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[25]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +1793,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[25]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +1806,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{25}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AuthenticateRequest) GetKeySha256() []byte {
@@ -1657,7 +1831,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[26]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1843,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[26]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1856,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{26}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AuthenticateResponse) GetKeyId() string {
@@ -1717,7 +1891,7 @@ var File_streamhouse_controlplane_v1_agent_proto protoreflect.FileDescriptor
 
 const file_streamhouse_controlplane_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"'streamhouse/controlplane/v1/agent.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\"streamhouse/access/v1/access.proto\x1a(streamhouse/controlplane/v1/commit.proto\x1a(streamhouse/controlplane/v1/lookup.proto\x1a'streamhouse/controlplane/v1/topic.proto\x1a$streamhouse/refusal/v1/refusal.proto\"\x86\x02\n" +
+	"'streamhouse/controlplane/v1/agent.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\"streamhouse/access/v1/access.proto\x1a)streamhouse/controlplane/v1/catalog.proto\x1a(streamhouse/controlplane/v1/commit.proto\x1a(streamhouse/controlplane/v1/lookup.proto\x1a'streamhouse/controlplane/v1/topic.proto\x1a$streamhouse/refusal/v1/refusal.proto\"\x86\x02\n" +
 	"\x0fRegisterRequest\x129\n" +
 	"\bagent_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._-]{1,100}$R\aagentId\x129\n" +
 	"\vagent_group\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{1,40}$R\n" +
@@ -1730,16 +1904,33 @@ const file_streamhouse_controlplane_v1_agent_proto_rawDesc = "" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12.\n" +
 	"\x13session_duration_ms\x18\x02 \x01(\x03R\x11sessionDurationMs\x122\n" +
 	"\x15heartbeat_interval_ms\x18\x03 \x01(\x03R\x13heartbeatIntervalMs\x12 \n" +
-	"\vincarnation\x18\x04 \x01(\x05R\vincarnation\"\x92\x01\n" +
+	"\vincarnation\x18\x04 \x01(\x05R\vincarnation\"\xd5\x01\n" +
 	"\x10HeartbeatRequest\x12'\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\x12#\n" +
 	"\brevision\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\brevision\x12\x1a\n" +
 	"\bdraining\x18\x03 \x01(\bR\bdraining\x12\x14\n" +
-	"\x05unfit\x18\x04 \x01(\bR\x05unfit\"\x89\x01\n" +
+	"\x05unfit\x18\x04 \x01(\bR\x05unfit\x12A\n" +
+	"\bevidence\x18\x05 \x01(\v2%.streamhouse.controlplane.v1.EvidenceR\bevidence\"\xe8\x01\n" +
+	"\bEvidence\x12'\n" +
+	"\n" +
+	"object_key\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\tobjectKey\x12Y\n" +
+	"\n" +
+	"partitions\x18\x02 \x03(\v2..streamhouse.controlplane.v1.PartitionEvidenceB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\n" +
+	"partitions\x12*\n" +
+	"\fcomplete_for\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18dR\vcompleteFor\x12,\n" +
+	"\vincarnation\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xff\x01(\x00R\vincarnation\"\xad\x01\n" +
+	"\x11PartitionEvidence\x12\"\n" +
+	"\btopic_id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\atopicId\x12%\n" +
+	"\tpartition\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\tpartition\x12\x1d\n" +
+	"\x05epoch\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x05epoch\x12.\n" +
+	"\x0ehigh_watermark\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rhighWatermark\"\xfe\x01\n" +
 	"\x11HeartbeatResponse\x12.\n" +
 	"\x13session_duration_ms\x18\x01 \x01(\x03R\x11sessionDurationMs\x12D\n" +
-	"\tplacement\x18\x02 \x01(\v2&.streamhouse.controlplane.v1.PlacementR\tplacement\"\\\n" +
+	"\tplacement\x18\x02 \x01(\v2&.streamhouse.controlplane.v1.PlacementR\tplacement\x12#\n" +
+	"\rcatalog_start\x18\x03 \x01(\tR\fcatalogStart\x12N\n" +
+	"\rcatalog_state\x18\x04 \x01(\x0e2).streamhouse.controlplane.v1.CatalogStateR\fcatalogState\"\\\n" +
 	"\fWatchRequest\x12'\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\x12#\n" +
@@ -1872,94 +2063,100 @@ func file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP() []byte {
 	return file_streamhouse_controlplane_v1_agent_proto_rawDescData
 }
 
-var file_streamhouse_controlplane_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_streamhouse_controlplane_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_streamhouse_controlplane_v1_agent_proto_goTypes = []any{
 	(*RegisterRequest)(nil),             // 0: streamhouse.controlplane.v1.RegisterRequest
 	(*RegisterResponse)(nil),            // 1: streamhouse.controlplane.v1.RegisterResponse
 	(*HeartbeatRequest)(nil),            // 2: streamhouse.controlplane.v1.HeartbeatRequest
-	(*HeartbeatResponse)(nil),           // 3: streamhouse.controlplane.v1.HeartbeatResponse
-	(*WatchRequest)(nil),                // 4: streamhouse.controlplane.v1.WatchRequest
-	(*WatchResponse)(nil),               // 5: streamhouse.controlplane.v1.WatchResponse
-	(*Placement)(nil),                   // 6: streamhouse.controlplane.v1.Placement
-	(*PlacedTopic)(nil),                 // 7: streamhouse.controlplane.v1.PlacedTopic
-	(*PlacedPartition)(nil),             // 8: streamhouse.controlplane.v1.PlacedPartition
-	(*PlacedAgent)(nil),                 // 9: streamhouse.controlplane.v1.PlacedAgent
-	(*DeregisterRequest)(nil),           // 10: streamhouse.controlplane.v1.DeregisterRequest
-	(*DeregisterResponse)(nil),          // 11: streamhouse.controlplane.v1.DeregisterResponse
-	(*AcquireRequest)(nil),              // 12: streamhouse.controlplane.v1.AcquireRequest
-	(*AcquirePartition)(nil),            // 13: streamhouse.controlplane.v1.AcquirePartition
-	(*AcquireResponse)(nil),             // 14: streamhouse.controlplane.v1.AcquireResponse
-	(*AcquireOutcome)(nil),              // 15: streamhouse.controlplane.v1.AcquireOutcome
-	(*Grant)(nil),                       // 16: streamhouse.controlplane.v1.Grant
-	(*ReleaseRequest)(nil),              // 17: streamhouse.controlplane.v1.ReleaseRequest
-	(*ReleasePartition)(nil),            // 18: streamhouse.controlplane.v1.ReleasePartition
-	(*ReleaseResponse)(nil),             // 19: streamhouse.controlplane.v1.ReleaseResponse
-	(*ReleaseOutcome)(nil),              // 20: streamhouse.controlplane.v1.ReleaseOutcome
-	(*ResolveTopicsRequest)(nil),        // 21: streamhouse.controlplane.v1.ResolveTopicsRequest
-	(*ResolveTopicsResponse)(nil),       // 22: streamhouse.controlplane.v1.ResolveTopicsResponse
-	(*AllocateProducerIdsRequest)(nil),  // 23: streamhouse.controlplane.v1.AllocateProducerIdsRequest
-	(*AllocateProducerIdsResponse)(nil), // 24: streamhouse.controlplane.v1.AllocateProducerIdsResponse
-	(*AuthenticateRequest)(nil),         // 25: streamhouse.controlplane.v1.AuthenticateRequest
-	(*AuthenticateResponse)(nil),        // 26: streamhouse.controlplane.v1.AuthenticateResponse
-	(*TopicConfig)(nil),                 // 27: streamhouse.controlplane.v1.TopicConfig
-	(*v1.Refusal)(nil),                  // 28: streamhouse.refusal.v1.Refusal
-	(*ProducerState)(nil),               // 29: streamhouse.controlplane.v1.ProducerState
-	(*v1.Leader)(nil),                   // 30: streamhouse.refusal.v1.Leader
-	(v11.Role)(0),                       // 31: streamhouse.access.v1.Role
-	(*CommitRequest)(nil),               // 32: streamhouse.controlplane.v1.CommitRequest
-	(*LookupRequest)(nil),               // 33: streamhouse.controlplane.v1.LookupRequest
-	(*LookupProducersRequest)(nil),      // 34: streamhouse.controlplane.v1.LookupProducersRequest
-	(*CommitResponse)(nil),              // 35: streamhouse.controlplane.v1.CommitResponse
-	(*LookupResponse)(nil),              // 36: streamhouse.controlplane.v1.LookupResponse
-	(*LookupProducersResponse)(nil),     // 37: streamhouse.controlplane.v1.LookupProducersResponse
+	(*Evidence)(nil),                    // 3: streamhouse.controlplane.v1.Evidence
+	(*PartitionEvidence)(nil),           // 4: streamhouse.controlplane.v1.PartitionEvidence
+	(*HeartbeatResponse)(nil),           // 5: streamhouse.controlplane.v1.HeartbeatResponse
+	(*WatchRequest)(nil),                // 6: streamhouse.controlplane.v1.WatchRequest
+	(*WatchResponse)(nil),               // 7: streamhouse.controlplane.v1.WatchResponse
+	(*Placement)(nil),                   // 8: streamhouse.controlplane.v1.Placement
+	(*PlacedTopic)(nil),                 // 9: streamhouse.controlplane.v1.PlacedTopic
+	(*PlacedPartition)(nil),             // 10: streamhouse.controlplane.v1.PlacedPartition
+	(*PlacedAgent)(nil),                 // 11: streamhouse.controlplane.v1.PlacedAgent
+	(*DeregisterRequest)(nil),           // 12: streamhouse.controlplane.v1.DeregisterRequest
+	(*DeregisterResponse)(nil),          // 13: streamhouse.controlplane.v1.DeregisterResponse
+	(*AcquireRequest)(nil),              // 14: streamhouse.controlplane.v1.AcquireRequest
+	(*AcquirePartition)(nil),            // 15: streamhouse.controlplane.v1.AcquirePartition
+	(*AcquireResponse)(nil),             // 16: streamhouse.controlplane.v1.AcquireResponse
+	(*AcquireOutcome)(nil),              // 17: streamhouse.controlplane.v1.AcquireOutcome
+	(*Grant)(nil),                       // 18: streamhouse.controlplane.v1.Grant
+	(*ReleaseRequest)(nil),              // 19: streamhouse.controlplane.v1.ReleaseRequest
+	(*ReleasePartition)(nil),            // 20: streamhouse.controlplane.v1.ReleasePartition
+	(*ReleaseResponse)(nil),             // 21: streamhouse.controlplane.v1.ReleaseResponse
+	(*ReleaseOutcome)(nil),              // 22: streamhouse.controlplane.v1.ReleaseOutcome
+	(*ResolveTopicsRequest)(nil),        // 23: streamhouse.controlplane.v1.ResolveTopicsRequest
+	(*ResolveTopicsResponse)(nil),       // 24: streamhouse.controlplane.v1.ResolveTopicsResponse
+	(*AllocateProducerIdsRequest)(nil),  // 25: streamhouse.controlplane.v1.AllocateProducerIdsRequest
+	(*AllocateProducerIdsResponse)(nil), // 26: streamhouse.controlplane.v1.AllocateProducerIdsResponse
+	(*AuthenticateRequest)(nil),         // 27: streamhouse.controlplane.v1.AuthenticateRequest
+	(*AuthenticateResponse)(nil),        // 28: streamhouse.controlplane.v1.AuthenticateResponse
+	(CatalogState)(0),                   // 29: streamhouse.controlplane.v1.CatalogState
+	(*TopicConfig)(nil),                 // 30: streamhouse.controlplane.v1.TopicConfig
+	(*v1.Refusal)(nil),                  // 31: streamhouse.refusal.v1.Refusal
+	(*ProducerState)(nil),               // 32: streamhouse.controlplane.v1.ProducerState
+	(*v1.Leader)(nil),                   // 33: streamhouse.refusal.v1.Leader
+	(v11.Role)(0),                       // 34: streamhouse.access.v1.Role
+	(*CommitRequest)(nil),               // 35: streamhouse.controlplane.v1.CommitRequest
+	(*LookupRequest)(nil),               // 36: streamhouse.controlplane.v1.LookupRequest
+	(*LookupProducersRequest)(nil),      // 37: streamhouse.controlplane.v1.LookupProducersRequest
+	(*CommitResponse)(nil),              // 38: streamhouse.controlplane.v1.CommitResponse
+	(*LookupResponse)(nil),              // 39: streamhouse.controlplane.v1.LookupResponse
+	(*LookupProducersResponse)(nil),     // 40: streamhouse.controlplane.v1.LookupProducersResponse
 }
 var file_streamhouse_controlplane_v1_agent_proto_depIdxs = []int32{
-	6,  // 0: streamhouse.controlplane.v1.HeartbeatResponse.placement:type_name -> streamhouse.controlplane.v1.Placement
-	6,  // 1: streamhouse.controlplane.v1.WatchResponse.placement:type_name -> streamhouse.controlplane.v1.Placement
-	7,  // 2: streamhouse.controlplane.v1.Placement.topics:type_name -> streamhouse.controlplane.v1.PlacedTopic
-	8,  // 3: streamhouse.controlplane.v1.Placement.partitions:type_name -> streamhouse.controlplane.v1.PlacedPartition
-	9,  // 4: streamhouse.controlplane.v1.Placement.agents:type_name -> streamhouse.controlplane.v1.PlacedAgent
-	27, // 5: streamhouse.controlplane.v1.PlacedTopic.config:type_name -> streamhouse.controlplane.v1.TopicConfig
-	13, // 6: streamhouse.controlplane.v1.AcquireRequest.partitions:type_name -> streamhouse.controlplane.v1.AcquirePartition
-	15, // 7: streamhouse.controlplane.v1.AcquireResponse.outcomes:type_name -> streamhouse.controlplane.v1.AcquireOutcome
-	16, // 8: streamhouse.controlplane.v1.AcquireOutcome.grant:type_name -> streamhouse.controlplane.v1.Grant
-	28, // 9: streamhouse.controlplane.v1.AcquireOutcome.refusal:type_name -> streamhouse.refusal.v1.Refusal
-	29, // 10: streamhouse.controlplane.v1.Grant.producers:type_name -> streamhouse.controlplane.v1.ProducerState
-	18, // 11: streamhouse.controlplane.v1.ReleaseRequest.partitions:type_name -> streamhouse.controlplane.v1.ReleasePartition
-	20, // 12: streamhouse.controlplane.v1.ReleaseResponse.outcomes:type_name -> streamhouse.controlplane.v1.ReleaseOutcome
-	30, // 13: streamhouse.controlplane.v1.ReleaseOutcome.leader:type_name -> streamhouse.refusal.v1.Leader
-	7,  // 14: streamhouse.controlplane.v1.ResolveTopicsResponse.topics:type_name -> streamhouse.controlplane.v1.PlacedTopic
-	8,  // 15: streamhouse.controlplane.v1.ResolveTopicsResponse.partitions:type_name -> streamhouse.controlplane.v1.PlacedPartition
-	31, // 16: streamhouse.controlplane.v1.AuthenticateResponse.role:type_name -> streamhouse.access.v1.Role
-	0,  // 17: streamhouse.controlplane.v1.AgentService.Register:input_type -> streamhouse.controlplane.v1.RegisterRequest
-	2,  // 18: streamhouse.controlplane.v1.AgentService.Heartbeat:input_type -> streamhouse.controlplane.v1.HeartbeatRequest
-	4,  // 19: streamhouse.controlplane.v1.AgentService.Watch:input_type -> streamhouse.controlplane.v1.WatchRequest
-	10, // 20: streamhouse.controlplane.v1.AgentService.Deregister:input_type -> streamhouse.controlplane.v1.DeregisterRequest
-	12, // 21: streamhouse.controlplane.v1.AgentService.Acquire:input_type -> streamhouse.controlplane.v1.AcquireRequest
-	17, // 22: streamhouse.controlplane.v1.AgentService.Release:input_type -> streamhouse.controlplane.v1.ReleaseRequest
-	32, // 23: streamhouse.controlplane.v1.AgentService.Commit:input_type -> streamhouse.controlplane.v1.CommitRequest
-	33, // 24: streamhouse.controlplane.v1.AgentService.Lookup:input_type -> streamhouse.controlplane.v1.LookupRequest
-	34, // 25: streamhouse.controlplane.v1.AgentService.LookupProducers:input_type -> streamhouse.controlplane.v1.LookupProducersRequest
-	21, // 26: streamhouse.controlplane.v1.AgentService.ResolveTopics:input_type -> streamhouse.controlplane.v1.ResolveTopicsRequest
-	23, // 27: streamhouse.controlplane.v1.AgentService.AllocateProducerIds:input_type -> streamhouse.controlplane.v1.AllocateProducerIdsRequest
-	25, // 28: streamhouse.controlplane.v1.AgentService.Authenticate:input_type -> streamhouse.controlplane.v1.AuthenticateRequest
-	1,  // 29: streamhouse.controlplane.v1.AgentService.Register:output_type -> streamhouse.controlplane.v1.RegisterResponse
-	3,  // 30: streamhouse.controlplane.v1.AgentService.Heartbeat:output_type -> streamhouse.controlplane.v1.HeartbeatResponse
-	5,  // 31: streamhouse.controlplane.v1.AgentService.Watch:output_type -> streamhouse.controlplane.v1.WatchResponse
-	11, // 32: streamhouse.controlplane.v1.AgentService.Deregister:output_type -> streamhouse.controlplane.v1.DeregisterResponse
-	14, // 33: streamhouse.controlplane.v1.AgentService.Acquire:output_type -> streamhouse.controlplane.v1.AcquireResponse
-	19, // 34: streamhouse.controlplane.v1.AgentService.Release:output_type -> streamhouse.controlplane.v1.ReleaseResponse
-	35, // 35: streamhouse.controlplane.v1.AgentService.Commit:output_type -> streamhouse.controlplane.v1.CommitResponse
-	36, // 36: streamhouse.controlplane.v1.AgentService.Lookup:output_type -> streamhouse.controlplane.v1.LookupResponse
-	37, // 37: streamhouse.controlplane.v1.AgentService.LookupProducers:output_type -> streamhouse.controlplane.v1.LookupProducersResponse
-	22, // 38: streamhouse.controlplane.v1.AgentService.ResolveTopics:output_type -> streamhouse.controlplane.v1.ResolveTopicsResponse
-	24, // 39: streamhouse.controlplane.v1.AgentService.AllocateProducerIds:output_type -> streamhouse.controlplane.v1.AllocateProducerIdsResponse
-	26, // 40: streamhouse.controlplane.v1.AgentService.Authenticate:output_type -> streamhouse.controlplane.v1.AuthenticateResponse
-	29, // [29:41] is the sub-list for method output_type
-	17, // [17:29] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	3,  // 0: streamhouse.controlplane.v1.HeartbeatRequest.evidence:type_name -> streamhouse.controlplane.v1.Evidence
+	4,  // 1: streamhouse.controlplane.v1.Evidence.partitions:type_name -> streamhouse.controlplane.v1.PartitionEvidence
+	8,  // 2: streamhouse.controlplane.v1.HeartbeatResponse.placement:type_name -> streamhouse.controlplane.v1.Placement
+	29, // 3: streamhouse.controlplane.v1.HeartbeatResponse.catalog_state:type_name -> streamhouse.controlplane.v1.CatalogState
+	8,  // 4: streamhouse.controlplane.v1.WatchResponse.placement:type_name -> streamhouse.controlplane.v1.Placement
+	9,  // 5: streamhouse.controlplane.v1.Placement.topics:type_name -> streamhouse.controlplane.v1.PlacedTopic
+	10, // 6: streamhouse.controlplane.v1.Placement.partitions:type_name -> streamhouse.controlplane.v1.PlacedPartition
+	11, // 7: streamhouse.controlplane.v1.Placement.agents:type_name -> streamhouse.controlplane.v1.PlacedAgent
+	30, // 8: streamhouse.controlplane.v1.PlacedTopic.config:type_name -> streamhouse.controlplane.v1.TopicConfig
+	15, // 9: streamhouse.controlplane.v1.AcquireRequest.partitions:type_name -> streamhouse.controlplane.v1.AcquirePartition
+	17, // 10: streamhouse.controlplane.v1.AcquireResponse.outcomes:type_name -> streamhouse.controlplane.v1.AcquireOutcome
+	18, // 11: streamhouse.controlplane.v1.AcquireOutcome.grant:type_name -> streamhouse.controlplane.v1.Grant
+	31, // 12: streamhouse.controlplane.v1.AcquireOutcome.refusal:type_name -> streamhouse.refusal.v1.Refusal
+	32, // 13: streamhouse.controlplane.v1.Grant.producers:type_name -> streamhouse.controlplane.v1.ProducerState
+	20, // 14: streamhouse.controlplane.v1.ReleaseRequest.partitions:type_name -> streamhouse.controlplane.v1.ReleasePartition
+	22, // 15: streamhouse.controlplane.v1.ReleaseResponse.outcomes:type_name -> streamhouse.controlplane.v1.ReleaseOutcome
+	33, // 16: streamhouse.controlplane.v1.ReleaseOutcome.leader:type_name -> streamhouse.refusal.v1.Leader
+	9,  // 17: streamhouse.controlplane.v1.ResolveTopicsResponse.topics:type_name -> streamhouse.controlplane.v1.PlacedTopic
+	10, // 18: streamhouse.controlplane.v1.ResolveTopicsResponse.partitions:type_name -> streamhouse.controlplane.v1.PlacedPartition
+	34, // 19: streamhouse.controlplane.v1.AuthenticateResponse.role:type_name -> streamhouse.access.v1.Role
+	0,  // 20: streamhouse.controlplane.v1.AgentService.Register:input_type -> streamhouse.controlplane.v1.RegisterRequest
+	2,  // 21: streamhouse.controlplane.v1.AgentService.Heartbeat:input_type -> streamhouse.controlplane.v1.HeartbeatRequest
+	6,  // 22: streamhouse.controlplane.v1.AgentService.Watch:input_type -> streamhouse.controlplane.v1.WatchRequest
+	12, // 23: streamhouse.controlplane.v1.AgentService.Deregister:input_type -> streamhouse.controlplane.v1.DeregisterRequest
+	14, // 24: streamhouse.controlplane.v1.AgentService.Acquire:input_type -> streamhouse.controlplane.v1.AcquireRequest
+	19, // 25: streamhouse.controlplane.v1.AgentService.Release:input_type -> streamhouse.controlplane.v1.ReleaseRequest
+	35, // 26: streamhouse.controlplane.v1.AgentService.Commit:input_type -> streamhouse.controlplane.v1.CommitRequest
+	36, // 27: streamhouse.controlplane.v1.AgentService.Lookup:input_type -> streamhouse.controlplane.v1.LookupRequest
+	37, // 28: streamhouse.controlplane.v1.AgentService.LookupProducers:input_type -> streamhouse.controlplane.v1.LookupProducersRequest
+	23, // 29: streamhouse.controlplane.v1.AgentService.ResolveTopics:input_type -> streamhouse.controlplane.v1.ResolveTopicsRequest
+	25, // 30: streamhouse.controlplane.v1.AgentService.AllocateProducerIds:input_type -> streamhouse.controlplane.v1.AllocateProducerIdsRequest
+	27, // 31: streamhouse.controlplane.v1.AgentService.Authenticate:input_type -> streamhouse.controlplane.v1.AuthenticateRequest
+	1,  // 32: streamhouse.controlplane.v1.AgentService.Register:output_type -> streamhouse.controlplane.v1.RegisterResponse
+	5,  // 33: streamhouse.controlplane.v1.AgentService.Heartbeat:output_type -> streamhouse.controlplane.v1.HeartbeatResponse
+	7,  // 34: streamhouse.controlplane.v1.AgentService.Watch:output_type -> streamhouse.controlplane.v1.WatchResponse
+	13, // 35: streamhouse.controlplane.v1.AgentService.Deregister:output_type -> streamhouse.controlplane.v1.DeregisterResponse
+	16, // 36: streamhouse.controlplane.v1.AgentService.Acquire:output_type -> streamhouse.controlplane.v1.AcquireResponse
+	21, // 37: streamhouse.controlplane.v1.AgentService.Release:output_type -> streamhouse.controlplane.v1.ReleaseResponse
+	38, // 38: streamhouse.controlplane.v1.AgentService.Commit:output_type -> streamhouse.controlplane.v1.CommitResponse
+	39, // 39: streamhouse.controlplane.v1.AgentService.Lookup:output_type -> streamhouse.controlplane.v1.LookupResponse
+	40, // 40: streamhouse.controlplane.v1.AgentService.LookupProducers:output_type -> streamhouse.controlplane.v1.LookupProducersResponse
+	24, // 41: streamhouse.controlplane.v1.AgentService.ResolveTopics:output_type -> streamhouse.controlplane.v1.ResolveTopicsResponse
+	26, // 42: streamhouse.controlplane.v1.AgentService.AllocateProducerIds:output_type -> streamhouse.controlplane.v1.AllocateProducerIdsResponse
+	28, // 43: streamhouse.controlplane.v1.AgentService.Authenticate:output_type -> streamhouse.controlplane.v1.AuthenticateResponse
+	32, // [32:44] is the sub-list for method output_type
+	20, // [20:32] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_streamhouse_controlplane_v1_agent_proto_init() }
@@ -1967,10 +2164,11 @@ func file_streamhouse_controlplane_v1_agent_proto_init() {
 	if File_streamhouse_controlplane_v1_agent_proto != nil {
 		return
 	}
+	file_streamhouse_controlplane_v1_catalog_proto_init()
 	file_streamhouse_controlplane_v1_commit_proto_init()
 	file_streamhouse_controlplane_v1_lookup_proto_init()
 	file_streamhouse_controlplane_v1_topic_proto_init()
-	file_streamhouse_controlplane_v1_agent_proto_msgTypes[15].OneofWrappers = []any{
+	file_streamhouse_controlplane_v1_agent_proto_msgTypes[17].OneofWrappers = []any{
 		(*AcquireOutcome_Grant)(nil),
 		(*AcquireOutcome_Refusal)(nil),
 	}
@@ -1980,7 +2178,7 @@ func file_streamhouse_controlplane_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_streamhouse_controlplane_v1_agent_proto_rawDesc), len(file_streamhouse_controlplane_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

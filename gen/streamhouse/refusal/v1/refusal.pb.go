@@ -79,6 +79,8 @@ const (
 	Reason_REASON_UNKNOWN_KEY Reason = 45
 	// [AlreadyExists] A topic of this name exists.
 	Reason_REASON_TOPIC_EXISTS Reason = 46
+	// [FailedPrecondition] The catalog is not halted: there is nothing to adopt.
+	Reason_REASON_CATALOG_NOT_HALTED Reason = 47
 	// [InvalidArgument] A field is malformed or out of bounds; `field` names it.
 	Reason_REASON_INVALID Reason = 50
 	// [InvalidArgument] The batch is damaged (length, checksum, encoding) or uses what is not supported.
@@ -138,6 +140,7 @@ var (
 		44: "REASON_UNKNOWN_AGENT",
 		45: "REASON_UNKNOWN_KEY",
 		46: "REASON_TOPIC_EXISTS",
+		47: "REASON_CATALOG_NOT_HALTED",
 		50: "REASON_INVALID",
 		51: "REASON_CORRUPT_BATCH",
 		52: "REASON_RECORD_COUNT_MISMATCH",
@@ -180,6 +183,7 @@ var (
 		"REASON_UNKNOWN_AGENT":             44,
 		"REASON_UNKNOWN_KEY":               45,
 		"REASON_TOPIC_EXISTS":              46,
+		"REASON_CATALOG_NOT_HALTED":        47,
 		"REASON_INVALID":                   50,
 		"REASON_CORRUPT_BATCH":             51,
 		"REASON_RECORD_COUNT_MISMATCH":     52,
@@ -652,7 +656,7 @@ const file_streamhouse_refusal_v1_refusal_proto_rawDesc = "" +
 	"\x0eretry_after_ms\x18\f \x01(\x03R\fretryAfterMsB\f\n" +
 	"\n" +
 	"_partitionB\b\n" +
-	"\x06_entry*\xbd\b\n" +
+	"\x06_entry*\xdc\b\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11REASON_NOT_LEADER\x10\x01\x12\x11\n" +
@@ -679,7 +683,8 @@ const file_streamhouse_refusal_v1_refusal_proto_rawDesc = "" +
 	"\x1aREASON_UNKNOWN_AGENT_GROUP\x10+\x12\x18\n" +
 	"\x14REASON_UNKNOWN_AGENT\x10,\x12\x16\n" +
 	"\x12REASON_UNKNOWN_KEY\x10-\x12\x17\n" +
-	"\x13REASON_TOPIC_EXISTS\x10.\x12\x12\n" +
+	"\x13REASON_TOPIC_EXISTS\x10.\x12\x1d\n" +
+	"\x19REASON_CATALOG_NOT_HALTED\x10/\x12\x12\n" +
 	"\x0eREASON_INVALID\x102\x12\x18\n" +
 	"\x14REASON_CORRUPT_BATCH\x103\x12 \n" +
 	"\x1cREASON_RECORD_COUNT_MISMATCH\x104\x12\x16\n" +
