@@ -3,6 +3,7 @@ package scenario
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,14 +62,7 @@ func (c command) known(names ...string) error {
 	return nil
 }
 
-func containsWord(words []string, word string) bool {
-	for _, w := range words {
-		if w == word {
-			return true
-		}
-	}
-	return false
-}
+func containsWord(words []string, word string) bool { return slices.Contains(words, word) }
 
 // has says whether the word stands in the command: a switch.
 func (c command) has(word string) bool { return containsWord(c.words, word) }
@@ -102,7 +96,7 @@ func (c command) number(option string, otherwise int64) (int64, error) {
 
 func (c command) number32(option string, otherwise int32) (int32, error) {
 	n, err := c.number(option, int64(otherwise))
-	return int32(n), err //nolint:gosec // scripts write small numbers
+	return int32(n), err
 }
 
 func (c command) duration(option string, otherwise time.Duration) (time.Duration, error) {

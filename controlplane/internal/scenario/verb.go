@@ -99,7 +99,8 @@ func doAgents(w *World, _ command) (call, error) {
 		}
 		var lines []string
 		for _, a := range response.GetAgents() {
-			lines = append(lines, fmt.Sprintf("%s in %s of %s: %s, leads %d", w.sessionName(a.GetSessionId()), a.GetZone(), a.GetAgentGroup(), state(a), a.GetLeaseCount()))
+			lines = append(lines, fmt.Sprintf("%s in %s of %s: %s, leads %d",
+				w.sessionName(a.GetSessionId()), a.GetZone(), a.GetAgentGroup(), state(a), a.GetLeaseCount()))
 		}
 		return strings.Join(lines, "\n"), nil
 	}, nil

@@ -104,7 +104,7 @@ func batches(text string, s *controlplanev1.SegmentCommit) (all []*controlplanev
 				return nil, fmt.Errorf("producer=%s: %w", text, err)
 			}
 		}
-		b := &controlplanev1.ProducerBatch{RecordCount: int32(n), BaseOffset: next} //nolint:gosec // parsed as 32 bits
+		b := &controlplanev1.ProducerBatch{RecordCount: int32(n), BaseOffset: next}
 		if _, err := fmt.Sscanf(part, "%d:%d:%d", &b.ProducerId, &b.ProducerEpoch, &b.BaseSequence); err != nil {
 			return nil, fmt.Errorf("producer=%s: write id:epoch:sequence+count", text)
 		}

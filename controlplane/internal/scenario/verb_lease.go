@@ -57,24 +57,26 @@ func acquired(outcome *controlplanev1.AcquireOutcome) string {
 		return refusal(outcome.GetRefusal())
 	}
 	g := outcome.GetGrant()
-	text := fmt.Sprintf("epoch=%d first_offset=%d high_watermark=%d", g.GetEpoch(), g.GetTenureFirstOffset(), g.GetHighWatermark())
+	var text strings.Builder
+	fmt.Fprintf(&text, "epoch=%d first_offset=%d high_watermark=%d", g.GetEpoch(), g.GetTenureFirstOffset(), g.GetHighWatermark())
 	if !g.GetProducersComplete() {
-		text += " (more producers)"
+		text.WriteString(" (more producers)")
 	}
 	slices.SortFunc(g.GetProducers(), func(a, b *controlplanev1.ProducerState) int { return int(a.GetProducerId() - b.GetProducerId()) })
 	for _, p := range g.GetProducers() {
-		text += "\n  " + producerState(p)
+		text.WriteString("\n  " + producerState(p))
 	}
-	return text
+	return text.String()
 }
 
 // producerState shows "producer 7 epoch 0: 0+3@10 3+2@13": sequence, count and offset of its last batches.
 func producerState(p *controlplanev1.ProducerState) string {
-	text := fmt.Sprintf("producer %d epoch %d:", p.GetProducerId(), p.GetProducerEpoch())
+	var text strings.Builder
+	fmt.Fprintf(&text, "producer %d epoch %d:", p.GetProducerId(), p.GetProducerEpoch())
 	for _, b := range p.GetBatches() {
-		text += fmt.Sprintf(" %d+%d@%d", b.GetBaseSequence(), b.GetRecordCount(), b.GetBaseOffset())
+		fmt.Fprintf(&text, " %d+%d@%d", b.GetBaseSequence(), b.GetRecordCount(), b.GetBaseOffset())
 	}
-	return text
+	return text.String()
 }
 
 // doRelease: "release a orders/0 epoch=1".

@@ -102,7 +102,7 @@ func doIDs(w *World, c command) (call, error) {
 	}
 	count, err := strconv.ParseInt(text, 10, 32)
 	return func(ctx context.Context) (string, error) {
-		response, err := w.catalog.AllocateProducerIds(ctx, &controlplanev1.AllocateProducerIdsRequest{Count: int32(count)}) //nolint:gosec // parsed as 32 bits
+		response, err := w.catalog.AllocateProducerIds(ctx, &controlplanev1.AllocateProducerIdsRequest{Count: int32(count)})
 		if err != nil {
 			return "", err
 		}

@@ -99,14 +99,15 @@ func (w *World) placedPartition(p *controlplanev1.PlacedPartition) string {
 }
 
 func placedAgents(page *controlplanev1.Placement) string {
-	text := "agents:"
+	var text strings.Builder
+	text.WriteString("agents:")
 	for _, a := range page.GetAgents() {
-		text += fmt.Sprintf(" %s in %s", a.GetAgentId(), a.GetZone())
+		fmt.Fprintf(&text, " %s in %s", a.GetAgentId(), a.GetZone())
 		if a.GetDraining() {
-			text += " draining"
+			text.WriteString(" draining")
 		}
 	}
-	return text
+	return text.String()
 }
 
 // CheckWatchers says whether a watcher, once it has caught up, knows something else than one who reads everything anew.

@@ -43,8 +43,10 @@ func (s *teller) begin(t *rapid.T) {
 
 func (s *teller) actions() map[string]func(*rapid.T) {
 	actions := map[string]func(*rapid.T){
-		"register": s.register, "heartbeat": s.heartbeat, "deregister": s.deregister, "wait": s.wait, "topic": s.topic, "change": s.changeTopic,
-		"heartbeat1": s.heartbeat, "heartbeat2": s.heartbeat, "release": s.release, "late": s.holdBack, "deliver": s.deliver, "repeat": s.repeat, "tombstone": s.tombstone,
+		"register": s.register, "heartbeat": s.heartbeat, "deregister": s.deregister, "wait": s.wait,
+		"topic": s.topic, "change": s.changeTopic,
+		"heartbeat1": s.heartbeat, "heartbeat2": s.heartbeat, "release": s.release, "late": s.holdBack, "deliver": s.deliver,
+		"repeat": s.repeat, "tombstone": s.tombstone,
 		"lookup": s.lookup, "list": s.list, "watch": s.watch,
 	}
 	for i := range 5 { // what matters most happens most often
@@ -291,14 +293,14 @@ func (s *teller) batch(t *rapid.T, place string, lease *controlplanev1.Lease, co
 	if known, begun := sequences[key]; begun {
 		next = known
 	}
-	switch rapid.IntRange(1, 12).Draw(t, "mistake") {
+	switch rapid.IntRange(1, 10).Draw(t, "mistake") {
 	case 1:
 		next = max(0, next-1)
 	case 2:
 		next++
 	case 3:
 		epoch, next = epoch+1, 0
-	case 4:
+	case 4, 5:
 		epoch = max(0, epoch-1)
 	}
 	sequences[key] = next + count
@@ -339,7 +341,8 @@ func (s *teller) lookup(t *rapid.T) {
 	process := s.process(t)
 	place := s.place(t, process)
 	s.do(t, one(t, "lookup",
-		fmt.Sprintf("lookup %s %s %s offset=%d most=%d", process, place, s.place(t, process), rapid.IntRange(0, 20).Draw(t, "offset"), rapid.IntRange(0, 3).Draw(t, "most")),
+		fmt.Sprintf("lookup %s %s %s offset=%d most=%d", process, place, s.place(t, process),
+			rapid.IntRange(0, 20).Draw(t, "offset"), rapid.IntRange(0, 3).Draw(t, "most")),
 		fmt.Sprintf("lookup %s %s time=%d", process, place, rapid.IntRange(1000, 1010).Draw(t, "time")),
 		fmt.Sprintf("producer %s %s id=7", process, place)))
 }

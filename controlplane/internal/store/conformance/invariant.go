@@ -23,7 +23,8 @@ UNION ALL
 SELECT format('P2: partition %s ends at %s, its segments elsewhere', partition_id, high_watermark) FROM live l
 WHERE high_watermark <> COALESCE((SELECT sum(record_count) FROM segments s WHERE s.partition_id = l.partition_id), 0)
 UNION ALL
-SELECT format('P3: partition %s: epoch %s at offset %s comes after epoch %s', partition_id, epoch, base_offset, epoch_before) FROM runs WHERE epoch < epoch_before
+SELECT format('P3: partition %s: epoch %s at offset %s comes after epoch %s', partition_id, epoch, base_offset, epoch_before) FROM runs
+WHERE epoch < epoch_before
 UNION ALL
 SELECT format('P3: partition %s: offset %s was written outside of tenure %s', r.partition_id, r.base_offset, r.epoch) FROM runs r
 WHERE NOT EXISTS (SELECT FROM tenures t WHERE t.partition_id = r.partition_id AND t.epoch = r.epoch AND t.first_offset <= r.base_offset)
@@ -33,22 +34,27 @@ SELECT format('P3: partition %s: offset %s was written by a session that did not
 FROM runs r JOIN object_keys o USING (object_id) JOIN tenures t ON t.partition_id = r.partition_id AND t.epoch = r.epoch WHERE o.session_id <> t.session_id
 UNION ALL
 SELECT format('P3: partition %s has epoch %s and other tenures than that many', partition_id, epoch) FROM live l
-WHERE epoch <> (SELECT count(*) FROM tenures t WHERE t.partition_id = l.partition_id) OR epoch <> COALESCE((SELECT max(epoch) FROM tenures t WHERE t.partition_id = l.partition_id), 0)
+WHERE epoch <> (SELECT count(*) FROM tenures t WHERE t.partition_id = l.partition_id)
+   OR epoch <> COALESCE((SELECT max(epoch) FROM tenures t WHERE t.partition_id = l.partition_id), 0)
 UNION ALL
-SELECT format('P3: partition %s: tenure %s ended, or not, against the partition''s row', t.partition_id, t.epoch) FROM tenures t JOIN live l USING (partition_id)
+SELECT format('P3: partition %s: tenure %s ended, or not, against the partition''s row', t.partition_id, t.epoch)
+FROM tenures t JOIN live l USING (partition_id)
 WHERE (t.ended_at IS NULL) <> (t.epoch = l.epoch AND l.leader_session_id IS NOT NULL) OR (t.epoch = l.epoch AND l.leader_session_id <> t.session_id)
 UNION ALL
 SELECT format('P7: partition %s was led by a session of another agent group', t.partition_id)
 FROM tenures t JOIN partitions p USING (partition_id) JOIN sessions s USING (session_id) WHERE s.agent_group <> p.agent_group
 UNION ALL
 SELECT format('P8: object %s counts %s references', key, reference_count) FROM object_keys o
-WHERE reference_count <> (SELECT count(*) FROM segments s WHERE s.object_id = o.object_id) OR (outcome IS NOT NULL AND (reference_count = 0) <> (unreferenced_at IS NOT NULL))
+WHERE reference_count <> (SELECT count(*) FROM segments s WHERE s.object_id = o.object_id)
+   OR (outcome IS NOT NULL AND (reference_count = 0) <> (unreferenced_at IS NOT NULL))
 UNION ALL
-SELECT format('P1: a segment of partition %s lies in no object', partition_id) FROM runs r WHERE NOT EXISTS (SELECT FROM object_keys o WHERE o.object_id = r.object_id)
+SELECT format('P1: a segment of partition %s lies in no object', partition_id) FROM runs r WHERE NOT EXISTS (SELECT FROM object_keys o
+WHERE o.object_id = r.object_id)
 UNION ALL
 SELECT format('revision %s of %s was given twice', revision, agent_group) FROM revisions GROUP BY agent_group, revision HAVING count(*) > 1
 UNION ALL
-SELECT format('revision %s of %s is beyond the newest', r.revision, r.agent_group) FROM revisions r JOIN agent_groups g USING (agent_group) WHERE r.revision > g.revision`
+SELECT format('revision %s of %s is beyond the newest', r.revision, r.agent_group) FROM revisions r JOIN agent_groups g USING (agent_group)
+WHERE r.revision > g.revision`
 
 // numbers of rows that never fall.
 const numbers = `
@@ -108,7 +114,8 @@ func (m *Watchman) checkNumbers(ctx context.Context) error {
 
 // checkProducers: P5, the batches known of a producer follow each other, and lie below the high watermark.
 func (m *Watchman) checkProducers(ctx context.Context) error {
-	rows, err := m.pool.Query(ctx, `SELECT q.partition_id, q.producer_id, q.producer_epoch, q.batches, p.high_watermark FROM producers q JOIN partitions p USING (partition_id)`)
+	rows, err := m.pool.Query(ctx, `SELECT q.partition_id, q.producer_id, q.producer_epoch, q.batches, p.high_watermark
+		FROM producers q JOIN partitions p USING (partition_id)`)
 	if err != nil {
 		return fmt.Errorf("read producers: %w", err)
 	}
@@ -135,5 +142,5 @@ func (m *Watchman) checkProducers(ctx context.Context) error {
 
 // after is the sequence after a batch: 2^31 - 1 is followed by 0.
 func after(b producer.Batch) int32 {
-	return int32((int64(b.BaseSequence) + int64(b.RecordCount)) % (1 << 31)) //nolint:gosec // below 2^31
+	return int32((int64(b.BaseSequence) + int64(b.RecordCount)) % (1 << 31))
 }
