@@ -49,12 +49,12 @@ check: ## the inner loop: build, vet, fast tests
 	go test -short work
 
 .PHONY: test
-test: postgres build testsum ## set up whatever is missing, then run every test
+test: postgres spin build testsum ## set up whatever is missing, then run every test
 	@set -o pipefail; [ -n "$(RACE)" ] || echo "no C compiler: testing without the race detector"; \
 	go test $(RACE) -json -timeout 15m $(TESTFLAGS) $(PKG) | $(TOOLS)/testsum -record .tools/test.json
 
 .PHONY: prove
-prove: postgres build testsum ## the long proof: every test COUNT times in changing order, with the race detector
+prove: postgres spin build testsum ## the long proof: every test COUNT times in changing order, with the race detector
 	@set -o pipefail; \
 	go test $(RACE) -json -timeout 4h -count $(COUNT) -shuffle on $(TESTFLAGS) $(PKG) | $(TOOLS)/testsum -record .tools/prove.json
 
@@ -87,6 +87,10 @@ fmt: ## the formatters
 .PHONY: postgres
 postgres:
 	@scripts/postgres >/dev/null
+
+.PHONY: spin
+spin:
+	@scripts/spin
 
 .PHONY: testsum
 testsum:

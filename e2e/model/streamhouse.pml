@@ -99,6 +99,7 @@ byte row[ALLK];                     /* the key's row */
 #define TOMBSTONE 1
 #define COMMITTED 2
 #define FAILED 3
+#define SWEPT 4                     /* only in a mutation */
 byte bucket[ALLK];                  /* the record that the object holds; 0: no object */
 bool late[ALLK];                    /* a PUT that may land yet, though nobody waits for it */
 byte krecord[ALLK], kbase[ALLK], ktenure[ALLK];
@@ -244,7 +245,8 @@ inline arrive(r) {
 	:: else ->
 		if
 		:: REPEATS(r) ->
-			v = 0; do :: v < OFFSETS && written[v] != r -> v++ :: else -> break od;
+			v = 0;
+			do :: v < OFFSETS && written[v] != r -> v++ :: else -> break od;
 			reached(a repeat answered by a later leader, v < tfirst[lease[a]]);
 			acknowledge(a, r, v, lease[a]); v = 0
 		:: else ->
@@ -258,9 +260,18 @@ inline arrive(r) {
 }
 
 /* The commit of the oldest object that is not settled, or of the oldest two. */
-#define READY(c) (kstate[KEY(SESSION(a), c)] == UPLOADED && (c == 0 || !UNSETTLED(KEY(SESSION(a), (c - 1)))) && (c < 2 || !UNSETTLED(KEY(SESSION(a), (c - 2)))))
+#ifdef TWO_IN_FLIGHT
+#define IDLE true
+#define READY(c) (kstate[KEY(SESSION(a), c)] == UPLOADED)
+#else
+#define IDLE (out[a] == 0)
+#define READY(c) (kstate[KEY(SESSION(a), c)] == UPLOADED && \
+	(c == 0 || !UNSETTLED(KEY(SESSION(a), (c - 1)))) && (c < 2 || !UNSETTLED(KEY(SESSION(a), (c - 2)))))
+#endif
 inline send_commit(nr, c, n) {
+#ifndef TWO_IN_FLIGHT
 	out[a] = 1 + nr;
+#endif
 	requests[SESSION(a)] = requests[SESSION(a)] | (1 << (nr));
 	kstate[KEY(SESSION(a), c)] = SENT;
 	if :: n == 2 -> kstate[KEY(SESSION(a), (c + 1))] = SENT :: else fi
@@ -333,14 +344,14 @@ end:	do
 	:: d_step { ARRIVED(3) && !(lease[a] && AWAITED(3)) -> arrive(3) }
 #endif
 	/* the commit: one request in flight */
-	:: d_step { out[a] == 0 && READY(0) -> send_commit(0, 0, 1) }
+	:: d_step { IDLE && READY(0) -> send_commit(0, 0, 1) }
 #if KEYS >= 2
-	:: d_step { out[a] == 0 && READY(1) -> send_commit(1, 1, 1) }
-	:: d_step { out[a] == 0 && READY(0) && kstate[KEY(SESSION(a), 1)] == UPLOADED -> send_commit(3, 0, 2) }
+	:: d_step { IDLE && READY(1) -> send_commit(1, 1, 1) }
+	:: d_step { IDLE && READY(0) && kstate[KEY(SESSION(a), 1)] == UPLOADED -> send_commit(3, 0, 2) }
 #endif
 #if KEYS >= 3
-	:: d_step { out[a] == 0 && READY(2) -> send_commit(2, 2, 1) }
-	:: d_step { out[a] == 0 && READY(1) && kstate[KEY(SESSION(a), 2)] == UPLOADED -> send_commit(4, 1, 2) }
+	:: d_step { IDLE && READY(2) -> send_commit(2, 2, 1) }
+	:: d_step { IDLE && READY(1) && kstate[KEY(SESSION(a), 2)] == UPLOADED -> send_commit(4, 1, 2) }
 #endif
 	/* tenures begin, and end by release: nothing of it in flight, and not used any more once that is sent */
 	:: d_step { !closing[a] && NEWS(1) -> begin_tenure(1) }
@@ -413,7 +424,8 @@ end:	do
 	:: d_step { remembered < epoch && !ended[SESSION(1)] -> epoch = remembered; grant(SESSION(1), TAKEN) }
 #endif
 #ifdef RENEWAL_BUMPS
-	:: d_step { holder != 0 && epoch < TENURES && !ended[holder - 1] && SESSION(((holder - 1) % 2)) == holder - 1 && lease[(holder - 1) % 2] == epoch ->
+	:: d_step { holder != 0 && epoch < TENURES && !ended[holder - 1] && SESSION(((holder - 1) % 2)) == holder - 1 &&
+		lease[(holder - 1) % 2] == epoch ->
 		epoch++; granted = epoch; tsession[epoch] = holder; tfirst[epoch] = hwm; tpseq[epoch] = pseq; lease[(holder - 1) % 2] = epoch }
 #endif
 #ifdef PRODUCER_OUTSIDE
@@ -564,7 +576,13 @@ inline entry(k) {
 
 /* One request carried out; answered: the agent still waits and hears of it. The first verdict waits in w while the second is made. */
 #define AGENT (s % 2)
+#ifdef TWO_IN_FLIGHT
+#define HEARS(nr) (SESSION(AGENT) == s && WAS_SENT(nr) && kstate[KEY(s, ((nr) % 3))] == SENT && (nr < 3 || kstate[KEY(s, ((nr) % 3 + 1))] == SENT))
+#elif defined(MISSING_SESSION_SILENT)
+#define HEARS(nr) (SESSION(AGENT) == s && out[AGENT] == 1 + nr && !purged[s])
+#else
 #define HEARS(nr) (SESSION(AGENT) == s && out[AGENT] == 1 + nr)
+#endif
 inline commit_one(c, answered) {
 	k = KEY(s, c);
 	entry(k);
@@ -614,6 +632,8 @@ inline delete(k) {
 	bucket[k] = 0;
 #ifdef TOMBSTONE_DROPPED             /* as soon as the object is gone, though its session's row is still there */
 	row[k] = 0;
+#elif defined(SWEEP_ONCE)            /* and never looks again */
+	row[k] = SWEPT;
 #endif
 	look()
 }
