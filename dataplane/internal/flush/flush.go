@@ -2,7 +2,8 @@
 // Nothing here acknowledges a producer or talks to the control plane.
 //
 // When to seal: at once while nothing else of this agent is on its way (lowest latency), else when what is ahead has settled or the linger
-// has passed (fewer PUTs), when the object is full, and at once for a hand-off, a drain or a tenure's first object.
+// has passed (fewer PUTs), when the object is full, and at once for a hand-off, a drain or a tenure's first object. Never before an upload
+// can begin: at a takeover of many partitions each brings a first batch, and an object for each would be a queue of uploads.
 //
 // Promises: P8 in part (a key is written once, by If-None-Match, with the same bytes at every repeat).
 // Read: flush.go, health.go.
@@ -61,10 +62,11 @@ func (f *Flusher) Run(ctx context.Context) error {
 	linger := time.NewTimer(0)
 	defer linger.Stop()
 	for ctx.Err() == nil {
-		if wait := f.untilSeal(time.Now()); wait == 0 {
-			f.ledger.Seal()
-		} else {
+		switch wait := f.untilSeal(time.Now()); {
+		case wait > 0:
 			linger.Reset(wait)
+		case len(f.slots) < cap(f.slots): // else it stays open: sealed, it would wait too, and take nothing more
+			f.ledger.Seal()
 		}
 		f.begin(ctx, &uploads)
 		select {

@@ -99,10 +99,34 @@ func (l *Ledger) Changed() <-chan struct{} {
 	return l.changed
 }
 
+// Granted is a lease that the catalog has granted.
+type Granted struct {
+	Partition partition.ID
+	Grant     *controlplanev1.Grant
+}
+
 // Grant begins a tenure. A grant that comes late changes nothing: not the offsets of a tenure that has begun, and not one that has ended.
 func (l *Ledger) Grant(p partition.ID, g *controlplanev1.Grant) (began bool) {
+	return l.GrantAll([]Granted{{p, g}})[0]
+}
+
+// GrantAll is Grant for many. Those who wait are woken once: at a takeover of a thousand partitions a thousand wait, and a wake-up for each
+// grant would cost a million.
+func (l *Ledger) GrantAll(all []Granted) (began []bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	began = make([]bool, len(all))
+	for i, g := range all {
+		began[i] = l.grant(g.Partition, g.Grant)
+	}
+	if slices.Contains(began, true) {
+		l.announce()
+	}
+	return began
+}
+
+// grant requires mu, and an announcement afterwards.
+func (l *Ledger) grant(p partition.ID, g *controlplanev1.Grant) (began bool) {
 	held := l.tenures[p]
 	if l.stopped || g.GetEpoch() <= l.lastEnded[p] || (held != nil && g.GetEpoch() <= held.epoch) {
 		return false
@@ -111,7 +135,6 @@ func (l *Ledger) Grant(p partition.ID, g *controlplanev1.Grant) (began bool) {
 		l.end(held, refusalv1.Reason_REASON_NOT_LEADER)
 	}
 	l.tenures[p] = newTenure(p, g)
-	l.announce()
 	return true
 }
 

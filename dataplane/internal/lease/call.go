@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
+	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
@@ -77,34 +78,44 @@ func (m *Manager) acquireSome(ctx context.Context, wanted []partition.ID) {
 		}
 		return
 	}
-	for i, outcome := range res.GetOutcomes() {
-		m.acquired(ctx, wanted[i], outcome)
+	m.acquired(ctx, wanted, res.GetOutcomes())
+}
+
+// acquired takes the outcomes. A refusal is tried again later, if placement still says so then; a demand is made again by the next write.
+func (m *Manager) acquired(ctx context.Context, wanted []partition.ID, outcomes []*controlplanev1.AcquireOutcome) {
+	m.mu.Lock()
+	for _, p := range wanted {
+		delete(m.demanded, p)
+	}
+	m.mu.Unlock()
+	granted := make([]ingest.Granted, 0, len(wanted))
+	for i, p := range wanted {
+		grant := outcomes[i].GetGrant()
+		if grant == nil {
+			m.refused(ctx, p, outcomes[i].GetRefusal())
+			continue
+		}
+		delete(m.retry, p)
+		m.Observer.Led(p, grant.GetEpoch(), grant.GetLogStartOffset(), grant.GetHighWatermark())
+		granted = append(granted, ingest.Granted{Partition: p, Grant: grant})
+	}
+	for i, began := range m.Ledger.GrantAll(granted) {
+		p, grant := granted[i].Partition, granted[i].Grant
+		if !began {
+			m.Observer.Moved(p, grant.GetEpoch())
+			continue
+		}
+		m.Log.InfoContext(ctx, "tenure began", slog.String("partition", p.String()), slog.Int("epoch", int(grant.GetEpoch())),
+			slog.Int64("high_watermark", grant.GetHighWatermark()))
 	}
 }
 
-// acquired takes one outcome. A refusal is tried again later, if placement still says so then; a demand is made again by the next write.
-func (m *Manager) acquired(ctx context.Context, p partition.ID, outcome *controlplanev1.AcquireOutcome) {
-	m.mu.Lock()
-	delete(m.demanded, p)
-	m.mu.Unlock()
-	grant := outcome.GetGrant()
-	if grant == nil {
-		m.postpone(p)
-		if outcome.GetRefusal().GetReason() == refusalv1.Reason_REASON_UNKNOWN_TOPIC {
-			m.Table.Forget(p.Topic)
-		}
-		m.Log.DebugContext(ctx, "lease was refused", slog.String("partition", p.String()),
-			slog.String("reason", outcome.GetRefusal().GetReason().String()))
-		return
+func (m *Manager) refused(ctx context.Context, p partition.ID, r *refusalv1.Refusal) {
+	m.postpone(p)
+	if r.GetReason() == refusalv1.Reason_REASON_UNKNOWN_TOPIC {
+		m.Table.Forget(p.Topic)
 	}
-	delete(m.retry, p)
-	m.Observer.Led(p, grant.GetEpoch(), grant.GetLogStartOffset(), grant.GetHighWatermark())
-	if !m.Ledger.Grant(p, grant) {
-		m.Observer.Moved(p, grant.GetEpoch())
-		return
-	}
-	m.Log.InfoContext(ctx, "tenure began", slog.String("partition", p.String()), slog.Int("epoch", int(grant.GetEpoch())),
-		slog.Int64("high_watermark", grant.GetHighWatermark()))
+	m.Log.DebugContext(ctx, "lease was refused", slog.String("partition", p.String()), slog.String("reason", r.GetReason().String()))
 }
 
 // release tells the catalog of the tenures that have ended here, until it has answered.

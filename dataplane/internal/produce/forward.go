@@ -15,8 +15,8 @@ import (
 )
 
 // forward hands entries of one partition to its leader, once. Entries that surely were not written, because the leader was not reached or is
-// not the leader any more, are left without an outcome.
-func (s *Service) forward(ctx context.Context, leader route.Leader, entries []*entry) {
+// not the leader any more, are left without an outcome; reached is false if there was no way to it.
+func (s *Service) forward(ctx context.Context, leader route.Leader, entries []*entry) (reached bool) {
 	res, err := s.Peers.ForwardProduce(ctx, leader.Address, s.forwarded(entries))
 	switch {
 	case err != nil:
@@ -30,6 +30,7 @@ func (s *Service) forward(ctx context.Context, leader route.Leader, entries []*e
 			e.outcome = s.passOn(e, res.GetOutcomes()[i])
 		}
 	}
+	return err == nil || !peer.NeverSent(err)
 }
 
 func (s *Service) forwarded(entries []*entry) *dataplanev1.ProduceRequest {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
 
@@ -17,6 +18,7 @@ const lookAgain = time.Second
 // place brings the entries of one partition, in order, to their outcomes: here if this agent leads, one hop further if another does; while
 // nobody does it waits, within the request's deadline. Only what surely was not written is tried again.
 func (s *Service) place(ctx context.Context, p partition.ID, entries []*entry, h hop) {
+	var gone absence
 	for {
 		terms, tenures := s.Desk.Changed()
 		routes := s.Table.Changed()
@@ -24,7 +26,7 @@ func (s *Service) place(ctx context.Context, p partition.ID, entries []*entry, h
 		if entries = open(entries); len(entries) == 0 {
 			return
 		}
-		if s.elsewhere(ctx, p, entries, h) {
+		if s.elsewhere(ctx, p, entries, h, &gone) {
 			if entries = open(entries); len(entries) == 0 {
 				return
 			}
@@ -77,8 +79,18 @@ func (s *Service) settle(e *entry, o ingest.Outcome) {
 	}
 }
 
+// absence is a leader that could not be reached, and when. It is not tried again at every change while all wait for its successor.
+type absence struct {
+	leader route.Leader
+	at     time.Time
+}
+
+func (a *absence) of(leader route.Leader) bool {
+	return a.leader == leader && time.Since(a.at) < lookAgain
+}
+
 // elsewhere sees to entries that this agent cannot take: true if it did something about them.
-func (s *Service) elsewhere(ctx context.Context, p partition.ID, entries []*entry, h hop) bool {
+func (s *Service) elsewhere(ctx context.Context, p partition.ID, entries []*entry, h hop, gone *absence) bool {
 	if s.Table.Deleted(p.Topic) {
 		for _, e := range entries {
 			e.outcome = s.refused(e, fateRefusal(refusalv1.Reason_REASON_UNKNOWN_TOPIC))
@@ -90,11 +102,13 @@ func (s *Service) elsewhere(ctx context.Context, p partition.ID, entries []*entr
 		s.Desk.Demand(p)
 		return false
 	}
-	if leader.Address == "" {
+	if leader.Address == "" || gone.of(leader) {
 		return false
 	}
 	if h.first && (h.forward || s.Desk.Lately(p)) {
-		s.forward(ctx, leader, entries)
+		if reached := s.forward(ctx, leader, entries); !reached {
+			*gone = absence{leader, time.Now()}
+		}
 		return true
 	}
 	for _, e := range entries {

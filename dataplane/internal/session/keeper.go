@@ -19,9 +19,10 @@ import (
 )
 
 const (
-	// heartbeatAttempt bounds the first attempt of a heartbeat at one address, so that a stuck replica costs less than --suspect-after;
-	// it doubles with every failure up to maxHeartbeatAttempt, so that a slow catalog is heard in the end.
-	heartbeatAttempt    = time.Second
+	// heartbeatAttempt bounds the first attempt of a heartbeat at one address, so that a stuck replica, with the second since the heartbeat
+	// before, costs less than --suspect-after; it doubles with every failure up to maxHeartbeatAttempt, so that a slow catalog is heard in
+	// the end.
+	heartbeatAttempt    = time.Second / 2
 	maxHeartbeatAttempt = 8 * time.Second
 	registerTimeout     = 10 * time.Second
 )
