@@ -13,6 +13,7 @@ const (
 	attemptTimeout = 30 * time.Second // one attempt of an idempotent producer
 	silentAfter    = 2 * time.Second  // an agent that has not answered is looked after this often
 	outrunAfter    = time.Second      // an attempt is abandoned for a newer leader only when it is older
+	lookEvery      = time.Second / 4  // from then on a newer leader is looked for this often
 	probeTimeout   = time.Second      // silentAfter and this make 3 s
 )
 
@@ -124,7 +125,8 @@ func (p *Producer) send(
 	defer watch.Wait()
 	defer stop()
 	if p.config.idempotent {
-		watch.Go(func() { p.watch(root, watching, a, agent) })
+		watch.Go(func() { p.watch(watching, a, agent) })
+		watch.Go(func() { p.lookForNewer(root, watching, a) })
 	}
 	return agent.rpc.Produce(ctx, r)
 }
@@ -172,16 +174,10 @@ func (p *Producer) settleAll(ctx context.Context, a *attempt, bases []int64, err
 	}
 }
 
-// watch looks after an attempt that takes long: it asks others who leads, and the agent itself whether it is
-// alive, and abandons the attempt if somebody else leads or it is silent. Only for idempotent producers: the
-// attempt may have stored its batches, or still may.
-func (p *Producer) watch(root, ctx context.Context, a *attempt, agent *peer) {
+// watch looks after an attempt that takes long: it asks the agent itself whether it is alive, and abandons the attempt if it is silent.
+// Only for idempotent producers: the attempt may have stored its batches, or still may.
+func (p *Producer) watch(ctx context.Context, a *attempt, agent *peer) {
 	for sleep(ctx, silentAfter) == nil {
-		p.mu.Lock()
-		for home := range a.homes() {
-			p.refresh(root, home, a.route.url) // what it finds wakes run, which looks for newer leaders
-		}
-		p.mu.Unlock()
 		probe, cancel := context.WithTimeout(ctx, probeTimeout)
 		_, err := agent.rpc.GetMetadata(probe, &dataplanev1.GetMetadataRequest{})
 		cancel()
@@ -189,6 +185,20 @@ func (p *Producer) watch(root, ctx context.Context, a *attempt, agent *peer) {
 			a.abandon(errAbandoned)
 			return
 		}
+	}
+}
+
+// lookForNewer asks others who leads, while an attempt takes long. What it finds wakes run, which abandons the attempt if somebody else
+// leads. Attempts of one topic ask together. Only for idempotent producers.
+func (p *Producer) lookForNewer(root, ctx context.Context, a *attempt) {
+	for wait := outrunAfter; sleep(ctx, wait) == nil; wait = lookEvery {
+		p.mu.Lock()
+		for home := range a.homes() {
+			if p.client.agents.age(home.topic) >= lookEvery {
+				p.refresh(root, home, a.route.url)
+			}
+		}
+		p.mu.Unlock()
 	}
 }
 
