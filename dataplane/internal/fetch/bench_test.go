@@ -19,7 +19,7 @@ import (
 // BenchmarkFetchFromMemory fetches 1 MiB of batches that the leader has just committed, and says how many
 // times longer that takes than to copy it once.
 func BenchmarkFetchFromMemory(b *testing.B) {
-	table := route.New("a", noTopics{})
+	table := route.New("a", newOneTopic(1))
 	table.Apply(&controlplanev1.Placement{Revision: 1, Topics: []*controlplanev1.PlacedTopic{
 		{TopicId: topicID[:], Name: topicName, PartitionCount: 1, Revision: 1},
 	}})

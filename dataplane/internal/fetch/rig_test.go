@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -55,10 +56,17 @@ func (b *bucket) GetRange(ctx context.Context, key string, position int64, dst [
 	return err
 }
 
-// noTopics knows no topic beyond the table.
-type noTopics struct{}
+// oneTopic is a control plane that knows one topic.
+type oneTopic struct{ topic *controlplanev1.PlacedTopic }
 
-func (noTopics) ResolveTopics(context.Context, *controlplanev1.ResolveTopicsRequest) (*controlplanev1.ResolveTopicsResponse, error) {
+func newOneTopic(partitions int32) oneTopic {
+	return oneTopic{&controlplanev1.PlacedTopic{TopicId: topicID[:], Name: topicName, PartitionCount: partitions, Revision: 1}}
+}
+
+func (o oneTopic) ResolveTopics(_ context.Context, req *controlplanev1.ResolveTopicsRequest) (*controlplanev1.ResolveTopicsResponse, error) {
+	if slices.Contains(req.GetNames(), topicName) {
+		return &controlplanev1.ResolveTopicsResponse{Topics: []*controlplanev1.PlacedTopic{o.topic}}, nil
+	}
 	return &controlplanev1.ResolveTopicsResponse{}, nil
 }
 
@@ -86,7 +94,7 @@ func inBubble(t *testing.T, partitions int32, config Config, test func(t *testin
 // withAgent runs the test with an agent that reads from the store.
 func withAgent(t *testing.T, partitions int32, config Config, store objectstore.Store, test func(t *testing.T, r *rig)) {
 	t.Helper()
-	r := &rig{t: t, table: route.New("a", noTopics{}), ends: map[int32]int64{}}
+	r := &rig{t: t, table: route.New("a", newOneTopic(partitions)), ends: map[int32]int64{}}
 	r.bucket.Store = store
 	r.table.Apply(&controlplanev1.Placement{Revision: 1, Topics: []*controlplanev1.PlacedTopic{
 		{TopicId: topicID[:], Name: topicName, PartitionCount: partitions, Revision: 1},

@@ -31,12 +31,17 @@ func (m *Metadata) GetMetadata(ctx context.Context, req *dataplanev1.GetMetadata
 		return nil, err
 	}
 	res := &dataplanev1.GetMetadataResponse{AgentId: m.self, AgentGroup: m.agentGroup}
+	found, err := m.table.ResolveNames(ctx, req.GetTopics()...)
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range req.GetTopics() {
-		topic, err := m.topic(ctx, name)
-		if err != nil {
-			return nil, err
+		if topic, ok := found[name]; ok {
+			res.Topics = append(res.Topics, m.topic(topic))
+			continue
 		}
-		res.Topics = append(res.Topics, topic)
+		unknown, _ := refusal.Of(refusal.UnknownTopic(name))
+		res.Topics = append(res.Topics, &dataplanev1.TopicMetadata{Name: name, Refusal: unknown})
 	}
 	for _, a := range m.table.Agents() {
 		res.Agents = append(res.Agents, &dataplanev1.AgentMetadata{AgentId: a.ID, Zone: a.Zone, Address: a.Address, Draining: a.Draining})
@@ -44,16 +49,8 @@ func (m *Metadata) GetMetadata(ctx context.Context, req *dataplanev1.GetMetadata
 	return res, nil
 }
 
-// topic describes one topic; one that does not exist is described by its refusal, any other error ends the call.
-func (m *Metadata) topic(ctx context.Context, name string) (*dataplanev1.TopicMetadata, error) {
-	topic, err := m.table.ResolveTopic(ctx, name, "")
-	if refusal.Is(err, refusalv1.Reason_REASON_UNKNOWN_TOPIC) {
-		r, _ := refusal.Of(err)
-		return &dataplanev1.TopicMetadata{Name: name, Refusal: r}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
+// topic describes one topic.
+func (m *Metadata) topic(topic route.Topic) *dataplanev1.TopicMetadata {
 	res := &dataplanev1.TopicMetadata{
 		Name: topic.Name, TopicId: topic.ID.String(), AllowBufferedAcks: topic.AllowBufferedAcks,
 		MaxRecordBytes: int32(topic.MaxRecordBytes),
@@ -62,7 +59,7 @@ func (m *Metadata) topic(ctx context.Context, name string) (*dataplanev1.TopicMe
 	for i := range topic.PartitionCount {
 		res.Partitions[i] = &dataplanev1.PartitionMetadata{Partition: i, Leader: m.leader(topic.Partition(i))}
 	}
-	return res, nil
+	return res
 }
 
 func (m *Metadata) leader(p partition.ID) *refusalv1.Leader {

@@ -22,16 +22,21 @@ type Resolver interface {
 	ResolveTopics(context.Context, *controlplanev1.ResolveTopicsRequest) (*controlplanev1.ResolveTopicsResponse, error)
 }
 
-// ResolveTopic finds a topic by name, or by id (the usual form of a UUID) where name is empty. What it has not heard of it asks the
-// control plane for, with a call that starts now: a topic that was created before this call is found. All errors are refusals:
-// UNKNOWN_TOPIC, INVALID (not a UUID), CATALOG_UNAVAILABLE; or the context's.
+// ResolveTopic finds a topic by name, or by id (the usual form of a UUID) where name is empty. A name is a label that may have passed to another
+// topic a moment ago, so the control plane is asked for it, in a call that starts now; an id only where it has not been heard of. So a topic that
+// was created before this call is found, one that was deleted before it is not found by its name. All errors are refusals: UNKNOWN_TOPIC, INVALID
+// (not a UUID), CATALOG_UNAVAILABLE; or the context's.
 func (t *Table) ResolveTopic(ctx context.Context, name, id string) (Topic, error) {
 	if name != "" {
-		if !canBeName(name) { // the catalog need not be asked, and could not hold some of them
+		found, err := t.ResolveNames(ctx, name)
+		if err != nil {
+			return Topic{}, err
+		}
+		topic, ok := found[name]
+		if !ok {
 			return Topic{}, refusal.UnknownTopic(name)
 		}
-		return t.find(ctx, name, func() (Topic, bool) { return t.byName(name) },
-			&controlplanev1.ResolveTopicsRequest{Names: []string{name}})
+		return topic, nil
 	}
 	uuid, err := object.ParseUUID(id)
 	if err != nil {
@@ -58,13 +63,6 @@ func (t *Table) ByID(id object.UUID) (Topic, bool) {
 	defer t.mu.RUnlock()
 	topic, ok := t.topics[id]
 	return topic.Topic, ok && !topic.deleted
-}
-
-func (t *Table) byName(name string) (Topic, bool) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	id, ok := t.names[name]
-	return t.topics[id].Topic, ok
 }
 
 func (t *Table) find(ctx context.Context, label string, known func() (Topic, bool), ask *controlplanev1.ResolveTopicsRequest) (Topic, error) {

@@ -20,6 +20,7 @@ type Table struct {
 	self    string
 	resolve chan struct{} // a slot for each topic lookup in flight
 	catalog Resolver
+	asking  asking
 
 	mu        sync.RWMutex
 	revision  int64
@@ -43,6 +44,7 @@ type placedTopic struct {
 func New(self string, catalog Resolver) *Table {
 	return &Table{
 		self: self, catalog: catalog, resolve: make(chan struct{}, maxResolves),
+		asking: asking{slots: make(chan struct{}, maxNameCalls)},
 		topics: map[object.UUID]placedTopic{}, names: map[string]object.UUID{}, rows: map[partition.ID]Row{},
 		mine: map[partition.ID]struct{}{}, agents: map[string]Agent{}, changed: make(chan struct{}),
 	}

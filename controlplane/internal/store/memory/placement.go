@@ -133,6 +133,9 @@ func (s *Store) ResolveTopics(_ context.Context, name store.AgentGroup, request 
 			continue
 		}
 		response.Topics = append(response.Topics, t.placed())
+		if request.GetTopicsOnly() {
+			continue
+		}
 		for _, p := range t.partitions[:min(len(t.partitions), store.PlacementPage)] {
 			response.Partitions = append(response.Partitions, p.placed())
 		}

@@ -172,7 +172,7 @@ func (s *Store) ResolveTopics(ctx context.Context, agentGroup store.AgentGroup, 
 	}
 	var response *controlplanev1.ResolveTopicsResponse
 	err := s.snapshot(ctx, func(ctx context.Context, q *db.Queries) (err error) {
-		response, err = resolveTopics(ctx, q, agentGroup, request.GetNames(), ids)
+		response, err = resolveTopics(ctx, q, agentGroup, request.GetNames(), ids, request.GetTopicsOnly())
 		return err
 	})
 	return response, err
@@ -181,7 +181,7 @@ func (s *Store) ResolveTopics(ctx context.Context, agentGroup store.AgentGroup, 
 // resolvedPartitions is how many partitions ResolveTopics answers in all, shared evenly and at most PlacementPage a topic.
 const resolvedPartitions = 20_000
 
-func resolveTopics(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, names []string, ids []uuid.UUID) (
+func resolveTopics(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, names []string, ids []uuid.UUID, topicsOnly bool) (
 	*controlplanev1.ResolveTopicsResponse, error,
 ) {
 	topics, err := q.ResolveTopics(ctx, string(agentGroup), names, ids)
@@ -196,6 +196,9 @@ func resolveTopics(ctx context.Context, q *db.Queries, agentGroup store.AgentGro
 	for i, row := range topics {
 		found[i] = row.TopicID
 		response.Topics = append(response.Topics, placedTopic(row))
+	}
+	if topicsOnly {
+		return response, nil
 	}
 	partitions, err := q.PlacedPartitionsOfTopics(ctx, found, int32(min(store.PlacementPage, resolvedPartitions/len(topics))))
 	if err != nil {

@@ -1579,7 +1579,9 @@ type ResolveTopicsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Names []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
 	// 16 bytes each.
-	TopicIds      [][]byte `protobuf:"bytes,2,rep,name=topic_ids,json=topicIds,proto3" json:"topic_ids,omitempty"`
+	TopicIds [][]byte `protobuf:"bytes,2,rep,name=topic_ids,json=topicIds,proto3" json:"topic_ids,omitempty"`
+	// Leave `partitions` out of the answer.
+	TopicsOnly    bool `protobuf:"varint,3,opt,name=topics_only,json=topicsOnly,proto3" json:"topics_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1626,6 +1628,13 @@ func (x *ResolveTopicsRequest) GetTopicIds() [][]byte {
 		return x.TopicIds
 	}
 	return nil
+}
+
+func (x *ResolveTopicsRequest) GetTopicsOnly() bool {
+	if x != nil {
+		return x.TopicsOnly
+	}
+	return false
 }
 
 type ResolveTopicsResponse struct {
@@ -2010,11 +2019,13 @@ const file_streamhouse_controlplane_v1_agent_proto_rawDesc = "" +
 	"\btopic_id\x18\x01 \x01(\fR\atopicId\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x1a\n" +
 	"\breleased\x18\x03 \x01(\bR\breleased\x126\n" +
-	"\x06leader\x18\x04 \x01(\v2\x1e.streamhouse.refusal.v1.LeaderR\x06leader\"l\n" +
+	"\x06leader\x18\x04 \x01(\v2\x1e.streamhouse.refusal.v1.LeaderR\x06leader\"\x8d\x01\n" +
 	"\x14ResolveTopicsRequest\x12&\n" +
 	"\x05names\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n" +
 	"\x10\xe8\a\"\x05r\x03\x18\xc8\x01R\x05names\x12,\n" +
-	"\ttopic_ids\x18\x02 \x03(\fB\x0f\xbaH\f\x92\x01\t\x10\xe8\a\"\x04z\x02h\x10R\btopicIds\"\xa7\x01\n" +
+	"\ttopic_ids\x18\x02 \x03(\fB\x0f\xbaH\f\x92\x01\t\x10\xe8\a\"\x04z\x02h\x10R\btopicIds\x12\x1f\n" +
+	"\vtopics_only\x18\x03 \x01(\bR\n" +
+	"topicsOnly\"\xa7\x01\n" +
 	"\x15ResolveTopicsResponse\x12@\n" +
 	"\x06topics\x18\x01 \x03(\v2(.streamhouse.controlplane.v1.PlacedTopicR\x06topics\x12L\n" +
 	"\n" +
