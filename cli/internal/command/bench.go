@@ -33,7 +33,7 @@ func (benchFailoverCommand) Help() string {
 	return `Needs a running dev in this folder (or --data-dir) with two agents or more.
 Each hit chooses the agent that leads most partitions, writes small durable records to all of them with the SDK's idempotent producer, and
 kills or stops the agent. Measured for each of its partitions:
-  no leader     from the hit until the agents' metadata names another leader, which accepts (asked every 20 ms)
+  no leader     from the hit until another agent leads the partition and accepts (each is asked every 20 ms)
   first ack     from the hit until a record is durably acknowledged by the new leader
   longest gap   the longest time between two durable acknowledgements around the hit: what a client saw
 Printed as p50, p90, p99, greatest, and a histogram; -o json has the same and every hit. The agent is restored after each hit, and the
@@ -60,12 +60,12 @@ func (c benchFailoverCommand) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	sdk, err := e.both()
+	sdk, key, err := e.both()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = sdk.Close() }()
-	report, err := failover.Run(ctx, sdk, devAgents{caller, c.AgentGroup}, config)
+	report, err := failover.Run(ctx, sdk, key, devAgents{caller, c.AgentGroup}, config)
 	if len(report.Rounds) == 0 {
 		return err
 	}
@@ -80,17 +80,17 @@ func printReport(e *env, report failover.Report) error {
 	return err
 }
 
-// both is the SDK for records and for administration.
-func (e *env) both() (*client.Client, error) {
+// both is the SDK for records and for administration, with the API key that it uses.
+func (e *env) both() (sdk *client.Client, apiKey string, err error) {
 	c, err := e.Connection()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	sdk, err := client.New(client.WithControlPlane(c.Server...), client.WithAgents(c.Agent...), client.WithAPIKey(c.APIKey))
+	sdk, err = client.New(client.WithControlPlane(c.Server...), client.WithAgents(c.Agent...), client.WithAPIKey(c.APIKey))
 	if err != nil {
-		return nil, usageError{err}
+		return nil, "", usageError{err}
 	}
-	return sdk, nil
+	return sdk, c.APIKey, nil
 }
 
 // devAgents are the agents of a running dev.
@@ -112,7 +112,7 @@ func (d devAgents) Agents(ctx context.Context) ([]failover.Agent, error) {
 	var agents []failover.Agent
 	for _, p := range parts {
 		if p.Kind == "agent" && p.AgentGroup == d.agentGroup && p.State == "running" {
-			agents = append(agents, failover.Agent{ID: p.Name, PID: p.PID})
+			agents = append(agents, failover.Agent{ID: p.Name, URL: p.URL, PID: p.PID})
 		}
 	}
 	return agents, nil

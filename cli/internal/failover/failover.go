@@ -3,7 +3,7 @@
 // client waited.
 // Nothing here decides who leads, or starts a process: Cluster does. It leaves the cluster as it found it, also when it is interrupted.
 // Promises: none; a probe that fails fails the measurement (P1, P5: an idempotent producer gets every record through).
-// Read: failover.go, round.go, probe.go, spread.go, report.go.
+// Read: failover.go, round.go, probe.go, claims.go, spread.go, report.go.
 package failover
 
 import (
@@ -31,6 +31,7 @@ const (
 // Agent is a process that can be hit.
 type Agent struct {
 	ID  string
+	URL string // base URL of its listener
 	PID int
 }
 
@@ -93,14 +94,15 @@ type bench struct {
 	config   Config
 	cluster  Cluster
 	client   *client.Client
+	claims   *claims
 	topic    string
 	producer *client.Producer
 	report   Report
 	hit      *Agent // not restored yet
 }
 
-// Run measures. What it has measured when it fails or ctx ends is in the report all the same.
-func Run(ctx context.Context, sdk *client.Client, cluster Cluster, config Config) (Report, error) {
+// Run measures, with an API key that may produce and administer. What it has measured when it fails or ctx ends is in the report all the same.
+func Run(ctx context.Context, sdk *client.Client, apiKey string, cluster Cluster, config Config) (Report, error) {
 	if err := config.Validate(); err != nil {
 		return Report{}, err
 	}
@@ -108,6 +110,8 @@ func Run(ctx context.Context, sdk *client.Client, cluster Cluster, config Config
 		config: config, cluster: cluster, client: sdk, topic: "bench-failover-" + strings.ToLower(rand.Text()[:10]),
 		report: newReport(config),
 	}
+	b.claims = newClaims(apiKey, b.topic)
+	defer b.claims.close()
 	err := b.run(ctx)
 	return b.report.finished(), errors.Join(err, b.cleanUp(context.WithoutCancel(ctx)))
 }

@@ -149,15 +149,18 @@ func (p *probes) mark() time.Time {
 	return p.hit
 }
 
-// led notes which partitions have another leader, in a later epoch, and says whether all have.
-func (p *probes) led(since time.Duration, leaders, before []client.Leader, victim string) bool {
-	return p.all(func(part *probed) bool {
-		now := leaders[part.number]
-		if part.led == 0 && now.AgentID != "" && now.AgentID != victim && now.Epoch > before[part.number].Epoch {
+// led notes what a survivor claims to lead, and says whether all that the victim led is led again.
+func (p *probes) led(claimed map[int32]bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	since, all := time.Since(p.hit), true
+	for _, part := range p.parts {
+		if part.led == 0 && claimed[part.number] {
 			part.led = since
 		}
-		return true
-	}) && p.all(func(part *probed) bool { return part.led > 0 })
+		all = all && part.led > 0
+	}
+	return all
 }
 
 func (p *probes) failure() error {

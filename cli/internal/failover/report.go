@@ -27,7 +27,7 @@ type Report struct {
 	Agents     int     `json:"agents"`
 	Partitions int     `json:"partitions"`
 	EveryMS    float64 `json:"probe_every_ms"`
-	// NoLeader is from the hit until another agent accepts, as the agents' metadata tells, which is asked every 20 ms. FirstAck is from
+	// NoLeader is from the hit until another agent says that it leads the partition, and accepts; each is asked every 20 ms. FirstAck is from
 	// the hit until a probe is durably acknowledged by the new leader. LongestGap is what a client saw: the longest time between two
 	// durable acknowledgements around the hit.
 	NoLeader   Spread  `json:"no_leader"`

@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"time"
 
-	"github.com/streamhouse/streamhouse/client"
+	"golang.org/x/sync/errgroup"
 )
 
 // tail is how long the probes go on after the last partition was taken over: a gap that follows would count.
 const tail = 500 * time.Millisecond
+
+// heartbeat is the time between two heartbeats of an agent. Hits come anywhere in between: silence counts from the last one.
+const heartbeat = time.Second
 
 // round hits one agent and waits until others do all that it did.
 func (b *bench) round(ctx context.Context) (Round, error) {
@@ -26,7 +31,10 @@ func (b *bench) round(ctx context.Context) (Round, error) {
 	if err := b.warm(ctx, probes); err != nil {
 		return Round{}, err
 	}
-	before, err := b.leaders(ctx)
+	if !pause(ctx, rand.N(heartbeat)) {
+		return Round{}, ctx.Err()
+	}
+	survivors, err := b.survivors(ctx, victim)
 	if err != nil {
 		return Round{}, err
 	}
@@ -35,7 +43,7 @@ func (b *bench) round(ctx context.Context) (Round, error) {
 		return Round{}, fmt.Errorf("hit %s: %w", victim.ID, err)
 	}
 	b.hit = &victim
-	if err := b.observe(ctx, victim, probes, before, at); err != nil {
+	if err := b.observe(ctx, survivors, probes); err != nil {
 		return Round{}, err
 	}
 	if !pause(ctx, tail) {
@@ -83,18 +91,25 @@ func (b *bench) warm(ctx context.Context, p *probes) error {
 	return b.await(ctx, "every partition acknowledges probes", func() (bool, error) { return p.flowing(), p.failure() })
 }
 
-// observe waits until every partition of the victim has another leader and has acknowledged a probe.
-func (b *bench) observe(ctx context.Context, victim Agent, p *probes, before []client.Leader, at time.Time) error {
+// survivors are the agents that run beside the victim.
+func (b *bench) survivors(ctx context.Context, victim Agent) ([]Agent, error) {
+	agents, err := b.cluster.Agents(ctx)
+	return slices.DeleteFunc(agents, func(a Agent) bool { return a.ID == victim.ID }), err
+}
+
+// observe waits until every partition of the victim is led by a survivor and has acknowledged a probe.
+func (b *bench) observe(ctx context.Context, survivors []Agent, p *probes) error {
 	ctx, cancel := context.WithTimeout(ctx, takeoverMax)
 	defer cancel()
-	err := b.await(ctx, "others lead what "+victim.ID+" led", func() (bool, error) {
-		leaders, err := b.leaders(ctx)
-		if err != nil {
-			return false, nil //nolint:nilerr // the agent that was asked may be the victim: the next one is
-		}
-		return p.led(time.Since(at), leaders, before, victim.ID), p.failure()
-	})
-	if err != nil {
+	group, asking := errgroup.WithContext(ctx)
+	for _, agent := range survivors {
+		group.Go(func() error {
+			return b.await(asking, "others lead what the victim led", func() (bool, error) {
+				return p.led(b.claims.of(asking, agent)), p.failure()
+			})
+		})
+	}
+	if err := group.Wait(); err != nil {
 		return err
 	}
 	return b.await(ctx, "every partition acknowledges probes again", func() (bool, error) { return p.recovered(), p.failure() })
