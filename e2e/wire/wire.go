@@ -117,6 +117,11 @@ func Response(m protoreflect.MethodDescriptor) proto.Message {
 
 // Call calls any RPC and decodes the answer into response; of a stream it takes the first message.
 func Call(ctx context.Context, c *connect.Client, m protoreflect.MethodDescriptor, request, response proto.Message) error {
+	return Take(ctx, c, m, request, response, func() bool { return true })
+}
+
+// Take is Call, but goes on with a stream until the message is enough.
+func Take(ctx context.Context, c *connect.Client, m protoreflect.MethodDescriptor, request, response proto.Message, enough func() bool) error {
 	spec := connect.Spec{Procedure: Procedure(m), Schema: m, StreamType: connect.StreamTypeUnary}
 	if !m.IsStreamingServer() {
 		return c.CallUnary(ctx, spec, request, response)
@@ -129,7 +134,11 @@ func Call(ctx context.Context, c *connect.Client, m protoreflect.MethodDescripto
 		return err
 	}
 	defer func() { _ = stream.Close() }()
-	return stream.Receive(response)
+	for {
+		if err := stream.Receive(response); err != nil || enough() {
+			return err
+		}
+	}
 }
 
 // Refusal is the typed detail of an error that a server gave; nil: it gave none.
