@@ -24,6 +24,3 @@ SELECT revision FROM agent_groups WHERE agent_group = @agent_group;
 -- No row changed: it exists.
 -- name: InsertAgentGroup :execrows
 INSERT INTO agent_groups (agent_group) VALUES (@agent_group) ON CONFLICT DO NOTHING;
-
--- name: GetIncarnation :one
-SELECT incarnation FROM catalog;

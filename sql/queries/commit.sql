@@ -1,9 +1,11 @@
 -- First statement of a commit: whoever inserts a key decides its fate. Sorted, so that two commits never wait for each other in a ring.
--- Waits for another transaction that is inserting the same key. A key that is not returned has its row: a repeat, or a tombstone.
+-- Waits for another transaction that is inserting the same key. A key that is not returned has its row: a repeat, or a tombstone; or else
+-- the catalog does not serve (CatalogState tells).
 -- name: InsertObjectKeys :many
 INSERT INTO object_keys (key, session_id, size_bytes, outcome)
 SELECT e.key, @session_id::uuid, e.size_bytes, ''::bytea
 FROM ROWS FROM (unnest(@keys::text[]), unnest(@sizes_bytes::bigint[])) AS e(key, size_bytes)
+WHERE catalog_serves()
 ORDER BY e.key
 ON CONFLICT (key) DO NOTHING
 RETURNING key, object_id;

@@ -48,6 +48,6 @@ JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
 LEFT JOIN producers q ON q.partition_id = p.partition_id AND q.producer_id = e.producer_id
 ORDER BY e.ordinal;
 
--- Takes a range of producer ids; committed, it is never given out again.
+-- Takes a range of producer ids; committed, it is never given out again. No row: the catalog does not serve.
 -- name: TakeProducerIDs :one
-UPDATE producer_ids SET next_id = next_id + @count::bigint RETURNING (next_id - @count::bigint)::bigint AS first_id;
+UPDATE producer_ids SET next_id = next_id + @count::bigint WHERE catalog_serves() RETURNING (next_id - @count::bigint)::bigint AS first_id;

@@ -26,6 +26,8 @@ const (
 	// out of reach. A write may be repeated within its bound (package postgres).
 	writeTimeout = 10 * time.Second
 	readTimeout  = 5 * time.Second
+	// adoptTimeout bounds an adoption, which takes about a second for 100,000 partitions.
+	adoptTimeout = 5 * time.Minute
 	// retryWait is the advice to a caller when the database is out of reach.
 	retryWait = 500 * time.Millisecond
 )
@@ -46,7 +48,7 @@ func (s Services) Register(server *connect.Server) {
 	controlplanev1connect.RegisterTopicServiceHandler(server, topics{s})
 	controlplanev1connect.RegisterClusterServiceHandler(server, cluster{s})
 	controlplanev1connect.RegisterKeyServiceHandler(server, keys{s})
-	controlplanev1connect.RegisterCatalogServiceHandler(server, catalog{Services: s})
+	controlplanev1connect.RegisterCatalogServiceHandler(server, catalog{s})
 }
 
 // boundOf returns the agent group that bounds the caller: none for admins, the key's for everyone else. A key without one is refused: it
@@ -82,14 +84,20 @@ const (
 	reads effect = iota
 	// writes: it may have been committed.
 	writes
+	// adopts: it writes, and touches every partition.
+	adopts
 )
 
 // timeout is the bound of a call.
 func (e effect) timeout() time.Duration {
-	if e == reads {
+	switch e {
+	case reads:
 		return readTimeout
+	case adopts:
+		return adoptTimeout
+	default:
+		return writeTimeout
 	}
-	return writeTimeout
 }
 
 // transact runs one call of the store within its bound.

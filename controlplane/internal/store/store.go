@@ -31,6 +31,7 @@ type Store interface {
 	Keys
 	Placements
 	Judging
+	Catalog
 
 	// Ping says whether the database answers.
 	Ping(ctx context.Context) error

@@ -44,6 +44,9 @@ func (s *Store) Commit(_ context.Context, name store.AgentGroup, request *contro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.refuseUnserved(); err != nil {
+		return nil, err
+	}
 	writer := s.sessions[id]
 	if writer != nil && writer.group.name != name && s.anyNew(request.GetObjects()) {
 		return nil, store.Refuse(refusalv1.Reason_REASON_WRONG_AGENT_GROUP, "the session belongs to another agent group")
@@ -128,6 +131,9 @@ func (p *partition) judge(writer *session, entry *controlplanev1.SegmentCommit) 
 func (s *Store) Tombstone(_ context.Context, keys []string) (dead []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.refuseUnserved(); err != nil {
+		return nil, err
+	}
 	for _, k := range keys {
 		if s.objects[k] == nil {
 			s.objects[k] = &object{}

@@ -37,6 +37,7 @@ func (s *Store) Beat(context.Context) (store.Pulse, error) {
 		}
 	}
 	s.pulse.beatAt = now
+	s.attest()
 	return store.Pulse{BeatAt: now, QuietUntil: s.pulse.quietUntil, Now: now}, nil
 }
 
@@ -216,6 +217,9 @@ func (s *Store) load(t *topic, n *session, candidates []*session) []int {
 func (s *Store) PurgeDeleted(context.Context) (purged int, more bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.refuseUnserved() != nil {
+		return 0, false, nil
+	}
 	for _, t := range s.topics {
 		if t.deleted {
 			purged += len(t.partitions)

@@ -26,6 +26,9 @@ func (s *Store) Acquire(_ context.Context, name store.AgentGroup, request *contr
 	if _, err := s.group(name); err != nil {
 		return nil, err
 	}
+	if err := s.refuseHalted(); err != nil {
+		return nil, err
+	}
 	response := &controlplanev1.AcquireResponse{}
 	for _, entry := range request.GetPartitions() {
 		outcome := &controlplanev1.AcquireOutcome{TopicId: entry.GetTopicId(), Partition: entry.GetPartition()}
@@ -71,14 +74,17 @@ func (s *Store) acquire(me *session, name store.AgentGroup, entry *controlplanev
 	if other := s.live(p.assigned); other != nil && other.agentID != me.agentID && other.present(t) {
 		return nil, p.refuse(refusalv1.Reason_REASON_NOT_ASSIGNED, other, 0)
 	}
-	// 6. Otherwise: a new tenure.
+	// 6. Otherwise: a new tenure, unless a catalog that was restarted may have forgotten one.
+	if !s.trust.verified {
+		return nil, verifying()
+	}
 	s.grant(p, me)
 	return p, nil
 }
 
 // grant begins a new tenure: the epoch counts tenures, and nothing else moves it. Whoever leads a partition is assigned to it.
 func (s *Store) grant(p *partition, to *session) {
-	p.epoch++ // the incarnation of a catalog in memory is 0
+	p.epoch = max(p.epoch, s.trust.incarnation<<23) + 1
 	p.leader, p.tenureFirst = to, p.highWatermark
 	p.assigned, p.revision = to.agentID, s.stamp(p.topic.group)
 }
@@ -107,6 +113,9 @@ func (s *Store) Release(_ context.Context, name store.AgentGroup, request *contr
 	if _, err := s.group(name); err != nil {
 		return nil, err
 	}
+	if err := s.refuseHalted(); err != nil {
+		return nil, err
+	}
 	response := &controlplanev1.ReleaseResponse{}
 	for _, entry := range request.GetPartitions() {
 		outcome := &controlplanev1.ReleaseOutcome{TopicId: entry.GetTopicId(), Partition: entry.GetPartition()}
@@ -125,7 +134,7 @@ func (s *Store) release(id uuid.UUID, p *partition, epoch int32, outcome *contro
 		before := p.leader
 		p.leader = nil
 		// The release grants it to whom it is assigned in the same transaction; gone, or no better: to nobody.
-		if next := s.live(p.assigned); next != nil && next.agentID != before.agentID && next.present(p.topic) && !next.suspect {
+		if next := s.live(p.assigned); next != nil && next.agentID != before.agentID && next.present(p.topic) && !next.suspect && s.trust.verified {
 			s.grant(p, next)
 		} else {
 			p.revision = s.stamp(p.topic.group)

@@ -18,6 +18,9 @@ const defaultSegments = 100
 func (s *Store) Lookup(_ context.Context, name store.AgentGroup, request *controlplanev1.LookupRequest) (*controlplanev1.LookupResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.refuseUnserved(); err != nil {
+		return nil, err
+	}
 	response := &controlplanev1.LookupResponse{}
 	for i, l := range request.GetPartitions() {
 		if _, err := uuid.FromBytes(l.GetTopicId()); err != nil {
@@ -81,6 +84,9 @@ func (s *Store) LookupProducers(_ context.Context, name store.AgentGroup, reques
 ) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.refuseUnserved(); err != nil {
+		return nil, err
+	}
 	response := &controlplanev1.LookupProducersResponse{}
 	for i, l := range request.GetLookups() {
 		if _, err := uuid.FromBytes(l.GetTopicId()); err != nil {
@@ -104,6 +110,9 @@ func (s *Store) AllocateProducerIds(_ context.Context, request *controlplanev1.A
 ) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.refuseUnserved(); err != nil {
+		return nil, err
+	}
 	first := s.producerID
 	s.producerID += int64(request.GetCount())
 	return &controlplanev1.AllocateProducerIdsResponse{FirstProducerId: first}, nil

@@ -123,6 +123,9 @@ func (s *Store) ResolveTopics(_ context.Context, name store.AgentGroup, request 
 ) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.refuseUnserved(); err != nil {
+		return nil, err
+	}
 	response := &controlplanev1.ResolveTopicsResponse{}
 	for _, t := range s.byName() {
 		wanted := slices.Contains(request.GetNames(), t.name) || slices.ContainsFunc(request.GetTopicIds(), func(id []byte) bool {

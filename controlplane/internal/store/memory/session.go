@@ -17,6 +17,7 @@ const (
 	expired      = "expired"
 	superseded   = "superseded"
 	deregistered = "deregistered"
+	adopted      = "adopted"
 )
 
 // session is an agent's liveness.
@@ -29,6 +30,7 @@ type session struct {
 	startedAt, heardAt, endedAt time.Time
 	draining, unfit, suspect    bool
 	endReason                   string // empty: it lives
+	evidenceFor                 string // life of the catalog for which all evidence was shown; empty: none ever
 }
 
 func (n *session) lives() bool { return n.endReason == "" }
@@ -82,6 +84,7 @@ func (s *Store) Register(_ context.Context, name store.AgentGroup, request *cont
 	s.sessionsChanged(g)
 	return &controlplanev1.RegisterResponse{
 		SessionId: n.id.String(), SessionDurationMs: n.duration.Milliseconds(), HeartbeatIntervalMs: s.config.HeartbeatInterval.Milliseconds(),
+		Incarnation: s.trust.incarnation,
 	}, nil
 }
 
@@ -94,6 +97,7 @@ func (s *Store) Heartbeat(_ context.Context, name store.AgentGroup, request *con
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.known(name, id)
+	s.attend(name, n, request)
 	if refusal := refuseEnded(n); refusal != nil {
 		return nil, &store.Refused{Refusal: refusal}
 	}
@@ -107,6 +111,7 @@ func (s *Store) Heartbeat(_ context.Context, name store.AgentGroup, request *con
 	}
 	return &controlplanev1.HeartbeatResponse{
 		SessionDurationMs: n.duration.Milliseconds(), Placement: s.placement(n.group, request.GetRevision(), store.PlacementPage),
+		CatalogStart: s.trust.life, CatalogState: s.trust.state(),
 	}, nil
 }
 

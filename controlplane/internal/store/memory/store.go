@@ -37,6 +37,7 @@ type Store struct {
 	producerID int64 // the next one
 	keys       []*key
 	pulse      pulse
+	trust      trust
 }
 
 // group is an agent group.
@@ -88,7 +89,7 @@ func New(config Config) *Store {
 	s := &Store{
 		config: config, placementChanged: make(chan struct{}, 1), unsettled: make(chan struct{}, 1),
 		groups: map[store.AgentGroup]*group{}, agents: map[string]store.AgentGroup{}, sessions: map[uuid.UUID]*session{},
-		topics: map[uuid.UUID]*topic{}, objects: map[string]*object{}, producerID: 1,
+		topics: map[uuid.UUID]*topic{}, objects: map[string]*object{}, producerID: 1, trust: trust{life: "1", verified: true},
 	}
 	s.groups[store.DefaultAgentGroup] = &group{name: store.DefaultAgentGroup}
 	return s

@@ -48,6 +48,9 @@ func (s *Store) named(bound store.AgentGroup, name string) (*topic, error) {
 func (s *Store) CreateTopic(_ context.Context, request *controlplanev1.CreateTopicRequest) (*controlplanev1.CreateTopicResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.refuseHalted(); err != nil {
+		return nil, err
+	}
 	g, err := s.group(cmp.Or(store.AgentGroup(request.GetAgentGroup()), store.DefaultAgentGroup))
 	if err != nil {
 		return nil, err
@@ -132,6 +135,9 @@ func parseToken(token string) (string, error) {
 func (s *Store) UpdateTopic(_ context.Context, request *controlplanev1.UpdateTopicRequest) (*controlplanev1.UpdateTopicResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.refuseHalted(); err != nil {
+		return nil, err
+	}
 	t, err := s.named(store.EveryAgentGroup, request.GetName())
 	if err != nil {
 		return nil, err
@@ -151,6 +157,9 @@ func (s *Store) UpdateTopic(_ context.Context, request *controlplanev1.UpdateTop
 func (s *Store) DeleteTopic(_ context.Context, request *controlplanev1.DeleteTopicRequest) (*controlplanev1.DeleteTopicResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.refuseHalted(); err != nil {
+		return nil, err
+	}
 	t, err := s.named(store.EveryAgentGroup, request.GetName())
 	if err != nil {
 		return nil, err

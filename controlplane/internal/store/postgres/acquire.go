@@ -79,6 +79,9 @@ func (f *floor) acquire(session uuid.UUID, agentGroup string, key commit.Partiti
 		return lease.Verdict{Refusal: refuseUnknown(f.topics, store.AgentGroup(agentGroup), key)}, row, nil
 	}
 	v, err := lease.Acquire(me, agentGroup, f.partition(key), lastEnded, f.incarnation)
+	if v.New && !f.verified { // a tenure before this one may be lost, and its epoch in use
+		v = lease.Verdict{Refusal: verifyingRefusal()}
+	}
 	return v, row, err
 }
 

@@ -107,6 +107,9 @@ func (c *committing) insertKeys(ctx context.Context) (decided map[string]*contro
 	if len(inserted) == len(keys) {
 		return map[string]*controlplanev1.ObjectOutcome{}, nil
 	}
+	if err := refuseUnserved(ctx, c.q); err != nil { // nothing is stored: the agent repeats the commit until it is answered
+		return nil, err
+	}
 	return c.readOutcomes(ctx, keys)
 }
 

@@ -15,7 +15,9 @@ import (
 // floor is what a decision about leases stands on: partitions whose locks are held, and the sessions that matter, read afterwards.
 type floor struct {
 	incarnation int32
-	rows        map[commit.PartitionKey]db.LockPartitionsRow
+	// verified: tenures may begin.
+	verified bool
+	rows     map[commit.PartitionKey]db.LockPartitionsRow
 	// sessions by id: those asked for and all leaders, ended or not.
 	sessions map[uuid.UUID]*lease.Session
 	// agents by id: the sessions that live.
@@ -40,9 +42,12 @@ func (p *place) lockFloor(ctx context.Context, sessions []uuid.UUID, asked []com
 	if f.topics, err = liveTopics(ctx, p.Queries, f.missing(asked)); err != nil {
 		return nil, err
 	}
-	incarnation, err := p.GetIncarnation(ctx)
-	f.incarnation = int32(incarnation)
-	return f, err
+	state, err := p.CatalogState(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read catalog state: %w", err)
+	}
+	f.incarnation, f.verified = int32(state.Incarnation), state.Verified
+	return f, haltedRefusal(state)
 }
 
 func (f *floor) readSessions(ctx context.Context, p *place, sessions []uuid.UUID) error {

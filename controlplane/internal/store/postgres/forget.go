@@ -21,6 +21,10 @@ func (s *Store) ForgetProducers(ctx context.Context, idle time.Duration, after s
 
 func (s *Store) forget(ctx context.Context, idle time.Duration, after store.ProducerCursor, page int32) (forgotten store.Forgotten, err error) {
 	err = s.write(ctx, harmless, func(ctx context.Context, q *db.Queries) error {
+		state, err := q.CatalogState(ctx)
+		if err != nil || !state.Verified || state.HaltedAt != nil { // as for everything that deletes
+			return err
+		}
 		row, err := q.ForgetProducers(ctx, db.ForgetProducersParams{
 			AfterPartitionID: after.PartitionID, AfterProducerID: after.ProducerID, Page: page, IdleSeconds: idle.Seconds(),
 		})

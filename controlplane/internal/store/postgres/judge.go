@@ -12,7 +12,8 @@ import (
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
 )
 
-// Beat records that a judge is present.
+// Beat records that a judge is present, and looks whether the database was restarted: with every tick, so that grants go on also where the
+// last one who was awaited has ended.
 func (s *Store) Beat(ctx context.Context) (store.Pulse, error) {
 	var pulse store.Pulse
 	err := s.write(ctx, harmless, func(ctx context.Context, q *db.Queries) error {
@@ -33,6 +34,10 @@ func (s *Store) Beat(ctx context.Context) (store.Pulse, error) {
 		}
 		return q.SetPulse(ctx, pulse.BeatAt, pulse.QuietUntil)
 	})
+	if err != nil {
+		return pulse, err
+	}
+	_, err = s.attest(ctx)
 	return pulse, err
 }
 

@@ -1,10 +1,13 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
@@ -46,7 +49,10 @@ func (s *Store) Lookup(ctx context.Context, agentGroup store.AgentGroup, request
 		for _, row := range rows {
 			addLookupRow(outcomes, agentGroup, arg, row)
 		}
-		return refuseMissing(ctx, q, agentGroup, arg, outcomes)
+		if err := refuseMissing(ctx, q, agentGroup, arg, outcomes); err != nil {
+			return err
+		}
+		return refuseUnserved(ctx, q) // later than the lookup: it may have been answered by another server than the next statement
 	})
 	if err != nil {
 		return nil, err
@@ -154,8 +160,10 @@ func (s *Store) LookupProducers(ctx context.Context, agentGroup store.AgentGroup
 	}
 	var rows []db.LookupProducersRow
 	err := s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
-		rows, err = q.LookupProducers(ctx, arg)
-		return err
+		if rows, err = q.LookupProducers(ctx, arg); err != nil {
+			return fmt.Errorf("look up producers: %w", err)
+		}
+		return refuseUnserved(ctx, q)
 	})
 	if err != nil {
 		return nil, err
@@ -191,6 +199,9 @@ func (s *Store) AllocateProducerIds(ctx context.Context, request *controlplanev1
 	var first int64
 	err := s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
 		first, err = q.TakeProducerIDs(ctx, int64(request.GetCount()))
+		if errors.Is(err, pgx.ErrNoRows) {
+			return cmp.Or(refuseUnserved(ctx, q), error(&store.Refused{Refusal: verifyingRefusal()}))
+		}
 		return err
 	})
 	if err != nil {

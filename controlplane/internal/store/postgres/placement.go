@@ -172,6 +172,9 @@ func (s *Store) ResolveTopics(ctx context.Context, agentGroup store.AgentGroup, 
 	}
 	var response *controlplanev1.ResolveTopicsResponse
 	err := s.snapshot(ctx, func(ctx context.Context, q *db.Queries) (err error) {
+		if err := refuseUnserved(ctx, q); err != nil { // "no such topic" is not said by a catalog that may have lost it
+			return err
+		}
 		response, err = resolveTopics(ctx, q, agentGroup, request.GetNames(), ids, request.GetTopicsOnly())
 		return err
 	})

@@ -19,6 +19,10 @@ func (s *Store) PurgeDeleted(ctx context.Context) (purged int, more bool, err er
 		if err != nil || !held {
 			return err
 		}
+		state, err := q.CatalogState(ctx)
+		if err != nil || !state.Verified || state.HaltedAt != nil { // nothing is deleted on the word of a catalog that may have lost transactions
+			return err
+		}
 		purged, more, err = purge(ctx, q)
 		return err
 	})

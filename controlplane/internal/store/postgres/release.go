@@ -58,6 +58,9 @@ func release(ctx context.Context, p *place, session uuid.UUID, asked []commit.Pa
 			return nil, err
 		}
 		outcomes[i].Released = h.Released
+		if !f.verified { // to nobody, then: no tenure begins now
+			h.Successor = nil
+		}
 		switch {
 		case !h.Released:
 			if partition.AgentGroup == string(p.agentGroup) {

@@ -30,12 +30,12 @@ func (s *Store) Register(ctx context.Context, agentGroup store.AgentGroup, reque
 		SessionDurationMs: s.config.SessionDuration.Milliseconds(), HeartbeatIntervalMs: s.config.HeartbeatInterval.Milliseconds(),
 	}
 	err := s.inPlace(ctx, harmless, agentGroup, func(ctx context.Context, p *place) error {
-		incarnation, err := p.GetIncarnation(ctx)
+		state, err := p.CatalogState(ctx)
 		if err != nil {
-			return fmt.Errorf("read incarnation: %w", err)
+			return fmt.Errorf("read catalog state: %w", err)
 		}
 		session := uuid.New()
-		response.Incarnation, response.SessionId = int32(incarnation), session.String()
+		response.Incarnation, response.SessionId = int32(state.Incarnation), session.String()
 		return s.register(ctx, p, session, request)
 	})
 	if err != nil {
@@ -81,11 +81,15 @@ func claimAgent(ctx context.Context, p *place, agentID string) error {
 	return nil
 }
 
-// Heartbeat renews the session: one small update, except where it changes what others should know.
+// Heartbeat looks at what the agent was told before, then renews the session: one small update, except where it changes what others should know.
 func (s *Store) Heartbeat(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.HeartbeatRequest) (
 	*controlplanev1.HeartbeatResponse, error,
 ) {
 	session, err := parseSession(request.GetSessionId())
+	if err != nil {
+		return nil, err
+	}
+	life, state, err := s.attend(ctx, agentGroup, session, request)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +100,9 @@ func (s *Store) Heartbeat(ctx context.Context, agentGroup store.AgentGroup, requ
 	if err != nil {
 		return nil, err
 	}
-	return &controlplanev1.HeartbeatResponse{SessionDurationMs: s.config.SessionDuration.Milliseconds(), Placement: placement}, nil
+	return &controlplanev1.HeartbeatResponse{
+		SessionDurationMs: s.config.SessionDuration.Milliseconds(), Placement: placement, CatalogStart: life, CatalogState: state,
+	}, nil
 }
 
 func (s *Store) renew(ctx context.Context, agentGroup store.AgentGroup, session uuid.UUID, draining, unfit bool) error {

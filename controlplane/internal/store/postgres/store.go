@@ -82,7 +82,8 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	return nil
+	_, err = s.attest(ctx)
+	return err
 }
 
 // PlacementChanged signals after this process changed a placement.

@@ -37,6 +37,9 @@ func (s *Store) CreateTopic(ctx context.Context, request *controlplanev1.CreateT
 	}
 	var topic *controlplanev1.Topic
 	err := s.inPlace(ctx, wrong, agentGroup, func(ctx context.Context, p *place) error {
+		if err := refuseHalted(ctx, p.Queries); err != nil {
+			return err
+		}
 		row, err := insertTopic(ctx, p, request)
 		if err != nil {
 			return err
@@ -238,6 +241,9 @@ func (s *Store) DeleteTopic(ctx context.Context, request *controlplanev1.DeleteT
 func (s *Store) changeTopic(ctx context.Context, again twice, name string, fn func(ctx context.Context, p *place, id uuid.UUID) error) error {
 	var found db.Topic
 	err := s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
+		if err := refuseHalted(ctx, q); err != nil {
+			return err
+		}
 		found, err = getTopic(ctx, q, store.EveryAgentGroup, name)
 		return err
 	})
@@ -245,6 +251,9 @@ func (s *Store) changeTopic(ctx context.Context, again twice, name string, fn fu
 		return err
 	}
 	return s.inPlace(ctx, again, store.AgentGroup(found.AgentGroup), func(ctx context.Context, p *place) error {
+		if err := refuseHalted(ctx, p.Queries); err != nil {
+			return err
+		}
 		row, err := getTopic(ctx, p.Queries, p.agentGroup, name)
 		if err != nil {
 			return err

@@ -22,17 +22,6 @@ func (q *Queries) AdvanceRevision(ctx context.Context, revision int64, unsettled
 	return result.RowsAffected(), nil
 }
 
-const getIncarnation = `-- name: GetIncarnation :one
-SELECT incarnation FROM catalog
-`
-
-func (q *Queries) GetIncarnation(ctx context.Context) (int16, error) {
-	row := q.db.QueryRow(ctx, getIncarnation)
-	var incarnation int16
-	err := row.Scan(&incarnation)
-	return incarnation, err
-}
-
 const getRevision = `-- name: GetRevision :one
 SELECT revision FROM agent_groups WHERE agent_group = $1
 `

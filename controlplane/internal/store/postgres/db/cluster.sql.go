@@ -13,11 +13,11 @@ import (
 )
 
 const listAgents = `-- name: ListAgents :many
-SELECT s.session_id, s.agent_id, s.agent_group, s.zone, s.address, s.version, s.duration_ms, s.started_at, s.last_heartbeat_at, s.draining, s.unfit, s.suspect, s.ended_at, s.end_reason, (s.last_heartbeat_at + s.duration_ms * interval '1 millisecond')::timestamptz AS expires_at,
+SELECT s.session_id, s.agent_id, s.agent_group, s.zone, s.address, s.version, s.duration_ms, s.started_at, s.last_heartbeat_at, s.draining, s.unfit, s.suspect, s.ended_at, s.end_reason, s.evidence_for, (s.last_heartbeat_at + s.duration_ms * interval '1 millisecond')::timestamptz AS expires_at,
        (SELECT count(*) FROM partitions p JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
         WHERE p.leader_session_id = s.session_id AND s.ended_at IS NULL)::int AS lease_count
 FROM agents a
-JOIN LATERAL (SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason FROM sessions n WHERE n.agent_id = a.agent_id ORDER BY n.started_at DESC LIMIT 1) AS s ON true
+JOIN LATERAL (SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for FROM sessions n WHERE n.agent_id = a.agent_id ORDER BY n.started_at DESC LIMIT 1) AS s ON true
 WHERE ($1::text = '' OR a.agent_group = $1::text)
   AND (s.ended_at IS NULL OR s.ended_at > clock_timestamp() - interval '1 day')
 ORDER BY s.agent_group, s.zone, s.agent_id
@@ -38,6 +38,7 @@ type ListAgentsRow struct {
 	Suspect         bool
 	EndedAt         *time.Time
 	EndReason       *string
+	EvidenceFor     *string
 	ExpiresAt       time.Time
 	LeaseCount      int32
 }
@@ -67,6 +68,7 @@ func (q *Queries) ListAgents(ctx context.Context, agentGroup string) ([]ListAgen
 			&i.Suspect,
 			&i.EndedAt,
 			&i.EndReason,
+			&i.EvidenceFor,
 			&i.ExpiresAt,
 			&i.LeaseCount,
 		); err != nil {

@@ -74,6 +74,7 @@ const insertObjectKeys = `-- name: InsertObjectKeys :many
 INSERT INTO object_keys (key, session_id, size_bytes, outcome)
 SELECT e.key, $1::uuid, e.size_bytes, ''::bytea
 FROM ROWS FROM (unnest($2::text[]), unnest($3::bigint[])) AS e(key, size_bytes)
+WHERE catalog_serves()
 ORDER BY e.key
 ON CONFLICT (key) DO NOTHING
 RETURNING key, object_id
@@ -85,7 +86,8 @@ type InsertObjectKeysRow struct {
 }
 
 // First statement of a commit: whoever inserts a key decides its fate. Sorted, so that two commits never wait for each other in a ring.
-// Waits for another transaction that is inserting the same key. A key that is not returned has its row: a repeat, or a tombstone.
+// Waits for another transaction that is inserting the same key. A key that is not returned has its row: a repeat, or a tombstone; or else
+// the catalog does not serve (CatalogState tells).
 func (q *Queries) InsertObjectKeys(ctx context.Context, sessionID uuid.UUID, keys []string, sizesBytes []int64) ([]InsertObjectKeysRow, error) {
 	rows, err := q.db.Query(ctx, insertObjectKeys, sessionID, keys, sizesBytes)
 	if err != nil {

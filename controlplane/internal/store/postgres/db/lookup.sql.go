@@ -206,10 +206,10 @@ func (q *Queries) LookupProducers(ctx context.Context, arg LookupProducersParams
 }
 
 const takeProducerIDs = `-- name: TakeProducerIDs :one
-UPDATE producer_ids SET next_id = next_id + $1::bigint RETURNING (next_id - $1::bigint)::bigint AS first_id
+UPDATE producer_ids SET next_id = next_id + $1::bigint WHERE catalog_serves() RETURNING (next_id - $1::bigint)::bigint AS first_id
 `
 
-// Takes a range of producer ids; committed, it is never given out again.
+// Takes a range of producer ids; committed, it is never given out again. No row: the catalog does not serve.
 func (q *Queries) TakeProducerIDs(ctx context.Context, count int64) (int64, error) {
 	row := q.db.QueryRow(ctx, takeProducerIDs, count)
 	var first_id int64

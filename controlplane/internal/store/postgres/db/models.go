@@ -44,6 +44,8 @@ type Session struct {
 	// Death is this fact, never a comparison with a clock. Never goes back to null.
 	EndedAt   *time.Time
 	EndReason *string
+	// Life of the server for which the agent has shown all its evidence; null: none ever, from an agent that gives none.
+	EvidenceFor *string
 }
 
 // A topic is its random id; the name is a label that is free again once the topic is deleted.

@@ -65,7 +65,7 @@ func (q *Queries) GetAgent(ctx context.Context, agentID string) (string, error) 
 }
 
 const getSession = `-- name: GetSession :one
-SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason FROM sessions WHERE session_id = $1 AND agent_group = $2
+SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for FROM sessions WHERE session_id = $1 AND agent_group = $2
 `
 
 // No row: the session never was, or is of another agent group.
@@ -87,6 +87,7 @@ func (q *Queries) GetSession(ctx context.Context, sessionID uuid.UUID, agentGrou
 		&i.Suspect,
 		&i.EndedAt,
 		&i.EndReason,
+		&i.EvidenceFor,
 	)
 	return i, err
 }
@@ -133,7 +134,7 @@ func (q *Queries) InsertSession(ctx context.Context, arg InsertSessionParams) er
 }
 
 const liveSessions = `-- name: LiveSessions :many
-SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason FROM sessions WHERE agent_group = $1 AND ended_at IS NULL ORDER BY agent_id
+SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for FROM sessions WHERE agent_group = $1 AND ended_at IS NULL ORDER BY agent_id
 `
 
 // The sessions of an agent group that live.
@@ -161,6 +162,7 @@ func (q *Queries) LiveSessions(ctx context.Context, agentGroup string) ([]Sessio
 			&i.Suspect,
 			&i.EndedAt,
 			&i.EndReason,
+			&i.EvidenceFor,
 		); err != nil {
 			return nil, err
 		}
@@ -260,7 +262,7 @@ func (q *Queries) RenewSessionAndState(ctx context.Context, arg RenewSessionAndS
 }
 
 const sessionsByID = `-- name: SessionsByID :many
-SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason FROM sessions WHERE session_id = ANY($1::uuid[])
+SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for FROM sessions WHERE session_id = ANY($1::uuid[])
 `
 
 func (q *Queries) SessionsByID(ctx context.Context, sessionIds []uuid.UUID) ([]Session, error) {
@@ -287,6 +289,7 @@ func (q *Queries) SessionsByID(ctx context.Context, sessionIds []uuid.UUID) ([]S
 			&i.Suspect,
 			&i.EndedAt,
 			&i.EndReason,
+			&i.EvidenceFor,
 		); err != nil {
 			return nil, err
 		}
