@@ -78,7 +78,8 @@ UPDATE topics t SET revision = n.place + @after::bigint
 FROM (SELECT o.topic_id, row_number() OVER (ORDER BY o.topic_id) AS place FROM topics o WHERE o.agent_group = @agent_group) AS n
 WHERE t.topic_id = n.topic_id;
 
--- Likewise every partition, which has no leader any more: commits of tenures before are fenced for good. Locked in order, like everywhere.
+-- Likewise every partition, which has no leader any more: commits of tenures before are fenced for good. Its epoch is the new incarnation's
+-- floor, below the first tenure, so that every reader learns at once to forget what earlier incarnations said. Locked in order, like everywhere.
 -- name: RestampPartitions :execrows
 WITH locked AS MATERIALIZED (
     SELECT o.partition_id, o.topic_id, o.partition FROM partitions o WHERE o.agent_group = @agent_group
@@ -86,7 +87,7 @@ WITH locked AS MATERIALIZED (
 ), n AS MATERIALIZED (
     SELECT l.partition_id, row_number() OVER (ORDER BY l.topic_id, l.partition) AS place FROM locked l
 )
-UPDATE partitions p SET leader_session_id = NULL, revision = n.place + @after::bigint FROM n WHERE p.partition_id = n.partition_id;
+UPDATE partitions p SET leader_session_id = NULL, epoch = @epoch, revision = n.place + @after::bigint FROM n WHERE p.partition_id = n.partition_id;
 
 -- Ids given out by lost transactions must not be given out again: each incarnation has a range of its own.
 -- name: RaiseProducerIDs :execrows

@@ -20,6 +20,7 @@ import (
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
 	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
+	"github.com/streamhouse/streamhouse/dataplane/internal/evidence"
 	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
 	"github.com/streamhouse/streamhouse/dataplane/internal/lease"
@@ -100,19 +101,42 @@ func New(config Config, deps Deps) (*Agent, error) {
 // write makes the write path.
 func (a *Agent) write(peers *peer.Peers) {
 	health := flush.NewHealth()
+	told := evidence.New(a.table.Deleted)
 	who := a.config.Session
 	who.Unfit = func() bool { return health.Unfit(time.Now()) }
+	who.Evidence = told
 	a.keeper = session.New(who, a.control, a.table, a.deps.Log)
 	a.desk = term.NewDesk(term.Config{
 		AgentID: who.AgentID, AgentGroup: who.AgentGroup, MaxObjectBytes: a.config.MaxObjectBytes, MaxBufferedBytes: a.config.MaxBufferedBytes,
-		Flush: a.config.Flush, Store: a.deps.Store, Health: health, Catalog: a.control, Table: a.table, Observer: a.reader,
+		Flush: a.config.Flush, Store: a.deps.Store, Health: health, Catalog: a.control, Table: a.table, Observer: observers{a.reader, told},
 		Handed: lease.NewHanded(a.config.DrainLinger), DrainHeard: a.keeper.Announced(), Log: a.deps.Log,
 	})
 	a.produce = produce.New(produce.Config{
 		Self: who.AgentID, Me: func() route.Agent { return route.Agent{ID: who.AgentID, Zone: who.Zone, Address: who.Address()} },
 		AgentGroup: who.AgentGroup, Desk: a.desk, Table: a.table, Catalog: a.control, Lookups: a.reader.Coalescer(),
-		Peers: peers, Timeout: a.config.ProduceTimeout, Log: a.deps.Log,
+		Peers: peers, Halted: a.keeper.Halted, Timeout: a.config.ProduceTimeout, Log: a.deps.Log,
 	})
+}
+
+// observers are told one after the other.
+type observers []partition.Observer
+
+func (o observers) Committed(c partition.Committed) {
+	for _, one := range o {
+		one.Committed(c)
+	}
+}
+
+func (o observers) Led(p partition.ID, epoch partition.Epoch, logStartOffset, highWatermark int64) {
+	for _, one := range o {
+		one.Led(p, epoch, logStartOffset, highWatermark)
+	}
+}
+
+func (o observers) Moved(p partition.ID, epoch partition.Epoch) {
+	for _, one := range o {
+		one.Moved(p, epoch)
+	}
 }
 
 // claims tells whether this agent may say that it leads.

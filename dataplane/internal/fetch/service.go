@@ -137,5 +137,8 @@ func (s *Service) Led(p partition.ID, epoch partition.Epoch, logStartOffset, hig
 	s.index.Led(p, epoch, logStartOffset, highWatermark)
 }
 
+// Adopted says that this agent's session is of this incarnation: what earlier ones knew is not the catalog's any more.
+func (s *Service) Adopted(incarnation int32) { s.index.Adopted(incarnation) }
+
 // Moved has the catalog asked for those who wait: no more commits of this agent will wake them.
 func (s *Service) Moved(p partition.ID, _ partition.Epoch) { s.watch.Moved(p) }

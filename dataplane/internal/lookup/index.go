@@ -106,6 +106,17 @@ func (x *Index) Forget(p partition.ID) {
 	}
 }
 
+// Adopted forgets what is known from before this incarnation: the catalog may have given those offsets to others.
+func (x *Index) Adopted(incarnation int32) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for p, el := range x.known {
+		if el.Value.(*entry).state.incarnation() < incarnation { //nolint:forcetypeassert // only entries are put in
+			x.drop(p)
+		}
+	}
+}
+
 // learn merges what the catalog said. It does not count as a use: what is written and never read goes
 // first.
 func (x *Index) learn(p partition.ID, a Answer) {

@@ -19,6 +19,8 @@ const (
 	gapPatience = 200 * time.Millisecond
 	// catalogRetry is when a caller should come back while the catalog is out of reach.
 	catalogRetry = 500 * time.Millisecond
+	// haltedRetry is when a caller should come back to a catalog that waits for an operator.
+	haltedRetry = 5 * time.Second
 	// fullRetry is when a caller should come back to an agent that holds as much as it may.
 	fullRetry = 100 * time.Millisecond
 	// lookupTimeout bounds a question to the catalog.

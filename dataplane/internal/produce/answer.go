@@ -96,6 +96,12 @@ func catalogRefusal() *refusalv1.Refusal {
 	return r
 }
 
+func haltedRefusal() *refusalv1.Refusal {
+	r := refusal.New(refusalv1.Reason_REASON_CATALOG_HALTED, "the catalog is halted until an operator has looked at it: try again later")
+	r.RetryAfterMs = haltedRetry.Milliseconds()
+	return r
+}
+
 // fateRefusal words a batch's fate for its producer.
 func fateRefusal(reason refusalv1.Reason) *refusalv1.Refusal {
 	switch reason {

@@ -59,6 +59,8 @@ type Config struct {
 	Catalog    Catalog
 	Lookups    Lookups
 	Peers      *peer.Peers
+	// Halted tells whether the catalog is halted; nil: it never is.
+	Halted func() bool
 	// Timeout bounds a Produce whose caller set no deadline, or a longer one.
 	Timeout time.Duration
 	Log     *slog.Logger
@@ -118,6 +120,9 @@ func (s *Service) produce(ctx context.Context, req *dataplanev1.ProduceRequest, 
 	entries, err := s.check(ctx, req)
 	if err != nil {
 		return nil, err
+	}
+	if s.Halted != nil && s.Halted() {
+		return nil, surelyNot(haltedRefusal())
 	}
 	s.placeAll(ctx, entries, h)
 	if again := s.recreated(ctx, req, entries); len(again) > 0 {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
+	"github.com/streamhouse/streamhouse/dataplane/internal/evidence"
 	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
@@ -38,6 +40,8 @@ type Config struct {
 	Version string
 	// Unfit tells whether nothing should be placed on this agent.
 	Unfit func() bool
+	// Evidence is given to the catalog with the heartbeats.
+	Evidence *evidence.Book
 }
 
 // Holder does what one session is for. It gets a session that has just begun and returns when all that it held is settled: after the
@@ -52,6 +56,9 @@ type Keeper struct {
 	log     *slog.Logger
 
 	draining  atomic.Bool
+	leave     chan struct{} // closed when a drain begins
+	leaving   sync.Once
+	halted    atomic.Bool
 	announced chan struct{} // closed when the control plane has heard that the agent drains
 	nudge     chan struct{} // capacity 1: send a heartbeat now
 	current   atomic.Pointer[Session]
@@ -61,7 +68,7 @@ type Keeper struct {
 func New(config Config, catalog *catalog.Client, table *route.Table, log *slog.Logger) *Keeper {
 	return &Keeper{
 		config: config, catalog: catalog, table: table, log: log,
-		announced: make(chan struct{}), nudge: make(chan struct{}, 1),
+		leave: make(chan struct{}), announced: make(chan struct{}), nudge: make(chan struct{}, 1),
 	}
 }
 
@@ -72,8 +79,12 @@ func (k *Keeper) Current() *Session { return k.current.Load() }
 // good: no new session is registered.
 func (k *Keeper) Drain() {
 	k.draining.Store(true)
+	k.leaving.Do(func() { close(k.leave) })
 	k.Nudge()
 }
+
+// Halted tells whether the catalog has said that it is halted: what is appended now could not be committed.
+func (k *Keeper) Halted() bool { return k.halted.Load() }
 
 // Announced is closed when the control plane has heard of the drain.
 func (k *Keeper) Announced() <-chan struct{} { return k.announced }
@@ -110,6 +121,7 @@ func (k *Keeper) Run(ctx context.Context, hold Holder) error {
 // keep runs one session: the holder decides when it is over.
 func (k *Keeper) keep(ctx context.Context, s *Session, interval time.Duration, hold Holder) error {
 	k.current.Store(s)
+	k.config.Evidence.Begin(s.Incarnation)
 	k.log.InfoContext(ctx, "session began", slog.String("session_id", s.ID.String()), slog.Int("incarnation", int(s.Incarnation)))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -118,9 +130,21 @@ func (k *Keeper) keep(ctx context.Context, s *Session, interval time.Duration, h
 	g.Go(func() error { return k.follow(ctx, s) })
 	g.Go(func() error {
 		defer cancel()
+		k.awaitShown(ctx, s)
 		return hold(ctx, s)
 	})
 	return g.Wait()
+}
+
+// awaitShown waits until the catalog has taken this agent's evidence: a catalog that has lost transactions must halt before it grants anything
+// to somebody who knows better.
+func (k *Keeper) awaitShown(ctx context.Context, s *Session) {
+	select {
+	case <-s.shown:
+	case <-k.leave:
+	case <-s.Ended():
+	case <-ctx.Done():
+	}
 }
 
 // register asks until it is answered; a nil session without an error: ctx ended or a drain began.
@@ -218,9 +242,11 @@ func (k *Keeper) heartbeat(ctx context.Context, s *Session, failures int) (more 
 	ctx, cancel := context.WithTimeout(ctx, limit*time.Duration(k.catalog.Replicas()))
 	defer cancel()
 	draining := k.draining.Load()
+	page := k.config.Evidence.Next()
 	began := time.Now()
 	res, err := k.catalog.Heartbeat(ctx, &controlplanev1.HeartbeatRequest{
 		SessionId: s.ID.String(), Revision: k.table.Revision(), Draining: draining, Unfit: k.config.Unfit(),
+		Evidence: page.Evidence,
 	})
 	if err != nil {
 		return false, err
@@ -230,7 +256,28 @@ func (k *Keeper) heartbeat(ctx context.Context, s *Session, failures int) (more 
 	if draining {
 		k.announce()
 	}
-	return res.GetPlacement().GetMore(), nil
+	owes := k.heard(ctx, s, page, res)
+	return owes || res.GetPlacement().GetMore(), nil
+}
+
+// heard takes what an answer says of the catalog itself; owes: it waits for more evidence.
+func (k *Keeper) heard(ctx context.Context, s *Session, page evidence.Page, res *controlplanev1.HeartbeatResponse) (owes bool) {
+	halted := res.GetCatalogState() == controlplanev1.CatalogState_CATALOG_STATE_HALTED
+	switch was := k.halted.Swap(halted); {
+	case halted && !was:
+		k.log.ErrorContext(ctx, "catalog is halted: no records are taken until an operator has adopted it")
+	case was && !halted:
+		k.log.InfoContext(ctx, "catalog serves again")
+	}
+	if owes = k.config.Evidence.Taken(page, res.GetCatalogStart()); owes {
+		return true
+	}
+	select {
+	case <-s.shown:
+	default:
+		close(s.shown)
+	}
+	return false
 }
 
 func (k *Keeper) announce() {

@@ -32,6 +32,7 @@ type Session struct {
 	Incarnation int32
 
 	ended chan struct{} // closed once, with cause set
+	shown chan struct{} // closed by the heartbeats, once: the catalog has taken all evidence
 
 	mu       sync.Mutex
 	deadline time.Time // monotonic
@@ -39,7 +40,7 @@ type Session struct {
 }
 
 func newSession(id object.UUID, incarnation int32, deadline time.Time) *Session {
-	return &Session{ID: id, Incarnation: incarnation, deadline: deadline, ended: make(chan struct{})}
+	return &Session{ID: id, Incarnation: incarnation, deadline: deadline, ended: make(chan struct{}), shown: make(chan struct{})}
 }
 
 // Alive tells whether the control plane has surely not ended the session for silence. Past the deadline an agent acknowledges nothing that

@@ -187,7 +187,7 @@ func (s *Store) restamp(g *group) {
 	}
 	for _, t := range topics {
 		for _, p := range t.partitions {
-			p.leader, p.revision = nil, s.stamp(g)
+			p.leader, p.epoch, p.revision = nil, s.trust.incarnation<<23, s.stamp(g)
 		}
 	}
 }

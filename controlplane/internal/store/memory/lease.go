@@ -84,7 +84,7 @@ func (s *Store) acquire(me *session, name store.AgentGroup, entry *controlplanev
 
 // grant begins a new tenure: the epoch counts tenures, and nothing else moves it. Whoever leads a partition is assigned to it.
 func (s *Store) grant(p *partition, to *session) {
-	p.epoch = max(p.epoch, s.trust.incarnation<<23) + 1
+	p.epoch++ // from the floor of the incarnation on
 	p.leader, p.tenureFirst = to, p.highWatermark
 	p.assigned, p.revision = to.agentID, s.stamp(p.topic.group)
 }

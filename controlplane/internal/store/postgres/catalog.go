@@ -11,6 +11,7 @@ import (
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 
+	"github.com/streamhouse/streamhouse/controlplane/internal/lease"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
 )
@@ -216,7 +217,7 @@ func restamp(ctx context.Context, q *db.Queries, group db.LockAgentGroupsRow, in
 	if err != nil {
 		return fmt.Errorf("restamp topics: %w", err)
 	}
-	partitions, err := q.RestampPartitions(ctx, revision+topics, group.AgentGroup)
+	partitions, err := q.RestampPartitions(ctx, lease.Floor(int32(incarnation)), revision+topics, group.AgentGroup)
 	if err != nil {
 		return fmt.Errorf("restamp partitions: %w", err)
 	}

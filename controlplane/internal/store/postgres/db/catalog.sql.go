@@ -353,17 +353,18 @@ func (q *Queries) RaiseProducerIDs(ctx context.Context, least int64) (int64, err
 
 const restampPartitions = `-- name: RestampPartitions :execrows
 WITH locked AS MATERIALIZED (
-    SELECT o.partition_id, o.topic_id, o.partition FROM partitions o WHERE o.agent_group = $2
+    SELECT o.partition_id, o.topic_id, o.partition FROM partitions o WHERE o.agent_group = $3
     ORDER BY o.topic_id, o.partition FOR NO KEY UPDATE
 ), n AS MATERIALIZED (
     SELECT l.partition_id, row_number() OVER (ORDER BY l.topic_id, l.partition) AS place FROM locked l
 )
-UPDATE partitions p SET leader_session_id = NULL, revision = n.place + $1::bigint FROM n WHERE p.partition_id = n.partition_id
+UPDATE partitions p SET leader_session_id = NULL, epoch = $1, revision = n.place + $2::bigint FROM n WHERE p.partition_id = n.partition_id
 `
 
-// Likewise every partition, which has no leader any more: commits of tenures before are fenced for good. Locked in order, like everywhere.
-func (q *Queries) RestampPartitions(ctx context.Context, after int64, agentGroup string) (int64, error) {
-	result, err := q.db.Exec(ctx, restampPartitions, after, agentGroup)
+// Likewise every partition, which has no leader any more: commits of tenures before are fenced for good. Its epoch is the new incarnation's
+// floor, below the first tenure, so that every reader learns at once to forget what earlier incarnations said. Locked in order, like everywhere.
+func (q *Queries) RestampPartitions(ctx context.Context, epoch int32, after int64, agentGroup string) (int64, error) {
+	result, err := q.db.Exec(ctx, restampPartitions, epoch, after, agentGroup)
 	if err != nil {
 		return 0, err
 	}
