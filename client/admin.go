@@ -30,6 +30,7 @@ type controlPlane struct {
 	topics  controlplanev1connect.TopicServiceClient
 	keys    controlplanev1connect.KeyServiceClient
 	cluster controlplanev1connect.ClusterServiceClient
+	catalog controlplanev1connect.CatalogServiceClient
 }
 
 func newAdmin(urls []string, connectTo func(string) *connect.Client) *Admin {
@@ -40,6 +41,7 @@ func newAdmin(urls []string, connectTo func(string) *connect.Client) *Admin {
 			topics:  controlplanev1connect.NewTopicServiceClient(c),
 			keys:    controlplanev1connect.NewKeyServiceClient(c),
 			cluster: controlplanev1connect.NewClusterServiceClient(c),
+			catalog: controlplanev1connect.NewCatalogServiceClient(c),
 		})
 	}
 	return a

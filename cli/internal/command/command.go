@@ -1,7 +1,7 @@
 // Package command is the command line of streamhouse: which commands and flags there are, what each asks of whom, and what it prints.
 // A command or flag appears with its feature; what is unknown is a usage error. Errors go to stderr as one line that says what to do.
 // Nothing here keeps a process running or encodes records: supervisor, produce and consume do.
-// Read: command.go, dev.go, topic.go, produce.go, consume.go, cluster.go, key.go, bench.go.
+// Read: command.go, dev.go, topic.go, produce.go, consume.go, cluster.go, key.go, catalog.go, bench.go.
 package command
 
 import (
@@ -52,6 +52,7 @@ type commands struct {
 	Agent   agentCommand   `cmd:"" help:"Agents."                                                        name:"agent"`
 	Lease   leaseCommand   `cmd:"" help:"Leases: who leads which partition."`
 	Key     keyCommand     `cmd:"" help:"API keys."`
+	Catalog catalogCommand `cmd:"" help:"The catalog itself: whether it may be trusted."`
 	Bench   benchCommand   `cmd:"" help:"Measurements."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -32,6 +32,8 @@ func TestOutputIsStable(t *testing.T) {
 	}
 	valid := client.Key{ID: "id", Name: "ci", Role: client.RoleClient, AgentGroup: "default", CreatedAt: at}
 	revoked := client.Key{ID: "id2", Name: "old", Role: client.RoleAdmin, CreatedAt: at, RevokedAt: at}
+	halted := client.CatalogStatus{State: client.CatalogHalted, HaltedAt: at, Reasons: []string{"agent a knows better", "so does b"}, CatalogStart: "1-00000001"}
+	verifying := client.CatalogStatus{State: client.CatalogVerifying, Incarnation: 1, AwaitedAgentIDs: []string{"a", "b"}, CatalogStart: "2-00000001"}
 	leader := live.ID
 	for name, value := range map[string]any{
 		"topic":          aTopic,
@@ -41,6 +43,8 @@ func TestOutputIsStable(t *testing.T) {
 		"agent-describe": describedAgent{agent: agentFrom(live), Leases: leasesFrom(leases)},
 		"lease-list":     leasesFrom(leases),
 		"key-create":     createdKey{key: keyFrom(valid), Secret: "shk_x"},
+		"catalog-status": []catalogStatus{catalogStatusFrom(halted), catalogStatusFrom(verifying)},
+		"catalog-adopt":  adoptedCatalog{Incarnation: 1},
 		"key-list":       []key{keyFrom(valid), keyFrom(revoked)},
 		"dev-status":     []control.Part{{Name: "postgres", Kind: "postgres", State: "exited", Reason: "signal: killed", Since: at, URL: "u", Log: "l"}, {Name: live.ID, Kind: "agent", State: "running", PID: 7, Zone: "az-a", AgentGroup: "default", Since: at, URL: "u", Log: "l"}},
 	} {
@@ -54,6 +58,7 @@ func TestOutputIsStable(t *testing.T) {
 	}
 	for name, rows := range map[string]output.Rows{
 		"topic": topicRows(aTopic), "agent-list": agentRows(live, ended), "lease-list": leaseRows(leases), "key-list": keyRows(valid, revoked),
+		"catalog-halted": catalogRows(halted), "catalog-verifying": catalogRows(verifying),
 		"empty-topics": topicRows(), "empty-agents": agentRows(), "empty-leases": leaseRows(nil), "empty-keys": keyRows(),
 	} {
 		var got bytes.Buffer
