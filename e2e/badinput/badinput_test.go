@@ -35,8 +35,6 @@ const (
 type suite struct {
 	*cluster.Cluster
 
-	orders client.Topic
-	// others has a topic of another agent group, by id.
 	methods map[string]protoreflect.MethodDescriptor
 }
 
@@ -93,10 +91,6 @@ func start(ctx context.Context, t *testing.T) *suite {
 		if _, err := s.Client(t).Append(ctx, orders, 0, int64(i), &client.Record{Value: []byte(fmt.Sprint(i))}); err != nil {
 			t.Fatal(err)
 		}
-	}
-	var err error
-	if s.orders, _, err = s.Admin(t).DescribeTopic(ctx, orders); err != nil {
-		t.Fatal(err)
 	}
 	return s
 }

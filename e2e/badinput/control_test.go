@@ -1,6 +1,7 @@
 package badinput_test
 
 import (
+	"maps"
 	"math"
 	"strings"
 
@@ -22,9 +23,7 @@ func (s *suite) badTopics() map[string]refused {
 		add(name, method, field, connect.CodeInvalidArgument, refusalv1.Reason_REASON_INVALID, request)
 	}
 	names := map[string]string{"empty": "", "long": strings.Repeat("a", 201)}
-	for name, text := range odd {
-		names[name] = text
-	}
+	maps.Copy(names, odd)
 	for name, text := range names {
 		invalid("name "+name, "CreateTopic", "name", &controlplanev1.CreateTopicRequest{Name: text, PartitionCount: 1})
 		invalid("name "+name, "GetTopic", "name", &controlplanev1.GetTopicRequest{Name: text})

@@ -20,8 +20,8 @@ import (
 
 const (
 	// volley is how often each kind of bad request is sent, by so many callers at once.
-	volley, callers = 200, 8
-	// growth in bytes is far below what the volley would leave behind if it stayed: 200 requests of 5 MiB, 200 batches of 40 MiB.
+	volley, callers = 100, 4
+	// growth in bytes is far below what the volley would leave behind if it stayed: 100 requests of 5 MiB, 200 batches of 40 MiB.
 	growth = 256 << 20
 )
 

@@ -80,7 +80,7 @@ func changed(batch []byte, change func([]byte)) []byte {
 
 func noise(n int) []byte {
 	b := make([]byte, n)
-	random := rand.New(rand.NewPCG(uint64(n), 3)) //nolint:gosec // bytes of a test
+	random := rand.New(rand.NewPCG(uint64(n), 3))
 	for i := range b {
 		b[i] = byte(random.Uint32())
 	}

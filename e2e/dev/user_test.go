@@ -77,7 +77,7 @@ func copied(t *testing.T, bin string) string {
 	for _, name := range []string{"streamhouse", "streamhouse-agent", "streamhouse-controlplane", "streamhouse-devs3"} {
 		content, err := os.ReadFile(filepath.Join(bin, name))
 		if err == nil {
-			err = os.WriteFile(filepath.Join(to, name), content, 0o755) //nolint:gosec // everybody may run it
+			err = os.WriteFile(filepath.Join(to, name), content, 0o755)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -140,9 +140,14 @@ func commandLines(ctx context.Context, t *testing.T, s *suite) {
 	input := "key\tvalue\nno separator\n\tempty key\nempty value\t\n\nk\tv\twith tabs\r\n\xff\x00\t\xfe\x01\nlast, without an end"
 	s.user.MustWith(ctx, t, []byte(input), "produce", topic, "--key-separator", "\t")
 	compare(t, []*client.Record{
-		{Key: []byte("key"), Value: []byte("value")}, {Value: []byte("no separator")}, {Key: []byte{}, Value: []byte("empty key")},
-		{Key: []byte("empty value"), Value: []byte{}}, {Value: []byte{}}, {Key: []byte("k"), Value: []byte("v\twith tabs\r")},
-		{Key: []byte{0xff, 0}, Value: []byte{0xfe, 1}}, {Value: []byte("last, without an end")},
+		{Key: []byte("key"), Value: []byte("value")},
+		{Value: []byte("no separator")},
+		{Key: []byte{}, Value: []byte("empty key")},
+		{Key: []byte("empty value"), Value: []byte{}},
+		{Value: []byte{}},
+		{Key: []byte("k"), Value: []byte("v\twith tabs\r")},
+		{Key: []byte{0xff, 0}, Value: []byte{0xfe, 1}},
+		{Value: []byte("last, without an end")},
 	}, s.readAll(ctx, t, topic))
 	got := string(s.user.Must(ctx, t, "consume", topic, "--from-beginning"))
 	if want := "value\nno separator\nempty key\n\n\nv\twith tabs\r\n\xfe\x01\nlast, without an end\n"; got != want {
