@@ -38,6 +38,8 @@ type Options struct {
 	AgentArgs []string
 	// AgentGroups besides "default"; StartAgentOf starts agents of them.
 	AgentGroups []string
+	// Postgres are settings of the database server, as name=value.
+	Postgres []string
 }
 
 func (o Options) withDefaults() Options {
@@ -79,7 +81,7 @@ func Start(t testing.TB, options Options) *Cluster {
 	if c.Options.Proxied {
 		c.proxies = newProxies(t)
 	}
-	c.Postgres = startPostgres(ctx, t, c.dir)
+	c.Postgres = startPostgres(ctx, t, c.dir, c.Options.Postgres)
 	c.S3 = c.startS3(ctx, t)
 	for i := range c.Options.ControlPlanes {
 		c.ControlPlanes = append(c.ControlPlanes, c.startControlPlane(ctx, t, fmt.Sprintf("controlplane-%d", i+1)))

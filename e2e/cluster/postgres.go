@@ -26,7 +26,7 @@ type Postgres struct {
 	spec process.Spec
 }
 
-func startPostgres(ctx context.Context, t testing.TB, dir string) *Postgres {
+func startPostgres(ctx context.Context, t testing.TB, dir string, settings []string) *Postgres {
 	t.Helper()
 	p := &Postgres{bin: postgresBinaries(t), port: process.FreePort(t)}
 	p.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", p.port)
@@ -36,9 +36,15 @@ func startPostgres(ctx context.Context, t testing.TB, dir string) *Postgres {
 		Name: "postgres", Path: filepath.Join(p.bin, "postgres"), Log: filepath.Join(dir, "postgres.log"), Unprivileged: true, Stop: syscall.SIGINT, Dir: data,
 		Args: []string{"-D", data, "-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="},
 	}
+	for _, setting := range settings {
+		p.spec.Args = append(p.spec.Args, "-c", setting)
+	}
 	p.Start(ctx, t)
 	return p
 }
+
+// Log is the file that the server logs to.
+func (p *Postgres) Log() string { return p.spec.Log }
 
 // Start runs the server, again after it has ended. After a kill its backends take a moment to notice, and it refuses to start beside them.
 func (p *Postgres) Start(ctx context.Context, t testing.TB) {
