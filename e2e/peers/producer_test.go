@@ -60,6 +60,11 @@ func TestP5_RetryOfABatchWhoseFateNobodyKnows(t *testing.T) {
 	lost := make(chan told, 1)
 	go func() { lost <- r.produce(leader, durable, r.numbered(id, 0, 1, "one")) }()
 	r.eventually("one is committed", func() bool {
+		select {
+		case early := <-lost:
+			t.Fatalf("one was answered before: %v", early)
+		default:
+		}
 		ends, err := r.at(other).Ends(r.ctx, topic, 1)
 		return err == nil && ends[0] == 2
 	})

@@ -20,7 +20,7 @@ func (r *rig) fetch(agent *cluster.Agent, offset int64, wait time.Duration) (*da
 	defer cancel()
 	response, err := r.at(agent).Fetch(ctx, &dataplanev1.FetchRequest{
 		Decode: true, MaxWaitMs: int32(wait.Milliseconds()),
-		Partitions: []*dataplanev1.FetchPartition{{Topic: &dataplanev1.FetchPartition_TopicName{TopicName: topic}, Offset: offset}},
+		Partitions: []*dataplanev1.FetchPartition{{Topic: &dataplanev1.FetchPartition_TopicId{TopicId: r.id}, Offset: offset}},
 	})
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func TestP4_FetchAtADeposedLeader(t *testing.T) {
 	r.wantUnavailable("a fetch that waits at the old end", err)
 	_, err = r.fetch(leader, 2, 0)
 	r.wantUnavailable("a fetch beyond the old end", err)
-	_, err = r.at(leader).ListOffsets(r.ctx, latest())
+	_, err = r.at(leader).ListOffsets(r.ctx, r.latest())
 	r.wantUnavailable("the end", err)
 	if got, err := r.fetch(leader, 0, 0); err != nil || len(got.GetRecords()) == 0 || string(got.GetRecords()[0].GetValue()) != "zero" {
 		t.Errorf("what the old leader knows to be committed: %v, %v", got, err)
@@ -68,9 +68,9 @@ func TestP4_FetchAtADeposedLeader(t *testing.T) {
 	r.wantLog("zero", "one")
 }
 
-func latest() *dataplanev1.ListOffsetsRequest {
+func (r *rig) latest() *dataplanev1.ListOffsetsRequest {
 	return &dataplanev1.ListOffsetsRequest{Partitions: []*dataplanev1.ListOffsetsPartition{{
-		Topic:    &dataplanev1.ListOffsetsPartition_TopicName{TopicName: topic},
+		Topic:    &dataplanev1.ListOffsetsPartition_TopicId{TopicId: r.id},
 		Position: &dataplanev1.OffsetPosition{Position: &dataplanev1.OffsetPosition_Edge{Edge: dataplanev1.OffsetEdge_OFFSET_EDGE_LATEST}},
 	}}}
 }

@@ -31,6 +31,8 @@ type rig struct {
 	*testing.T
 	ctx     context.Context // a story is one bounded piece of work
 	cluster *cluster.Cluster
+	// id of the topic. Calls name it by this, as the SDK does: for a name every agent asks the catalog, and could not while it is cut off.
+	id string
 }
 
 func newRig(t *testing.T, options cluster.Options, config client.TopicConfig) *rig {
@@ -41,8 +43,16 @@ func newRig(t *testing.T, options cluster.Options, config client.TopicConfig) *r
 	ctx, cancel := context.WithTimeout(t.Context(), storyTimeout)
 	t.Cleanup(cancel)
 	r := &rig{T: t, ctx: ctx, cluster: cluster.Start(t, options)}
-	r.cluster.CreateTopic(ctx, t, topic, 1, config)
+	r.createTopic(config)
 	return r
+}
+
+func (r *rig) createTopic(config client.TopicConfig) {
+	r.Helper()
+	r.cluster.CreateTopic(r.ctx, r, topic, 1, config)
+	described, _, err := r.cluster.Admin(r).DescribeTopic(r.ctx, topic)
+	r.must(err)
+	r.id = described.ID
 }
 
 // proxied is a cluster whose ways can be cut, with sessions of that length.
@@ -97,7 +107,7 @@ func (r *rig) produce(agent *cluster.Agent, acks dataplanev1.Acks, entry *datapl
 	ctx, cancel := context.WithTimeout(r.ctx, callTimeout)
 	defer cancel()
 	if entry.Topic == nil {
-		entry.Topic = &dataplanev1.ProduceEntry_TopicName{TopicName: topic}
+		entry.Topic = &dataplanev1.ProduceEntry_TopicId{TopicId: r.id}
 	}
 	entry.Partition = new(int32(0))
 	response, err := r.at(agent).Produce(ctx, &dataplanev1.ProduceRequest{Acks: acks, NoForward: true, Entries: []*dataplanev1.ProduceEntry{entry}})

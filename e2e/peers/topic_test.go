@@ -36,13 +36,11 @@ func TestP2_RecreatedTopicSharesNothing(t *testing.T) {
 
 	old, err := admin.DeleteTopic(r.ctx, topic)
 	r.must(err)
-	r.cluster.CreateTopic(r.ctx, t, topic, 1, client.TopicConfig{})
+	r.createTopic(client.TopicConfig{})
 	leader, _, _ = r.leader()
-	byID := func(entry *dataplanev1.ProduceEntry) *dataplanev1.ProduceEntry {
-		entry.Topic = &dataplanev1.ProduceEntry_TopicId{TopicId: old}
-		return entry
-	}
-	r.wantRefused("a write to the old id", r.produce(leader, durable, byID(plain("late"))), refusalv1.Reason_REASON_UNKNOWN_TOPIC)
+	toOld := plain("late")
+	toOld.Topic = &dataplanev1.ProduceEntry_TopicId{TopicId: old}
+	r.wantRefused("a write to the old id", r.produce(leader, durable, toOld), refusalv1.Reason_REASON_UNKNOWN_TOPIC)
 	r.eventually("every agent has heard of the new topic", func() bool { return r.everyAgentSays(0) })
 	r.wantLog()
 	r.wantRefused("the old producer's next batch", r.produce(leader, durable, r.numbered(id, 0, 3, "next")), refusalv1.Reason_REASON_PRODUCER_UNKNOWN)
