@@ -15,8 +15,9 @@ PKG ?= work
 TESTFLAGS ?=
 # Arguments of `streamhouse dev`: make dev ARGS='--agents-per-zone 2'.
 ARGS ?=
-# How often `prove` repeats each test, and how long `bench` runs each benchmark (1x: once).
+# How often `prove` repeats each test and each fault, and how long `bench` runs each benchmark (1x: once).
 COUNT ?= 10
+TRIALS ?= 20
 BENCHTIME ?= 1s
 
 # The race detector needs a C compiler. Without one `test` says so and goes on.
@@ -54,9 +55,8 @@ test: postgres spin build testsum ## set up whatever is missing, then run every 
 	go test $(RACE) -json -timeout 15m $(TESTFLAGS) $(PKG) | $(TOOLS)/testsum -record .tools/test.json
 
 .PHONY: prove
-prove: postgres spin build testsum ## the long proof: every test COUNT times in changing order, with the race detector
-	@set -o pipefail; \
-	go test $(RACE) -json -timeout 4h -count $(COUNT) -shuffle on $(TESTFLAGS) $(PKG) | $(TOOLS)/testsum -record .tools/prove.json
+prove: postgres spin build testsum ## the long proof: every test COUNT times in changing order, then TRIALS of each fault and their table; all with the race detector
+	@scripts/prove '$(PKG)' $(COUNT) $(TRIALS) '$(COMMANDS)' $(TESTFLAGS)
 
 .PHONY: bench
 bench: postgres build ## run the benchmarks, BENCHTIME each
