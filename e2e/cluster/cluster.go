@@ -1,7 +1,7 @@
 // Package cluster runs a whole StreamHouse for a test: PostgreSQL, the S3 server, control planes and agents, each a real process, with proxies
 // between them that can be cut. Tests say what to break; nothing here judges (package history does) and nothing here is StreamHouse's own code but
 // the Go SDK.
-// Read: cluster.go, parts.go, postgres.go, proxy.go.
+// Read: cluster.go, parts.go, postgres.go, snapshot.go, proxy.go.
 package cluster
 
 import (
