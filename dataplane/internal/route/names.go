@@ -24,12 +24,13 @@ type asking struct {
 	next *round
 }
 
-// round is one call for many askers. Who makes it, calls; found and err are read after done is closed.
+// round is one call for many askers. Who makes it, calls; found, err and left are read after done is closed.
 type round struct {
 	names map[string]struct{}
 	done  chan struct{}
 	found map[string]Topic
 	err   error
+	left  bool // whoever made the call has hung up, and err says nothing to the others
 }
 
 // ResolveNames finds topics by name, with a call to the control plane that starts after this one did; many askers share a call. Names of no topic are
@@ -70,10 +71,9 @@ func (t *Table) askNames(ctx context.Context, names []string) (map[string]Topic,
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if r.err == nil || caller || ctx.Err() != nil {
+		if caller || !r.left || ctx.Err() != nil {
 			return r.found, r.err
 		}
-		// The caller may have failed by its own context alone: ask for ourselves.
 	}
 }
 
@@ -112,7 +112,7 @@ func (t *Table) callFor(ctx context.Context, r *round) {
 		defer func() { <-t.asking.slots }()
 	case <-ctx.Done():
 		t.asking.start(r)
-		r.err = ctx.Err()
+		r.err, r.left = ctx.Err(), true
 		return
 	}
 	names := t.asking.start(r)
@@ -120,7 +120,7 @@ func (t *Table) callFor(ctx context.Context, r *round) {
 		Names: names, TopicsOnly: len(t.byName(names)) == len(names),
 	})
 	if err != nil {
-		r.err = err
+		r.err, r.left = err, ctx.Err() != nil
 		return
 	}
 	t.Apply(&controlplanev1.Placement{Topics: res.GetTopics(), Partitions: res.GetPartitions()})
