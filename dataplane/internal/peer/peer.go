@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
 
 	"connectrpc.com/connect/v2"
 
@@ -19,6 +20,10 @@ import (
 
 // maxClients bounds the addresses that are remembered; beyond it all are forgotten and made anew.
 const maxClients = 1024
+
+// awayFor is how long an address that could not be reached is not tried again: when an agent dies, every request that waits for its
+// partitions would knock there at the same moment.
+const awayFor = 100 * time.Millisecond
 
 // Dial makes the transport to a base URL. It does not connect yet.
 type Dial func(address string) connect.Transport
@@ -30,22 +35,57 @@ type Peers struct {
 
 	mu      sync.Mutex
 	clients map[string]dataplanev1connect.PeerServiceClient
+	away    map[string]absence // by address; bounded like clients
+}
+
+// absence is why an address was not reached, and until when that holds.
+type absence struct {
+	err   error
+	until time.Time
 }
 
 // New returns peers that are reached through dial.
 func New(dial Dial, interceptors ...connect.ClientInterceptor) *Peers {
-	return &Peers{dial: dial, interceptors: interceptors, clients: map[string]dataplanev1connect.PeerServiceClient{}}
+	return &Peers{dial: dial, interceptors: interceptors, clients: map[string]dataplanev1connect.PeerServiceClient{}, away: map[string]absence{}}
 }
 
 // ForwardProduce hands a Produce to the agent at address.
 func (p *Peers) ForwardProduce(ctx context.Context, address string, req *dataplanev1.ProduceRequest) (*dataplanev1.ProduceResponse, error) {
-	res, err := p.client(address).ForwardProduce(ctx, &dataplanev1.ForwardProduceRequest{Produce: req})
+	client, err := p.reach(address)
+	if err != nil {
+		return nil, err
+	}
+	res, err := client.ForwardProduce(ctx, &dataplanev1.ForwardProduceRequest{Produce: req})
+	if NeverSent(err) && ctx.Err() == nil {
+		p.missed(address, err)
+	}
 	return res.GetProduce(), err
 }
 
-func (p *Peers) client(address string) dataplanev1connect.PeerServiceClient {
+// reach is the client of an address, unless it was not reached just now: then that error, which proves that nothing was sent.
+func (p *Peers) reach(address string) (dataplanev1connect.PeerServiceClient, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if away, known := p.away[address]; known {
+		if time.Now().Before(away.until) {
+			return nil, away.err
+		}
+		delete(p.away, address)
+	}
+	return p.client(address), nil
+}
+
+func (p *Peers) missed(address string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.away) >= maxClients {
+		clear(p.away)
+	}
+	p.away[address] = absence{err, time.Now().Add(awayFor)}
+}
+
+// client requires mu.
+func (p *Peers) client(address string) dataplanev1connect.PeerServiceClient {
 	if c, ok := p.clients[address]; ok {
 		return c
 	}

@@ -1,0 +1,58 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"connectrpc.com/connect/v2"
+
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+)
+
+// absent is a transport that opens no stream.
+type absent struct {
+	dials *int
+	err   error
+}
+
+func (a absent) NewClientStream(context.Context, connect.Spec) (connect.ClientStream, error) {
+	*a.dials++
+	return nil, a.err
+}
+
+func TestP6_AnAddressThatWasNotReachedIsLeftAloneForAMoment(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	for name, c := range map[string]struct {
+		err   error
+		dials int // of three calls at once, and one later
+	}{
+		"refused":                      {refused, 2},
+		"lost: something was sent":     {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, 4},
+		"an error of another kind too": {errors.New("broken"), 4},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			dials := 0
+			peers := New(func(string) connect.Transport { return absent{&dials, c.err} })
+			ask := func() {
+				t.Helper()
+				_, err := peers.ForwardProduce(t.Context(), "http://a", &dataplanev1.ProduceRequest{})
+				if err == nil || NeverSent(err) != (c.err == error(refused)) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			ask()
+			ask()
+			ask()
+			time.Sleep(awayFor)
+			ask()
+			if dials != c.dials {
+				t.Errorf("%s: %d dials", name, dials)
+			}
+		})
+	}
+}
