@@ -25,6 +25,8 @@ type Catalog interface {
 	Age(ctx context.Context, d time.Duration) error
 	// AgePulse says that a judge last beat d ago.
 	AgePulse(ctx context.Context, d time.Duration) error
+	// Restarted says that the database begins another life, with nothing lost.
+	Restarted(ctx context.Context) error
 	// Hold locks a row until LetGo.
 	Hold(ctx context.Context, r Row) error
 	// LetGo unlocks what is held.
@@ -58,6 +60,11 @@ func (m *inMemory) Age(_ context.Context, d time.Duration) error {
 
 func (m *inMemory) AgePulse(_ context.Context, d time.Duration) error {
 	m.Store.AgePulse(d)
+	return nil
+}
+
+func (m *inMemory) Restarted(context.Context) error {
+	m.Restart()
 	return nil
 }
 

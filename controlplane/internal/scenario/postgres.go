@@ -67,6 +67,13 @@ func (p *OnPostgres) AgePulse(ctx context.Context, d time.Duration) error {
 	return err
 }
 
+// Restarted has the catalog remember another life than the server's.
+func (p *OnPostgres) Restarted(ctx context.Context) error {
+	_, err := p.Pool.Exec(ctx, `WITH shown AS (UPDATE sessions SET evidence_for = 'before' WHERE evidence_for IS NOT NULL)
+		UPDATE catalog SET life = 'before'`)
+	return err
+}
+
 // Hold locks the row in a transaction of its own.
 func (p *OnPostgres) Hold(ctx context.Context, r Row) (err error) {
 	if p.holding == nil {

@@ -21,6 +21,7 @@ func verbs() map[string]verb {
 		"acquire": doAcquire, "release": doRelease, "leases": doLeases,
 		"commit": doCommit, "tombstone": doTombstone, "lookup": doLookup, "producer": doProducer, "ids": doIDs,
 		"watch": doWatch, "hold": doHold,
+		"show": doShow, "restart": doRestart, "catalog": doCatalog, "adopt": doAdopt,
 	}
 }
 

@@ -119,7 +119,7 @@ func (w *World) letGo(ctx context.Context) (string, error) {
 // answer makes an answer of a refusal.
 func answer(text string, err error) (string, error) {
 	var refused *store.Refused
-	if errors.As(err, &refused) && refused.Refusal.GetReason() != refusalv1.Reason_REASON_CATALOG_UNAVAILABLE {
+	if errors.As(err, &refused) && (refused.Refusal.GetReason() != refusalv1.Reason_REASON_CATALOG_UNAVAILABLE || refused.Cause == nil) {
 		return refusal(refused.Refusal), nil
 	}
 	return text, err
