@@ -47,7 +47,7 @@ func Down(ctx context.Context, dir datadir.Dir) ([]datadir.Started, error) {
 			return nil, err
 		}
 	}
-	lock, err := dir.Lock()
+	lock, err := takeLock(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) { // no dev has ever been there
 		return nil, nil
 	}
@@ -64,6 +64,24 @@ func Down(ctx context.Context, dir datadir.Dir) ([]datadir.Started, error) {
 	}
 	dir.RemoveOwner()
 	return ended, dir.RemoveCluster()
+}
+
+// takeLock takes the folder. A process that was killed counts as dead before the last of its threads has ended, and holds its lock until
+// then: that moment is waited for.
+func takeLock(ctx context.Context, dir datadir.Dir) (*datadir.Lock, error) {
+	lock, err := dir.Lock()
+	if !errors.Is(err, datadir.ErrLocked) {
+		return lock, err
+	}
+	if _, alive, ownerErr := dir.Owner(); ownerErr != nil || alive {
+		return nil, err
+	}
+	moment, cancel := context.WithTimeout(ctx, killedGrace)
+	defer cancel()
+	if dir.WaitUnlocked(moment) != nil {
+		return nil, err
+	}
+	return dir.Lock()
 }
 
 func stopOwner(ctx context.Context, dir datadir.Dir, owner datadir.Owner) error {

@@ -53,7 +53,7 @@ func Run(ctx context.Context, kill <-chan struct{}, config Config, listener List
 	if err := config.Dir.Create(); err != nil {
 		return err
 	}
-	lock, err := config.Dir.Lock()
+	lock, err := takeLock(ctx, config.Dir)
 	if errors.Is(err, datadir.ErrLocked) {
 		return ErrRunning
 	}
