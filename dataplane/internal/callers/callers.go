@@ -46,6 +46,8 @@ type key struct {
 	principal access.Principal
 	unknown   bool
 	at        time.Time // zero: never answered
+	failed    error     // why the last question was not answered; nil: it was
+	asked     int       // questions that have ended
 }
 
 // New returns an empty cache.
@@ -57,14 +59,26 @@ func (c *Cache) Authenticate(ctx context.Context, hash access.KeyHash) (access.P
 	if p, err, fresh := c.remembered(k, 0); fresh {
 		return p, err
 	}
-	select { // one at a time asks; the others find its answer
+	failing, asked := c.state(k)
+	select { // one at a time asks; the others find its answer, or its failure
 	case k.turn <- struct{}{}:
 		defer func() { <-k.turn }()
-	case <-ctx.Done():
-		return access.Principal{}, ctx.Err()
+	default:
+		if failing {
+			return c.makeDo(k)
+		}
+		select {
+		case k.turn <- struct{}{}:
+			defer func() { <-k.turn }()
+		case <-ctx.Done():
+			return access.Principal{}, ctx.Err()
+		}
 	}
 	if p, err, fresh := c.remembered(k, 0); fresh {
 		return p, err
+	}
+	if failing, now := c.state(k); failing && now > asked {
+		return c.makeDo(k)
 	}
 	return c.ask(ctx, hash, k)
 }
@@ -81,19 +95,38 @@ func (c *Cache) ask(ctx context.Context, hash access.KeyHash, k *key) (access.Pr
 	case refusal.Is(err, refusalv1.Reason_REASON_UNKNOWN_KEY):
 		c.remember(k, access.Principal{}, true)
 		return access.Principal{}, access.ErrUnknownKey
-	case ctx.Err() != nil:
+	case ctx.Err() != nil: // says nothing to the others
 		return access.Principal{}, ctx.Err()
 	}
-	if p, _, fresh := c.remembered(k, staleFor); fresh && p.KeyID != "" {
-		return p, nil
+	c.mu.Lock()
+	k.failed, k.asked = err, k.asked+1
+	c.mu.Unlock()
+	return c.makeDo(k)
+}
+
+// state tells whether the last question about the key failed, and how many have ended.
+func (c *Cache) state(k *key) (failing bool, asked int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return k.failed != nil, k.asked
+}
+
+// makeDo answers while the control plane is out of reach: from memory that is not too old. So that an outage costs each caller one timeout at most, and
+// most of them none: one asks, the others make do.
+func (c *Cache) makeDo(k *key) (access.Principal, error) {
+	if p, err, fresh := c.remembered(k, staleFor); fresh {
+		return p, err
 	}
-	return access.Principal{}, refusal.CatalogUnavailable(catalogRetry, err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return access.Principal{}, refusal.CatalogUnavailable(catalogRetry, k.failed)
 }
 
 func (c *Cache) remember(k *key, p access.Principal, unknown bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k.principal, k.unknown, k.at = p, unknown, time.Now()
+	k.failed, k.asked = nil, k.asked+1
 }
 
 // remembered is what is known of a key, if that is not too old; slack is allowed beyond its time.
