@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
@@ -72,6 +73,21 @@ func TestANameIsAskedForByACallThatStartsLater(t *testing.T) {
 			t.Errorf("%d calls for 51 askers", catalog.calls)
 		}
 	})
+}
+
+// Whoever has heard of the new topic knows that the old one is gone, and does not take its name back from an old page.
+func TestANewTopicOfTheNameEndsTheOldOne(t *testing.T) {
+	t.Parallel()
+	table := route.New("a", &slowNames{})
+	for _, topic := range []*controlplanev1.PlacedTopic{placedNamed(1, 1), placedNamed(2, 3), placedNamed(1, 1)} {
+		table.Apply(&controlplanev1.Placement{Revision: topic.GetRevision(), Topics: []*controlplanev1.PlacedTopic{topic}})
+	}
+	if _, ok := table.ByID(object.UUID{15: 1}); ok || !table.Deleted(object.UUID{15: 1}) {
+		t.Error("the old topic is still there")
+	}
+	if _, ok := table.ByID(object.UUID{15: 2}); !ok {
+		t.Error("the new topic is not there")
+	}
 }
 
 func TestANameOfADeletedTopicIsUnknownAtOnce(t *testing.T) {

@@ -203,8 +203,22 @@ func (t *Table) applyTopic(p *controlplanev1.PlacedTopic) bool {
 		t.forget(topic.ID, old.Name)
 		return true
 	}
-	t.names[topic.Name] = topic.ID
+	t.rename(topic.Name, topic.ID, p.GetRevision())
 	return true
+}
+
+// rename gives a name to a topic. The topic that had it has been deleted: names are unique among those that live.
+func (t *Table) rename(name string, id object.UUID, revision int64) {
+	if before, taken := t.names[name]; taken && before != id {
+		old := t.topics[before]
+		if old.revision > revision {
+			return // the name has passed on already
+		}
+		old.deleted = true
+		t.topics[before] = old
+		t.forget(before, name)
+	}
+	t.names[name] = id
 }
 
 // forget drops all of a deleted topic but the memory that it was deleted.
