@@ -35,7 +35,8 @@ Each hit chooses the agent that leads most partitions, writes small durable reco
 kills or stops the agent. Measured for each of its partitions:
   no leader     from the hit until another agent leads the partition and accepts (each is asked every 20 ms)
   first ack     from the hit until a record is durably acknowledged by the new leader
-  longest gap   the longest time between two durable acknowledgements around the hit: what a client saw
+  longest wait  the longest that a record waited for its durable acknowledgement around the hit: what a client saw
+  longest gap   the longest time between two durable acknowledgements; it has the time between two probes in it
 Printed as p50, p90, p99, greatest, and a histogram; -o json has the same and every hit. The agent is restored after each hit, and the
 topic deleted at the end, also when interrupted. A record that is not stored makes the command fail.`
 }
@@ -45,8 +46,8 @@ func (c benchFailoverCommand) Run(ctx context.Context, e *env) error {
 	config := failover.Config{
 		Partitions: c.Partitions, Kills: c.Kills, Signal: failover.Signal(c.Signal), Every: c.Every, AgentGroup: c.AgentGroup,
 		Progress: func(done int, r failover.Round) {
-			fmt.Fprintf(e.Stderr, "%d/%d %s led %d: no leader p99 %.0f ms, first ack p50 %.0f p99 %.0f max %.0f ms, longest gap p99 %.0f ms\n", done, c.Kills, r.Agent,
-				r.Partitions, r.NoLeader.P99, r.FirstAck.P50, r.FirstAck.P99, r.FirstAck.Max, r.LongestGap.P99)
+			fmt.Fprintf(e.Stderr, "%d/%d %s led %d: no leader p99 %.0f ms, first ack p50 %.0f p99 %.0f max %.0f ms, longest wait p99 %.0f ms\n", done, c.Kills, r.Agent,
+				r.Partitions, r.NoLeader.P99, r.FirstAck.P50, r.FirstAck.P99, r.FirstAck.Max, r.LongestWait.P99)
 		},
 	}
 	if err := config.Validate(); err != nil {

@@ -42,6 +42,7 @@ type probed struct {
 	last     time.Time     // acknowledgement
 	led      time.Duration // from the hit until another leader was seen; 0: not yet
 	first    time.Duration // from the hit until the first acknowledgement that another leader must have given; 0: not yet
+	wait     time.Duration // the longest from a record's Produce to its acknowledgement after the hit
 	gap      time.Duration // the longest between two acknowledgements that ended after the hit
 }
 
@@ -93,13 +94,14 @@ func (p *probes) probe(ctx context.Context, part *probed) {
 	}
 	p.running.Add(1)
 	record := &client.Record{Topic: p.topic, Value: []byte("probe of a failover"), Partition: part.number, UsePartition: true}
+	sent := time.Now()
 	p.producer.Produce(ctx, record, func(_ *client.Record, err error) {
 		defer p.running.Done()
-		p.acknowledged(part, err)
+		p.acknowledged(part, sent, err)
 	})
 }
 
-func (p *probes) acknowledged(part *probed, err error) {
+func (p *probes) acknowledged(part *probed, sent time.Time, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	part.underWay--
@@ -114,7 +116,7 @@ func (p *probes) acknowledged(part *probed, err error) {
 		if since := now.Sub(p.hit); part.first == 0 && since > late {
 			part.first = since
 		}
-		part.gap = max(part.gap, now.Sub(part.last))
+		part.gap, part.wait = max(part.gap, now.Sub(part.last)), max(part.wait, now.Sub(sent))
 	}
 	part.acks++
 	part.last = now
@@ -176,8 +178,10 @@ func (p *probes) round(victim string, at time.Time) Round {
 		r.Acknowledged += part.acks
 		r.noLeader = append(r.noLeader, part.led)
 		r.firstAck = append(r.firstAck, part.first)
+		r.longestWait = append(r.longestWait, part.wait)
 		r.longestGap = append(r.longestGap, part.gap)
 	}
-	r.NoLeader, r.FirstAck, r.LongestGap = quantiles(r.noLeader), quantiles(r.firstAck), quantiles(r.longestGap)
+	r.NoLeader, r.FirstAck = quantiles(r.noLeader), quantiles(r.firstAck)
+	r.LongestWait, r.LongestGap = quantiles(r.longestWait), quantiles(r.longestGap)
 	return r
 }

@@ -16,9 +16,10 @@ type Round struct {
 	Failed       int64     `json:"failed"`
 	NoLeader     Quantiles `json:"no_leader"`
 	FirstAck     Quantiles `json:"first_ack"`
+	LongestWait  Quantiles `json:"longest_wait"`
 	LongestGap   Quantiles `json:"longest_gap"`
 
-	noLeader, firstAck, longestGap []time.Duration
+	noLeader, firstAck, longestWait, longestGap []time.Duration
 }
 
 // Report is what was measured: a sample for each hit and partition of the agent that was hit. Its JSON form is stable.
@@ -28,12 +29,14 @@ type Report struct {
 	Partitions int     `json:"partitions"`
 	EveryMS    float64 `json:"probe_every_ms"`
 	// NoLeader is from the hit until another agent says that it leads the partition, and accepts; each is asked every 20 ms. FirstAck is from
-	// the hit until a probe is durably acknowledged by the new leader. LongestGap is what a client saw: the longest time between two
-	// durable acknowledgements around the hit.
-	NoLeader   Spread  `json:"no_leader"`
-	FirstAck   Spread  `json:"first_ack"`
-	LongestGap Spread  `json:"longest_gap"`
-	Rounds     []Round `json:"rounds"`
+	// the hit until a probe is durably acknowledged by the new leader. LongestWait and LongestGap are what a client saw: the longest that
+	// one record waited for its durable acknowledgement, and the longest time between two of them, around the hit. The gap has in it the
+	// time between two probes.
+	NoLeader    Spread  `json:"no_leader"`
+	FirstAck    Spread  `json:"first_ack"`
+	LongestWait Spread  `json:"longest_wait"`
+	LongestGap  Spread  `json:"longest_gap"`
+	Rounds      []Round `json:"rounds"`
 }
 
 func newReport(c Config) Report {
@@ -44,13 +47,14 @@ func (r *Report) add(round Round) { r.Rounds = append(r.Rounds, round) }
 
 // finished has the distributions over all rounds.
 func (r Report) finished() Report {
-	var noLeader, firstAck, longestGap []time.Duration
+	var noLeader, firstAck, longestWait, longestGap []time.Duration
 	for _, round := range r.Rounds {
 		noLeader = append(noLeader, round.noLeader...)
 		firstAck = append(firstAck, round.firstAck...)
+		longestWait = append(longestWait, round.longestWait...)
 		longestGap = append(longestGap, round.longestGap...)
 	}
-	r.NoLeader, r.FirstAck, r.LongestGap = spread(noLeader), spread(firstAck), spread(longestGap)
+	r.NoLeader, r.FirstAck, r.LongestWait, r.LongestGap = spread(noLeader), spread(firstAck), spread(longestWait), spread(longestGap)
 	return r
 }
 
@@ -68,6 +72,7 @@ func (r Report) Text() string {
 	}{
 		{"no leader that accepts", r.NoLeader},
 		{"hit to first durable acknowledgement", r.FirstAck},
+		{"longest wait of a record for its acknowledgement, around the hit", r.LongestWait},
 		{"longest gap between acknowledgements that a client saw", r.LongestGap},
 	} {
 		s.spread.write(&b, s.title)
