@@ -44,7 +44,7 @@ func (t *Table) ResolveNames(ctx context.Context, names ...string) (map[string]T
 		}
 	}
 	if len(wanted) == 0 {
-		return nil, nil
+		return map[string]Topic{}, nil
 	}
 	found, err := t.askNames(ctx, wanted)
 	if err == nil {
