@@ -2,11 +2,14 @@ package faults_test
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/streamhouse/streamhouse/client"
 	"github.com/streamhouse/streamhouse/e2e/cluster"
+	"github.com/streamhouse/streamhouse/e2e/history"
 	"github.com/streamhouse/streamhouse/e2e/workload"
 )
 
@@ -29,6 +32,43 @@ func TestRefusedAgentIsReplacedAtOnce(t *testing.T) {
 			tr.Errorf("the killed agent is %v", state)
 		}
 	})
+}
+
+// Requests that arrive while nobody leads wait, at every agent, within their deadline, and then succeed: also those of clients that do not
+// retry, and know only one agent.
+func TestRequestsWaitForTheNewLeader(t *testing.T) {
+	options := sessions(time.Minute)
+	options.SuspectAfter = time.Minute
+	run(t, options, workload.Options{}, func(tr *trial) {
+		victim, leases := tr.leader()
+		victim.Kill()
+		var asking sync.WaitGroup
+		for _, agent := range tr.cluster.Agents {
+			if agent.ID == victim.ID {
+				continue
+			}
+			for _, lease := range leases {
+				if lease.LeaderAgentID == victim.ID {
+					asking.Go(func() { tr.produceAnywhere(agent, lease.Partition) })
+				}
+			}
+		}
+		asking.Wait()
+		tr.awaitTakeover(victim, leases)
+	})
+}
+
+// produceAnywhere sends one record to an agent, once; the agent may forward it.
+func (tr *trial) produceAnywhere(agent *cluster.Agent, partition int32) {
+	ctx, cancel := context.WithTimeout(tr.ctx, promptly)
+	defer cancel()
+	id := fmt.Sprintf("once-%s-%d", agent.ID, partition)
+	offset, err := workload.NewAgent(agent.URL, tr.cluster.ClientKey).ProduceAnywhere(ctx, topic, partition, id)
+	if err != nil {
+		tr.Errorf("a record for partition %d, sent to %s: %v", partition, agent.ID, err)
+		return
+	}
+	tr.work.Wrote(history.Write{ID: id, Producer: id, Outcome: history.Acknowledged, Partition: partition, Offset: offset})
 }
 
 // A stopped process keeps its connections and accepts new ones: its silence tells.

@@ -68,7 +68,16 @@ func (a *Agent) Ends(ctx context.Context, topic string, n int32) ([]int64, error
 
 // ProduceHere stores one record durably through this agent or not at all: it is told not to forward.
 func (a *Agent) ProduceHere(ctx context.Context, topic string, partition int32, value string) (int64, error) {
-	response, err := a.Produce(ctx, &dataplanev1.ProduceRequest{NoForward: true, Entries: []*dataplanev1.ProduceEntry{{
+	return a.produce(ctx, topic, partition, value, true)
+}
+
+// ProduceAnywhere stores one record durably, wherever this agent forwards it to.
+func (a *Agent) ProduceAnywhere(ctx context.Context, topic string, partition int32, value string) (int64, error) {
+	return a.produce(ctx, topic, partition, value, false)
+}
+
+func (a *Agent) produce(ctx context.Context, topic string, partition int32, value string, here bool) (int64, error) {
+	response, err := a.Produce(ctx, &dataplanev1.ProduceRequest{NoForward: here, Entries: []*dataplanev1.ProduceEntry{{
 		Topic:     &dataplanev1.ProduceEntry_TopicName{TopicName: topic},
 		Partition: &partition,
 		Payload:   &dataplanev1.ProduceEntry_Records{Records: &dataplanev1.PlainRecords{Records: []*dataplanev1.Record{{Value: []byte(value)}}}},
