@@ -41,11 +41,13 @@ var bounded = []configuration{
 	{"topic deleted and made anew", []string{twoTenures, topicRemade, noIdempotent, onePlain}},
 }
 
-// large are explored with STREAMHOUSE_PROVE=1: minutes and some gigabytes.
+// large are explored with STREAMHOUSE_PROVE=1: minutes, and up to 5 GB.
 var large = []configuration{
 	{"two faults", []string{twoTenures, noTimeouts, twoFaults, rowsPurged}},
+	{"hand-offs of all sessions", []string{threeTenures, noTimeouts, rowsPurged}},
+	{"hand-offs and timeouts", []string{threeTenures, oneSession}},
 	{"three objects, both producers", []string{twoTenures, oneSession, noTimeouts, threeKeys, onePlain}},
-	{"two faults in one session", []string{twoTenures, oneSession, twoFaults, onePlain}},
+	{"two faults in one session, both producers", []string{twoTenures, oneSession, twoFaults, onePlain}},
 }
 
 // Promises, by their names in the model.
@@ -254,6 +256,6 @@ func TestEveryMutationIsTried(t *testing.T) {
 
 // replay tells how to see the run that broke a promise.
 func replay(defines []string) string {
-	return "see it: cd $(mktemp -d) && spin " + strings.Join(defines, " ") + " -a <e2e/model>/" + source +
+	return "to see it, copy " + source + " into an empty folder and there: spin " + strings.Join(defines, " ") + " -a " + source +
 		" && cc -w -DSAFETY -DNOREDUCE -DCOLLAPSE -DVECTORSZ=2048 -o pan pan.c && ./pan -m10000; ./pan -r"
 }

@@ -60,7 +60,7 @@ func explore(t *testing.T, optimize string, defines ...string) findings {
 	t.Helper()
 	id := strings.Join(defines, " ")
 	if f, done := explored.Load(id); done {
-		return f.(findings) //nolint:forcetypeassert // nothing else is stored
+		return f.(findings)
 	}
 	slots <- struct{}{}
 	defer func() { <-slots }()

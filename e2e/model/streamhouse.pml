@@ -277,23 +277,17 @@ inline send_commit(nr, c, n) {
 	if :: n == 2 -> kstate[KEY(SESSION(a), (c + 1))] = SENT :: else fi
 }
 
-inline count_unsettled(t) {
-	v = 0;
-	for (i : 0 .. KEYS - 1) {
-		if :: UNSETTLED(KEY(SESSION(a), i)) && (t == 0 || ktenure[KEY(SESSION(a), i)] == t) -> v++ :: else fi
-	}
-	i = 0
-}
 #define SETTLED_KEY(c) (!UNSETTLED(KEY(SESSION(a), c)))
+#define DONE_WITH(c) (SETTLED_KEY(c) || ktenure[KEY(SESSION(a), c)] != lease[a])
 #if KEYS == 1
 #define ALL_SETTLED SETTLED_KEY(0)
-#define FLUSHED (SETTLED_KEY(0) || ktenure[KEY(SESSION(a), 0)] != lease[a])
+#define FLUSHED DONE_WITH(0)
 #elif KEYS == 2
 #define ALL_SETTLED (SETTLED_KEY(0) && SETTLED_KEY(1))
-#define FLUSHED ((SETTLED_KEY(0) || ktenure[KEY(SESSION(a), 0)] != lease[a]) && (SETTLED_KEY(1) || ktenure[KEY(SESSION(a), 1)] != lease[a]))
+#define FLUSHED (DONE_WITH(0) && DONE_WITH(1))
 #else
 #define ALL_SETTLED (SETTLED_KEY(0) && SETTLED_KEY(1) && SETTLED_KEY(2))
-#define FLUSHED ((SETTLED_KEY(0) || ktenure[KEY(SESSION(a), 0)] != lease[a]) && (SETTLED_KEY(1) || ktenure[KEY(SESSION(a), 1)] != lease[a]) && (SETTLED_KEY(2) || ktenure[KEY(SESSION(a), 2)] != lease[a]))
+#define FLUSHED (DONE_WITH(0) && DONE_WITH(1) && DONE_WITH(2))
 #endif
 
 /* The answer to an acquire, or the notice of a hand-off: early, late, or again. */
