@@ -15,14 +15,16 @@ SELECT c.incarnation, (c.halted_at IS NOT NULL)::boolean AS halted, l.life::text
 FROM catalog c CROSS JOIN (SELECT server_life() AS life) AS l
 LEFT JOIN sessions s ON s.session_id = @session_id::uuid AND s.agent_group = @agent_group::text;
 
--- Partitions as the catalog has them, for those that an agent was told of. Whose agent group it is decides nothing here but what is left out.
+-- Partitions as the catalog has them, for those that an agent was told of. (LIMIT keeps the planner from
+-- reading all partitions where it takes the list for a long one.)
 -- name: PartitionsAsKnown :many
 SELECT e.ordinal::int AS ordinal, (p.partition_id IS NOT NULL)::boolean AS known, COALESCE(p.epoch, 0)::int AS epoch,
        COALESCE(p.high_watermark, 0)::bigint AS high_watermark, (t.topic_id IS NOT NULL)::boolean AS topic_known,
        (t.deleted_at IS NOT NULL OR (t.topic_id IS NOT NULL AND t.agent_group <> @agent_group::text))::boolean AS out_of_sight
 FROM ROWS FROM (unnest(@topic_ids::uuid[]), unnest(@partitions::int[]), unnest(@ordinals::int[])) AS e(topic_id, partition, ordinal)
 LEFT JOIN topics t ON t.topic_id = e.topic_id
-LEFT JOIN partitions p ON p.topic_id = e.topic_id AND p.partition = e.partition
+LEFT JOIN LATERAL (SELECT q.partition_id, q.epoch, q.high_watermark FROM partitions q
+                   WHERE q.topic_id = e.topic_id AND q.partition = e.partition LIMIT 1) AS p ON true
 ORDER BY e.ordinal;
 
 -- Transactions were lost. Idempotent; who comes later adds what it knows, up to a bound. No row changed: said before, or adopted meanwhile.

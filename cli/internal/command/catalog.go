@@ -112,8 +112,10 @@ func (c catalogAdoptCommand) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return fmt.Errorf("adopt catalog: %w; `streamhouse catalog status` shows what became of it", err)
 	}
-	fmt.Fprintf(e.Stderr, "adopted: what the lost transactions had acknowledged cannot be read any more (%d reasons, above); agents register anew now\n", len(status.Reasons))
-	return e.print(adoptedCatalog{incarnation}, output.Rows{Head: []string{"CATALOG", "INCARNATION"}, Body: [][]string{{"adopted", strconv.Itoa(int(incarnation))}}})
+	fmt.Fprint(e.Stderr, "adopted: what the lost transactions had acknowledged cannot be read any more; agents register anew now\n")
+	return e.print(adoptedCatalog{incarnation}, output.Rows{
+		Head: []string{"CATALOG", "INCARNATION"}, Body: [][]string{{"adopted", strconv.Itoa(int(incarnation))}},
+	})
 }
 
 // confirm says what is lost, and wants a word typed.

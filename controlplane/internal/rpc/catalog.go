@@ -19,6 +19,7 @@ func (s catalog) GetCatalogStatus(
 }
 
 func (s catalog) AdoptCatalog(ctx context.Context, request *controlplanev1.AdoptCatalogRequest) (*controlplanev1.AdoptCatalogResponse, error) {
+	ctx = context.WithoutCancel(ctx) // a caller who does not wait to the end must not undo minutes of work
 	return transact(ctx, adopts, func(ctx context.Context) (*controlplanev1.AdoptCatalogResponse, error) {
 		return s.Store.AdoptCatalog(ctx, request)
 	})

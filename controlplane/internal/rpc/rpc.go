@@ -26,7 +26,7 @@ const (
 	// out of reach. A write may be repeated within its bound (package postgres).
 	writeTimeout = 10 * time.Second
 	readTimeout  = 5 * time.Second
-	// adoptTimeout bounds an adoption, which takes about a second for 100,000 partitions.
+	// adoptTimeout bounds an adoption, which takes some seconds for 100,000 partitions.
 	adoptTimeout = 5 * time.Minute
 	// retryWait is the advice to a caller when the database is out of reach.
 	retryWait = 500 * time.Millisecond

@@ -133,10 +133,10 @@ func (s *Store) CatalogStatus(context.Context) (*controlplanev1.GetCatalogStatus
 	response := &controlplanev1.GetCatalogStatusResponse{
 		State: s.trust.state(), Incarnation: s.trust.incarnation, Reasons: slices.Clone(s.trust.reasons), CatalogStart: s.trust.life,
 	}
-	switch response.GetState() {
-	case controlplanev1.CatalogState_CATALOG_STATE_HALTED:
+	if response.GetState() == controlplanev1.CatalogState_CATALOG_STATE_HALTED {
 		response.HaltedAt = timestamppb.New(s.trust.haltedAt)
-	case controlplanev1.CatalogState_CATALOG_STATE_VERIFYING:
+	}
+	if response.GetState() == controlplanev1.CatalogState_CATALOG_STATE_VERIFYING {
 		for _, n := range s.sessions {
 			if n.lives() && n.evidenceFor != "" && n.evidenceFor != s.trust.life {
 				response.AwaitedAgentIds = append(response.AwaitedAgentIds, n.agentID)

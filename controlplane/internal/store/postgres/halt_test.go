@@ -196,11 +196,13 @@ func TestP3_AdoptionFencesWhateverIsOnItsWay(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					w.register(id).writeOnce(orders, partitions)
+					w.writeOnce(id, orders, partitions)
 				}
 			}
 		})
 	}
+	defer writing.Wait()
+	defer close(stop)
 	for i := range int32(adoptions) {
 		judge := w.register("judge")
 		judge.loses(orders, 0, i)
@@ -210,16 +212,21 @@ func TestP3_AdoptionFencesWhateverIsOnItsWay(t *testing.T) {
 			t.Errorf("incarnation %d, lowest epoch %d", adopted.GetIncarnation(), w.number("SELECT min(epoch) FROM partitions"))
 		}
 	}
-	close(stop)
-	writing.Wait()
 	w.checkCatalog(t)
 	if n := w.number("SELECT count(*) FROM segments s JOIN segments l ON l.partition_id = s.partition_id AND l.base_offset > s.base_offset AND l.epoch < s.epoch"); n != 0 {
 		t.Errorf("%d segments of an older epoch lie above those of a newer one", n)
 	}
 }
 
-// writeOnce acquires what it can and commits to it once; a halted catalog refuses, and nobody minds.
-func (a *agent) writeOnce(orders topic, partitions int32) {
+// writeOnce registers, acquires what it can and commits to it once; a halted catalog refuses, and nobody minds.
+func (w *world) writeOnce(id string, orders topic, partitions int32) {
+	registered, err := w.Register(w.t.Context(), group, &controlplanev1.RegisterRequest{
+		AgentId: id, AgentGroup: string(group), Zone: "z", Address: "http://" + id, Version: "test",
+	})
+	if err != nil {
+		return
+	}
+	a := &agent{world: w, id: id, group: group, session: uuid.MustParse(registered.GetSessionId())}
 	request := &controlplanev1.AcquireRequest{SessionId: a.session.String()}
 	for p := range partitions {
 		request.Partitions = append(request.Partitions, &controlplanev1.AcquirePartition{TopicId: orders[:], Partition: p})
