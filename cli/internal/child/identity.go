@@ -43,13 +43,13 @@ func (i Identity) Terminate(ctx context.Context, signal syscall.Signal, grace ti
 		return err
 	}
 	_ = i.send(syscall.SIGCONT) // one that is paused hears nothing
-	if i.awaitEnd(ctx, grace) {
+	if i.AwaitEnd(ctx, grace) {
 		return nil
 	}
 	if err := i.send(syscall.SIGKILL); err != nil {
 		return err
 	}
-	if i.awaitEnd(context.WithoutCancel(ctx), killTime) {
+	if i.AwaitEnd(context.WithoutCancel(ctx), killTime) {
 		return nil
 	}
 	return fmt.Errorf("process %d does not end: kill it by hand", i.PID)
@@ -70,7 +70,8 @@ func (i Identity) send(signal syscall.Signal) error {
 	return nil
 }
 
-func (i Identity) awaitEnd(ctx context.Context, limit time.Duration) bool {
+// AwaitEnd waits until the process is gone, for limit at most; false: it is still there.
+func (i Identity) AwaitEnd(ctx context.Context, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ticker := time.NewTicker(lookEvery)

@@ -93,7 +93,8 @@ func stopOwner(ctx context.Context, dir datadir.Dir, owner datadir.Owner) error 
 		defer cancel()
 		err = dir.WaitUnlocked(patient)
 	}
-	if err == nil || ctx.Err() != nil {
+	// It gives the folder back just before it ends.
+	if err == nil && owner.AwaitEnd(ctx, killedGrace) || ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return owner.Terminate(ctx, syscall.SIGKILL, killedGrace)
