@@ -43,8 +43,6 @@ func newReport(c Config) Report {
 	return Report{Signal: c.Signal, Partitions: c.Partitions, EveryMS: millis(c.Every), Rounds: []Round{}}
 }
 
-func (r *Report) add(round Round) { r.Rounds = append(r.Rounds, round) }
-
 // finished has the distributions over all rounds.
 func (r Report) finished() Report {
 	var noLeader, firstAck, longestWait, longestGap []time.Duration

@@ -36,8 +36,10 @@ func TestReport(t *testing.T) {
 	r := newReport(Config{Signal: Kill, Partitions: 3, Every: 200 * time.Millisecond})
 	r.Agents = 3
 	samples := []time.Duration{50 * time.Millisecond, 51 * time.Millisecond, 90 * time.Millisecond, time.Minute}
-	r.add(Round{Agent: "a", noLeader: samples[:1], firstAck: samples[1:3], longestWait: samples[2:], longestGap: samples[3:]})
-	r.add(Round{Agent: "b", noLeader: samples[1:2]})
+	r.Rounds = []Round{
+		{Agent: "a", noLeader: samples[:1], firstAck: samples[1:3], longestWait: samples[2:], longestGap: samples[3:]},
+		{Agent: "b", noLeader: samples[1:2]},
+	}
 	want := `2 hits (kill), 3 agents, 3 partitions, a probe every 200 ms to each partition that the victim led
 
 no leader that accepts: p50 50 ms, p90 51 ms, p99 51 ms, max 51 ms (2 samples)
