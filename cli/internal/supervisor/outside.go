@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 	"time"
 
@@ -93,8 +94,10 @@ func stopOwner(ctx context.Context, dir datadir.Dir, owner datadir.Owner) error 
 		defer cancel()
 		err = dir.WaitUnlocked(patient)
 	}
-	// It gives the folder back just before it ends.
-	if err == nil && owner.AwaitEnd(ctx, killedGrace) || ctx.Err() != nil {
+	if err == nil && owner.PID != os.Getpid() {
+		owner.AwaitEnd(ctx, killedGrace) // it gives the folder back just before it ends
+	}
+	if err == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return owner.Terminate(ctx, syscall.SIGKILL, killedGrace)
