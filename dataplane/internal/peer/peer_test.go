@@ -41,7 +41,7 @@ func TestP6_AnAddressThatWasNotReachedIsLeftAloneForAMoment(t *testing.T) {
 			ask := func() {
 				t.Helper()
 				_, err := peers.ForwardProduce(t.Context(), "http://a", &dataplanev1.ProduceRequest{})
-				if err == nil || NeverSent(err) != (c.err == error(refused)) {
+				if err == nil || NeverSent(err) != errors.Is(c.err, syscall.ECONNREFUSED) {
 					t.Errorf("%s: %v", name, err)
 				}
 			}
