@@ -109,7 +109,7 @@ var mutations = []mutation{
 	{rule("TOPIC_NAMES"), sameTopic, []string{twoTenures, topicRemade, noIdempotent, onePlain}},
 
 	// Rules that others cover: alone nothing breaks, together the promise does.
-	{rule("FAILURES_NOT_STORED"), "", []string{twoTenures, rowsPurged}},
+	{rule("FAILURES_NOT_STORED"), "", []string{twoTenures, oneSession}},
 	{rule("FAILURES_NOT_STORED"), "", []string{twoTenures, oneSession, noTimeouts, threeKeys}},
 	{rule("FAILURES_NOT_STORED", "NO_RESIGNATION"), definite, []string{twoTenures, oneSession, noTimeouts, threeKeys}},
 	{rule("FAILURES_NOT_STORED", "TWO_IN_FLIGHT"), definite, []string{twoTenures, oneSession, noTimeouts}},
