@@ -118,6 +118,16 @@ func (r *rig) produce(agent *cluster.Agent, acks dataplanev1.Acks, entry *datapl
 	return told{stored: outcome.GetStored(), buffered: outcome.GetBuffered() != nil}
 }
 
+// insist repeats a produce that was surely not written because the catalog was out of reach: a way that was just restored may be cut once more.
+func (r *rig) insist(agent *cluster.Agent, acks dataplanev1.Acks, entry *dataplanev1.ProduceEntry) told {
+	for {
+		answer := r.produce(agent, acks, entry)
+		if answer.refusal.GetReason() != refusalv1.Reason_REASON_CATALOG_UNAVAILABLE || r.ctx.Err() != nil {
+			return answer
+		}
+	}
+}
+
 // plain is an entry of one record.
 func plain(value string) *dataplanev1.ProduceEntry {
 	return &dataplanev1.ProduceEntry{Payload: &dataplanev1.ProduceEntry_Records{
