@@ -118,7 +118,8 @@ func TestSuspectComesBackAndCarriesOn(t *testing.T) {
 
 // While PostgreSQL is away nobody can be heard: afterwards nobody has been silent. No session is lost, and nothing moves. The short outage
 // is longer than suspect-after, and too short to leave an old pulse.
-func TestPostgresOutageMovesNothing(t *testing.T)      { outageMovesNothing(t, 10*time.Second) }
+func TestPostgresOutageMovesNothing(t *testing.T) { outageMovesNothing(t, 10*time.Second) }
+
 func TestPostgresShortOutageMovesNothing(t *testing.T) { outageMovesNothing(t, 1300*time.Millisecond) }
 
 func outageMovesNothing(t *testing.T, outage time.Duration) {

@@ -54,12 +54,13 @@ func (w *World) found(outcome *controlplanev1.LookupOutcome) string {
 	if outcome.GetLeaderSessionId() != "" {
 		holder = w.sessionName(outcome.GetLeaderSessionId())
 	}
-	text := fmt.Sprintf("session=%s epoch=%d log_start=%d high_watermark=%d", holder, outcome.GetEpoch(), outcome.GetLogStartOffset(), outcome.GetHighWatermark())
+	var text strings.Builder
+	fmt.Fprintf(&text, "session=%s epoch=%d log_start=%d high_watermark=%d", holder, outcome.GetEpoch(), outcome.GetLogStartOffset(), outcome.GetHighWatermark())
 	for _, s := range outcome.GetSegments() {
-		text += fmt.Sprintf("\n  %d to %d in %s, epoch=%d time=%d bytes=%d+%d", s.GetBaseOffset(), s.GetBaseOffset()+int64(s.GetRecordCount())-1,
+		fmt.Fprintf(&text, "\n  %d to %d in %s, epoch=%d time=%d bytes=%d+%d", s.GetBaseOffset(), s.GetBaseOffset()+int64(s.GetRecordCount())-1,
 			w.labels[s.GetObjectKey()], s.GetEpoch(), s.GetMaxTimestampMs(), s.GetBytePosition(), s.GetSizeBytes())
 	}
-	return text
+	return text.String()
 }
 
 // doProducer: "producer a orders/0 id=7".

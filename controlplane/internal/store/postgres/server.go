@@ -58,7 +58,8 @@ func judgeServer(row db.ServerSettingsRow) (warnings []string, err error) {
 func serverWarnings(row db.ServerSettingsRow) (warnings []string) {
 	waits := row.SynchronousCommit == "on" || row.SynchronousCommit == "remote_apply"
 	if row.SynchronousStandbyNames != "" && !waits {
-		warnings = append(warnings, "synchronous_commit is "+row.SynchronousCommit+": commits do not wait until a synchronous standby has them on disk, so promoting one loses records")
+		warnings = append(warnings, "synchronous_commit is "+row.SynchronousCommit+
+			": commits do not wait until a synchronous standby has them on disk, so promoting one loses records")
 	}
 	return warnings
 }
