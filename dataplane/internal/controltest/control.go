@@ -23,6 +23,9 @@ type Control struct {
 	SessionDuration, SuspectAfter time.Duration
 
 	mu         sync.Mutex
+	life       string // of the database; empty: heartbeats do not say
+	halted     bool
+	unshown    int // leases asked for before the evidence was complete
 	revision   int64
 	topics     map[object.UUID]*topic
 	partitions map[partition.ID]*part
@@ -58,6 +61,8 @@ type sess struct {
 	cause     refusalv1.Reason
 	suspect   bool
 	unfit     bool
+	shown     string // life for which its evidence is complete
+	told      *controlplanev1.Evidence
 }
 
 // New returns a control plane without topics and sessions.

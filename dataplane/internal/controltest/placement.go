@@ -52,6 +52,9 @@ func (c *Control) Acquire(_ context.Context, req *controlplanev1.AcquireRequest)
 	defer c.mu.Unlock()
 	res := &controlplanev1.AcquireResponse{}
 	s, err := c.live(req.GetSessionId())
+	if err == nil && s.shown != c.life {
+		c.unshown++
+	}
 	for _, want := range req.GetPartitions() {
 		out := &controlplanev1.AcquireOutcome{TopicId: want.GetTopicId(), Partition: want.GetPartition()}
 		var grant *controlplanev1.Grant

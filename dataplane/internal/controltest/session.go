@@ -52,7 +52,40 @@ func (c *Control) Heartbeat(_ context.Context, req *controlplanev1.HeartbeatRequ
 		c.bump()
 	}
 	c.place()
-	return &controlplanev1.HeartbeatResponse{SessionDurationMs: c.SessionDuration.Milliseconds(), Placement: c.page(req.GetRevision())}, nil
+	s.shown, s.told = req.GetEvidence().GetCompleteFor(), req.GetEvidence()
+	res := &controlplanev1.HeartbeatResponse{
+		SessionDurationMs: c.SessionDuration.Milliseconds(), Placement: c.page(req.GetRevision()), CatalogStart: c.life,
+	}
+	if c.halted {
+		res.CatalogState = controlplanev1.CatalogState_CATALOG_STATE_HALTED
+	}
+	return res, nil
+}
+
+// Restart begins another life of the database.
+func (c *Control) Restart(life string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.life = life
+}
+
+// Halt has heartbeats say that the catalog is halted, or not any more.
+func (c *Control) Halt(halted bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.halted = halted
+}
+
+// Shown is the life for which an agent has shown all its evidence, the last of that evidence, and how many leases anybody asked for before.
+func (c *Control) Shown(agent string) (life string, last *controlplanev1.Evidence, unshown int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.sessions {
+		if s.agent.GetAgentId() == agent && !s.ended {
+			life, last = s.shown, s.told
+		}
+	}
+	return life, last, c.unshown
 }
 
 // Watch streams changes.
