@@ -32,7 +32,8 @@ const (
 	Acks_ACKS_UNSPECIFIED Acks = 0
 	// When the records are in the bucket and committed: no failure loses them.
 	Acks_ACKS_DURABLE Acks = 1
-	// When the leader has them in memory, without an offset: lost if it dies, or loses its session, before its next flush. The topic must allow it.
+	// When the leader has them in memory, without an offset: lost if it dies, loses its session, or is cut off from the bucket for 5 s, before its next
+	// flush. The topic must allow it.
 	Acks_ACKS_BUFFERED Acks = 2
 )
 
