@@ -83,7 +83,7 @@ func (s *story) verified(before string) time.Duration {
 func TestP3_ARestartWithADeadAgentGrantsOnceItsSessionHasEnded(t *testing.T) {
 	t.Parallel()
 	const session = 8 * time.Second
-	s := begin(t, cluster.Options{SessionDuration: session, SuspectAfter: time.Second})
+	s := begin(t, cluster.Options{SessionDuration: session, SuspectAfter: 3 * time.Second})
 	s.write("before")
 	leases := s.cluster.AwaitLeaders(s.ctx, s, topic, func(l client.Lease) bool { return l.LeaderAgentID != "" })
 	dead := s.cluster.Agent(s, leases[0].LeaderAgentID)
