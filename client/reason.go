@@ -45,6 +45,10 @@ const (
 	ReasonNoLeader               = Reason(refusalv1.Reason_REASON_NO_LEADER)
 	ReasonUnanswered             = Reason(refusalv1.Reason_REASON_UNANSWERED)
 	ReasonInternal               = Reason(refusalv1.Reason_REASON_INTERNAL)
+	ReasonMoved                  = Reason(refusalv1.Reason_REASON_MOVED)
+	ReasonAgentGroupExists       = Reason(refusalv1.Reason_REASON_AGENT_GROUP_EXISTS)
+	ReasonAgentGroupNotEmpty     = Reason(refusalv1.Reason_REASON_AGENT_GROUP_NOT_EMPTY)
+	ReasonAgentNotEligible       = Reason(refusalv1.Reason_REASON_AGENT_NOT_ELIGIBLE)
 )
 
 // Reasons that arise in this package.
@@ -90,7 +94,7 @@ func (r Reason) String() string {
 func (r Reason) transient() bool {
 	switch r {
 	case ReasonNotLeader, ReasonOverloaded, ReasonCatalogUnavailable, ReasonCatalogHalted, ReasonBucketUnavailable,
-		ReasonNoLeader, ReasonUnanswered, ReasonInternal, ReasonNoAnswer, ReasonUnreachable,
+		ReasonNoLeader, ReasonMoved, ReasonUnanswered, ReasonInternal, ReasonNoAnswer, ReasonUnreachable,
 		Reason(refusalv1.Reason_REASON_FENCED), Reason(refusalv1.Reason_REASON_SESSION_EXPIRED),
 		Reason(refusalv1.Reason_REASON_AGENT_DRAINING):
 		return true

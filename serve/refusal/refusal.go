@@ -65,6 +65,11 @@ var codes = map[Reason]connect.Code{
 	refusalv1.Reason_REASON_NO_LEADER:                 connect.CodeUnavailable,
 	refusalv1.Reason_REASON_UNANSWERED:                connect.CodeAborted,
 	refusalv1.Reason_REASON_INTERNAL:                  connect.CodeInternal,
+	refusalv1.Reason_REASON_AGENT_GROUP_EXISTS:        connect.CodeAlreadyExists,
+	refusalv1.Reason_REASON_AGENT_GROUP_NOT_EMPTY:     connect.CodeFailedPrecondition,
+	refusalv1.Reason_REASON_MOVED:                     connect.CodeUnavailable,
+	refusalv1.Reason_REASON_AGENT_NOT_ELIGIBLE:        connect.CodeFailedPrecondition,
+	refusalv1.Reason_REASON_UNKNOWN_OBJECT:            connect.CodeNotFound,
 }
 
 // Code returns the Connect code of a reason. UNANSWERED is Aborted here; an error made while the caller's deadline passed says

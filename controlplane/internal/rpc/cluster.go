@@ -8,7 +8,10 @@ import (
 )
 
 // cluster is the ClusterService: what people see of agents and leases, a client those of its agent group (P7).
-type cluster struct{ Services }
+type cluster struct {
+	controlplanev1connect.UnimplementedClusterServiceHandler
+	Services
+}
 
 var _ controlplanev1connect.ClusterServiceHandler = cluster{}
 

@@ -148,11 +148,14 @@ func (a *Agent) claims(p partition.ID) bool {
 // Register adds the agent's RPCs to a server.
 func (a *Agent) Register(server *connect.Server) {
 	dataplanev1connect.RegisterRecordServiceHandler(server, a.records)
-	dataplanev1connect.RegisterPeerServiceHandler(server, peers{a.produce})
+	dataplanev1connect.RegisterPeerServiceHandler(server, peers{produce: a.produce})
 }
 
 // peers is PeerService.
-type peers struct{ produce *produce.Service }
+type peers struct {
+	dataplanev1connect.UnimplementedPeerServiceHandler
+	produce *produce.Service
+}
 
 // ForwardProduce takes a Produce from another agent.
 func (p peers) ForwardProduce(

@@ -24,6 +24,74 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Which way bytes went, seen from the agent.
+type TrafficDirection int32
+
+const (
+	TrafficDirection_TRAFFIC_DIRECTION_UNSPECIFIED TrafficDirection = 0
+	// From a client that produced.
+	TrafficDirection_TRAFFIC_DIRECTION_PRODUCE TrafficDirection = 1
+	// To a client that fetched or consumed.
+	TrafficDirection_TRAFFIC_DIRECTION_FETCH TrafficDirection = 2
+	// To the leader, for a producer that asked the wrong agent.
+	TrafficDirection_TRAFFIC_DIRECTION_FORWARD TrafficDirection = 3
+	// To the leader's successor, for a producer that had not heard of a hand-off yet.
+	TrafficDirection_TRAFFIC_DIRECTION_HANDOFF TrafficDirection = 4
+	// To another agent of the zone, from the cache that they share.
+	TrafficDirection_TRAFFIC_DIRECTION_CACHE TrafficDirection = 5
+	// To another agent: commit notices.
+	TrafficDirection_TRAFFIC_DIRECTION_NOTICE TrafficDirection = 6
+)
+
+// Enum value maps for TrafficDirection.
+var (
+	TrafficDirection_name = map[int32]string{
+		0: "TRAFFIC_DIRECTION_UNSPECIFIED",
+		1: "TRAFFIC_DIRECTION_PRODUCE",
+		2: "TRAFFIC_DIRECTION_FETCH",
+		3: "TRAFFIC_DIRECTION_FORWARD",
+		4: "TRAFFIC_DIRECTION_HANDOFF",
+		5: "TRAFFIC_DIRECTION_CACHE",
+		6: "TRAFFIC_DIRECTION_NOTICE",
+	}
+	TrafficDirection_value = map[string]int32{
+		"TRAFFIC_DIRECTION_UNSPECIFIED": 0,
+		"TRAFFIC_DIRECTION_PRODUCE":     1,
+		"TRAFFIC_DIRECTION_FETCH":       2,
+		"TRAFFIC_DIRECTION_FORWARD":     3,
+		"TRAFFIC_DIRECTION_HANDOFF":     4,
+		"TRAFFIC_DIRECTION_CACHE":       5,
+		"TRAFFIC_DIRECTION_NOTICE":      6,
+	}
+)
+
+func (x TrafficDirection) Enum() *TrafficDirection {
+	p := new(TrafficDirection)
+	*p = x
+	return p
+}
+
+func (x TrafficDirection) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TrafficDirection) Descriptor() protoreflect.EnumDescriptor {
+	return file_streamhouse_controlplane_v1_agent_proto_enumTypes[0].Descriptor()
+}
+
+func (TrafficDirection) Type() protoreflect.EnumType {
+	return &file_streamhouse_controlplane_v1_agent_proto_enumTypes[0]
+}
+
+func (x TrafficDirection) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TrafficDirection.Descriptor instead.
+func (TrafficDirection) EnumDescriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{0}
+}
+
 type RegisterRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 1 to 100 of letters, digits, ".", "_" and "-"; unique in the cluster.
@@ -35,9 +103,13 @@ type RegisterRequest struct {
 	// Base URL under which clients and other agents reach it.
 	Address string `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
 	// Version of the binary, for people.
-	Version       string `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Version string `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
+	// Bytes of records per second, in and out together, that this agent is meant for: its weight in placement. 0: 100 MiB/s.
+	CapacityBytesPerSecond int64 `protobuf:"varint,6,opt,name=capacity_bytes_per_second,json=capacityBytesPerSecond,proto3" json:"capacity_bytes_per_second,omitempty"`
+	// Random UUID, new for every session that is wanted and the same in all repeats of one call. Empty: repeats are not recognised.
+	RegistrationId string `protobuf:"bytes,7,opt,name=registration_id,json=registrationId,proto3" json:"registration_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RegisterRequest) Reset() {
@@ -101,6 +173,20 @@ func (x *RegisterRequest) GetAddress() string {
 func (x *RegisterRequest) GetVersion() string {
 	if x != nil {
 		return x.Version
+	}
+	return ""
+}
+
+func (x *RegisterRequest) GetCapacityBytesPerSecond() int64 {
+	if x != nil {
+		return x.CapacityBytesPerSecond
+	}
+	return 0
+}
+
+func (x *RegisterRequest) GetRegistrationId() string {
+	if x != nil {
+		return x.RegistrationId
 	}
 	return ""
 }
@@ -188,7 +274,9 @@ type HeartbeatRequest struct {
 	// The agent holds records and has had no successful PUT for 5 s: place nothing on it.
 	Unfit bool `protobuf:"varint,4,opt,name=unfit,proto3" json:"unfit,omitempty"`
 	// What the agent was told of its own commits and tenures, so that a catalog that lost transactions notices. Absent: this agent gives none.
-	Evidence      *Evidence `protobuf:"bytes,5,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	Evidence *Evidence `protobuf:"bytes,5,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	// What the agent measured; absent: nothing new to say. About every 10 s.
+	Report        *AgentReport `protobuf:"bytes,6,opt,name=report,proto3" json:"report,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -258,6 +346,212 @@ func (x *HeartbeatRequest) GetEvidence() *Evidence {
 	return nil
 }
 
+func (x *HeartbeatRequest) GetReport() *AgentReport {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+// What an agent measured of its traffic. Placement and `cluster status` use it; no promise rests on it.
+type AgentReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes of batches per second taken from producers, forwarded ones included; an average over about the last minute.
+	InBytesPerSecond int64 `protobuf:"varint,1,opt,name=in_bytes_per_second,json=inBytesPerSecond,proto3" json:"in_bytes_per_second,omitempty"`
+	// Bytes of batches per second given to consumers; an average over about the last minute.
+	OutBytesPerSecond int64 `protobuf:"varint,2,opt,name=out_bytes_per_second,json=outBytesPerSecond,proto3" json:"out_bytes_per_second,omitempty"`
+	// Bytes of batches since the process started.
+	Traffic []*Traffic `protobuf:"bytes,3,rep,name=traffic,proto3" json:"traffic,omitempty"`
+	// Of the partitions that it leads those with the most bytes per second; those below 1 KiB/s are left out.
+	Partitions    []*PartitionLoad `protobuf:"bytes,4,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentReport) Reset() {
+	*x = AgentReport{}
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentReport) ProtoMessage() {}
+
+func (x *AgentReport) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentReport.ProtoReflect.Descriptor instead.
+func (*AgentReport) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AgentReport) GetInBytesPerSecond() int64 {
+	if x != nil {
+		return x.InBytesPerSecond
+	}
+	return 0
+}
+
+func (x *AgentReport) GetOutBytesPerSecond() int64 {
+	if x != nil {
+		return x.OutBytesPerSecond
+	}
+	return 0
+}
+
+func (x *AgentReport) GetTraffic() []*Traffic {
+	if x != nil {
+		return x.Traffic
+	}
+	return nil
+}
+
+func (x *AgentReport) GetPartitions() []*PartitionLoad {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+// Bytes that went one way, between an agent and those of one zone.
+type Traffic struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Direction TrafficDirection       `protobuf:"varint,1,opt,name=direction,proto3,enum=streamhouse.controlplane.v1.TrafficDirection" json:"direction,omitempty"`
+	// Zone of the other side; empty: unknown.
+	Zone string `protobuf:"bytes,2,opt,name=zone,proto3" json:"zone,omitempty"`
+	// Bytes.
+	Bytes         int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Traffic) Reset() {
+	*x = Traffic{}
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Traffic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Traffic) ProtoMessage() {}
+
+func (x *Traffic) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Traffic.ProtoReflect.Descriptor instead.
+func (*Traffic) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Traffic) GetDirection() TrafficDirection {
+	if x != nil {
+		return x.Direction
+	}
+	return TrafficDirection_TRAFFIC_DIRECTION_UNSPECIFIED
+}
+
+func (x *Traffic) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *Traffic) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// How busy a partition is.
+type PartitionLoad struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 bytes of the UUID.
+	TopicId   []byte `protobuf:"bytes,1,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
+	Partition int32  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Bytes of batches per second, in and out together; an average over about the last minute.
+	BytesPerSecond int64 `protobuf:"varint,3,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PartitionLoad) Reset() {
+	*x = PartitionLoad{}
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartitionLoad) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartitionLoad) ProtoMessage() {}
+
+func (x *PartitionLoad) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartitionLoad.ProtoReflect.Descriptor instead.
+func (*PartitionLoad) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PartitionLoad) GetTopicId() []byte {
+	if x != nil {
+		return x.TopicId
+	}
+	return nil
+}
+
+func (x *PartitionLoad) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *PartitionLoad) GetBytesPerSecond() int64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
 // What an agent knows to have been committed, in one incarnation of the catalog. A catalog that does not know it too has lost transactions (a
 // standby promoted too early, a backup restored) and halts. `HeartbeatRequest.revision` counts, too. It outlives sessions, not incarnations.
 type Evidence struct {
@@ -277,7 +571,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[3]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -289,7 +583,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[3]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -302,7 +596,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{3}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Evidence) GetObjectKey() string {
@@ -349,7 +643,7 @@ type PartitionEvidence struct {
 
 func (x *PartitionEvidence) Reset() {
 	*x = PartitionEvidence{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[4]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +655,7 @@ func (x *PartitionEvidence) String() string {
 func (*PartitionEvidence) ProtoMessage() {}
 
 func (x *PartitionEvidence) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[4]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,7 +668,7 @@ func (x *PartitionEvidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionEvidence.ProtoReflect.Descriptor instead.
 func (*PartitionEvidence) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{4}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PartitionEvidence) GetTopicId() []byte {
@@ -414,14 +708,16 @@ type HeartbeatResponse struct {
 	// Names the database server's current life (its start and timeline). When it changes, the agent sends its evidence in full.
 	CatalogStart string `protobuf:"bytes,3,opt,name=catalog_start,json=catalogStart,proto3" json:"catalog_start,omitempty"`
 	// While it is halted the agent takes no records.
-	CatalogState  CatalogState `protobuf:"varint,4,opt,name=catalog_state,json=catalogState,proto3,enum=streamhouse.controlplane.v1.CatalogState" json:"catalog_state,omitempty"`
+	CatalogState CatalogState `protobuf:"varint,4,opt,name=catalog_state,json=catalogState,proto3,enum=streamhouse.controlplane.v1.CatalogState" json:"catalog_state,omitempty"`
+	// An operator wants this agent drained: it hands over what it leads, deregisters and exits.
+	Drain         bool `protobuf:"varint,5,opt,name=drain,proto3" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeartbeatResponse) Reset() {
 	*x = HeartbeatResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[5]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -433,7 +729,7 @@ func (x *HeartbeatResponse) String() string {
 func (*HeartbeatResponse) ProtoMessage() {}
 
 func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[5]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -446,7 +742,7 @@ func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{5}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HeartbeatResponse) GetSessionDurationMs() int64 {
@@ -477,6 +773,13 @@ func (x *HeartbeatResponse) GetCatalogState() CatalogState {
 	return CatalogState_CATALOG_STATE_UNSPECIFIED
 }
 
+func (x *HeartbeatResponse) GetDrain() bool {
+	if x != nil {
+		return x.Drain
+	}
+	return false
+}
+
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID from Register.
@@ -489,7 +792,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[6]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +804,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[6]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +817,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{6}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchRequest) GetSessionId() string {
@@ -541,7 +844,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[7]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +856,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[7]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +869,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{7}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchResponse) GetPlacement() *Placement {
@@ -596,7 +899,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[8]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +911,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[8]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +924,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{8}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Placement) GetRevision() int64 {
@@ -677,7 +980,7 @@ type PlacedTopic struct {
 
 func (x *PlacedTopic) Reset() {
 	*x = PlacedTopic{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[9]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +992,7 @@ func (x *PlacedTopic) String() string {
 func (*PlacedTopic) ProtoMessage() {}
 
 func (x *PlacedTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[9]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +1005,7 @@ func (x *PlacedTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlacedTopic.ProtoReflect.Descriptor instead.
 func (*PlacedTopic) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{9}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PlacedTopic) GetTopicId() []byte {
@@ -768,7 +1071,7 @@ type PlacedPartition struct {
 
 func (x *PlacedPartition) Reset() {
 	*x = PlacedPartition{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[10]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -780,7 +1083,7 @@ func (x *PlacedPartition) String() string {
 func (*PlacedPartition) ProtoMessage() {}
 
 func (x *PlacedPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[10]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -793,7 +1096,7 @@ func (x *PlacedPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlacedPartition.ProtoReflect.Descriptor instead.
 func (*PlacedPartition) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{10}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PlacedPartition) GetTopicId() []byte {
@@ -851,15 +1154,17 @@ type PlacedAgent struct {
 	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
 	Zone    string                 `protobuf:"bytes,2,opt,name=zone,proto3" json:"zone,omitempty"`
 	// Base URL of its listener.
-	Address       string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
-	Draining      bool   `protobuf:"varint,4,opt,name=draining,proto3" json:"draining,omitempty"`
+	Address  string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	Draining bool   `protobuf:"varint,4,opt,name=draining,proto3" json:"draining,omitempty"`
+	// Silent for longer than --suspect-after: others take its partitions over.
+	Suspect       bool `protobuf:"varint,5,opt,name=suspect,proto3" json:"suspect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PlacedAgent) Reset() {
 	*x = PlacedAgent{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[11]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -871,7 +1176,7 @@ func (x *PlacedAgent) String() string {
 func (*PlacedAgent) ProtoMessage() {}
 
 func (x *PlacedAgent) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[11]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -884,7 +1189,7 @@ func (x *PlacedAgent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlacedAgent.ProtoReflect.Descriptor instead.
 func (*PlacedAgent) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{11}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PlacedAgent) GetAgentId() string {
@@ -915,6 +1220,13 @@ func (x *PlacedAgent) GetDraining() bool {
 	return false
 }
 
+func (x *PlacedAgent) GetSuspect() bool {
+	if x != nil {
+		return x.Suspect
+	}
+	return false
+}
+
 type DeregisterRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID from Register.
@@ -925,7 +1237,7 @@ type DeregisterRequest struct {
 
 func (x *DeregisterRequest) Reset() {
 	*x = DeregisterRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[12]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1249,7 @@ func (x *DeregisterRequest) String() string {
 func (*DeregisterRequest) ProtoMessage() {}
 
 func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[12]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1262,7 @@ func (x *DeregisterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterRequest.ProtoReflect.Descriptor instead.
 func (*DeregisterRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{12}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeregisterRequest) GetSessionId() string {
@@ -968,7 +1280,7 @@ type DeregisterResponse struct {
 
 func (x *DeregisterResponse) Reset() {
 	*x = DeregisterResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[13]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1292,7 @@ func (x *DeregisterResponse) String() string {
 func (*DeregisterResponse) ProtoMessage() {}
 
 func (x *DeregisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[13]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1305,7 @@ func (x *DeregisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeregisterResponse.ProtoReflect.Descriptor instead.
 func (*DeregisterResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{13}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{16}
 }
 
 type AcquireRequest struct {
@@ -1007,7 +1319,7 @@ type AcquireRequest struct {
 
 func (x *AcquireRequest) Reset() {
 	*x = AcquireRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[14]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1331,7 @@ func (x *AcquireRequest) String() string {
 func (*AcquireRequest) ProtoMessage() {}
 
 func (x *AcquireRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[14]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1344,7 @@ func (x *AcquireRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireRequest.ProtoReflect.Descriptor instead.
 func (*AcquireRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{14}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AcquireRequest) GetSessionId() string {
@@ -1062,7 +1374,7 @@ type AcquirePartition struct {
 
 func (x *AcquirePartition) Reset() {
 	*x = AcquirePartition{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[15]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1386,7 @@ func (x *AcquirePartition) String() string {
 func (*AcquirePartition) ProtoMessage() {}
 
 func (x *AcquirePartition) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[15]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1399,7 @@ func (x *AcquirePartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquirePartition.ProtoReflect.Descriptor instead.
 func (*AcquirePartition) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{15}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AcquirePartition) GetTopicId() []byte {
@@ -1121,7 +1433,7 @@ type AcquireResponse struct {
 
 func (x *AcquireResponse) Reset() {
 	*x = AcquireResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[16]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1445,7 @@ func (x *AcquireResponse) String() string {
 func (*AcquireResponse) ProtoMessage() {}
 
 func (x *AcquireResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[16]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1458,7 @@ func (x *AcquireResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireResponse.ProtoReflect.Descriptor instead.
 func (*AcquireResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{16}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AcquireResponse) GetOutcomes() []*AcquireOutcome {
@@ -1171,7 +1483,7 @@ type AcquireOutcome struct {
 
 func (x *AcquireOutcome) Reset() {
 	*x = AcquireOutcome{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[17]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1495,7 @@ func (x *AcquireOutcome) String() string {
 func (*AcquireOutcome) ProtoMessage() {}
 
 func (x *AcquireOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[17]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1508,7 @@ func (x *AcquireOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireOutcome.ProtoReflect.Descriptor instead.
 func (*AcquireOutcome) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{17}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AcquireOutcome) GetTopicId() []byte {
@@ -1275,7 +1587,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[18]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1599,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[18]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1612,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{18}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Grant) GetEpoch() int32 {
@@ -1356,7 +1668,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[19]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1680,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[19]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1693,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{19}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReleaseRequest) GetSessionId() string {
@@ -1411,7 +1723,7 @@ type ReleasePartition struct {
 
 func (x *ReleasePartition) Reset() {
 	*x = ReleasePartition{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[20]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1735,7 @@ func (x *ReleasePartition) String() string {
 func (*ReleasePartition) ProtoMessage() {}
 
 func (x *ReleasePartition) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[20]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +1748,7 @@ func (x *ReleasePartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePartition.ProtoReflect.Descriptor instead.
 func (*ReleasePartition) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{20}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReleasePartition) GetTopicId() []byte {
@@ -1470,7 +1782,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[21]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1794,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[21]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1807,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{21}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReleaseResponse) GetOutcomes() []*ReleaseOutcome {
@@ -1519,7 +1831,7 @@ type ReleaseOutcome struct {
 
 func (x *ReleaseOutcome) Reset() {
 	*x = ReleaseOutcome{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[22]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1843,7 @@ func (x *ReleaseOutcome) String() string {
 func (*ReleaseOutcome) ProtoMessage() {}
 
 func (x *ReleaseOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[22]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1856,7 @@ func (x *ReleaseOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseOutcome.ProtoReflect.Descriptor instead.
 func (*ReleaseOutcome) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{22}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReleaseOutcome) GetTopicId() []byte {
@@ -1588,7 +1900,7 @@ type ResolveTopicsRequest struct {
 
 func (x *ResolveTopicsRequest) Reset() {
 	*x = ResolveTopicsRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[23]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1912,7 @@ func (x *ResolveTopicsRequest) String() string {
 func (*ResolveTopicsRequest) ProtoMessage() {}
 
 func (x *ResolveTopicsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[23]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1925,7 @@ func (x *ResolveTopicsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveTopicsRequest.ProtoReflect.Descriptor instead.
 func (*ResolveTopicsRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{23}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResolveTopicsRequest) GetNames() []string {
@@ -1648,7 +1960,7 @@ type ResolveTopicsResponse struct {
 
 func (x *ResolveTopicsResponse) Reset() {
 	*x = ResolveTopicsResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[24]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1972,7 @@ func (x *ResolveTopicsResponse) String() string {
 func (*ResolveTopicsResponse) ProtoMessage() {}
 
 func (x *ResolveTopicsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[24]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1985,7 @@ func (x *ResolveTopicsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveTopicsResponse.ProtoReflect.Descriptor instead.
 func (*ResolveTopicsResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{24}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResolveTopicsResponse) GetTopics() []*PlacedTopic {
@@ -1700,7 +2012,7 @@ type AllocateProducerIdsRequest struct {
 
 func (x *AllocateProducerIdsRequest) Reset() {
 	*x = AllocateProducerIdsRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[25]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1712,7 +2024,7 @@ func (x *AllocateProducerIdsRequest) String() string {
 func (*AllocateProducerIdsRequest) ProtoMessage() {}
 
 func (x *AllocateProducerIdsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[25]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1725,7 +2037,7 @@ func (x *AllocateProducerIdsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocateProducerIdsRequest.ProtoReflect.Descriptor instead.
 func (*AllocateProducerIdsRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{25}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AllocateProducerIdsRequest) GetCount() int32 {
@@ -1745,7 +2057,7 @@ type AllocateProducerIdsResponse struct {
 
 func (x *AllocateProducerIdsResponse) Reset() {
 	*x = AllocateProducerIdsResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[26]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +2069,7 @@ func (x *AllocateProducerIdsResponse) String() string {
 func (*AllocateProducerIdsResponse) ProtoMessage() {}
 
 func (x *AllocateProducerIdsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[26]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +2082,7 @@ func (x *AllocateProducerIdsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocateProducerIdsResponse.ProtoReflect.Descriptor instead.
 func (*AllocateProducerIdsResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{26}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AllocateProducerIdsResponse) GetFirstProducerId() int64 {
@@ -1790,7 +2102,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[27]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +2114,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[27]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +2127,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{27}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AuthenticateRequest) GetKeySha256() []byte {
@@ -1840,7 +2152,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[28]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +2164,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[28]
+	mi := &file_streamhouse_controlplane_v1_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +2177,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{28}
+	return file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AuthenticateResponse) GetKeyId() string {
@@ -1900,27 +2212,45 @@ var File_streamhouse_controlplane_v1_agent_proto protoreflect.FileDescriptor
 
 const file_streamhouse_controlplane_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"'streamhouse/controlplane/v1/agent.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\"streamhouse/access/v1/access.proto\x1a)streamhouse/controlplane/v1/catalog.proto\x1a(streamhouse/controlplane/v1/commit.proto\x1a(streamhouse/controlplane/v1/lookup.proto\x1a'streamhouse/controlplane/v1/topic.proto\x1a$streamhouse/refusal/v1/refusal.proto\"\x86\x02\n" +
+	"'streamhouse/controlplane/v1/agent.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\"streamhouse/access/v1/access.proto\x1a)streamhouse/controlplane/v1/catalog.proto\x1a(streamhouse/controlplane/v1/commit.proto\x1a(streamhouse/controlplane/v1/lookup.proto\x1a'streamhouse/controlplane/v1/topic.proto\x1a$streamhouse/refusal/v1/refusal.proto\"\x80\x03\n" +
 	"\x0fRegisterRequest\x129\n" +
 	"\bagent_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._-]{1,100}$R\aagentId\x129\n" +
 	"\vagent_group\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{1,40}$R\n" +
 	"agentGroup\x122\n" +
 	"\x04zone\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._-]{1,100}$R\x04zone\x12%\n" +
 	"\aaddress\x18\x04 \x01(\tB\v\xbaH\br\x06\x18\xf4\x03\x88\x01\x01R\aaddress\x12\"\n" +
-	"\aversion\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\aversion\"\xb7\x01\n" +
+	"\aversion\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\aversion\x12B\n" +
+	"\x19capacity_bytes_per_second\x18\x06 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x16capacityBytesPerSecond\x124\n" +
+	"\x0fregistration_id\x18\a \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\x0eregistrationId\"\xb7\x01\n" +
 	"\x10RegisterResponse\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12.\n" +
 	"\x13session_duration_ms\x18\x02 \x01(\x03R\x11sessionDurationMs\x122\n" +
 	"\x15heartbeat_interval_ms\x18\x03 \x01(\x03R\x13heartbeatIntervalMs\x12 \n" +
-	"\vincarnation\x18\x04 \x01(\x05R\vincarnation\"\xd5\x01\n" +
+	"\vincarnation\x18\x04 \x01(\x05R\vincarnation\"\x97\x02\n" +
 	"\x10HeartbeatRequest\x12'\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\x12#\n" +
 	"\brevision\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\brevision\x12\x1a\n" +
 	"\bdraining\x18\x03 \x01(\bR\bdraining\x12\x14\n" +
 	"\x05unfit\x18\x04 \x01(\bR\x05unfit\x12A\n" +
-	"\bevidence\x18\x05 \x01(\v2%.streamhouse.controlplane.v1.EvidenceR\bevidence\"\xe8\x01\n" +
+	"\bevidence\x18\x05 \x01(\v2%.streamhouse.controlplane.v1.EvidenceR\bevidence\x12@\n" +
+	"\x06report\x18\x06 \x01(\v2(.streamhouse.controlplane.v1.AgentReportR\x06report\"\xa1\x02\n" +
+	"\vAgentReport\x126\n" +
+	"\x13in_bytes_per_second\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x10inBytesPerSecond\x128\n" +
+	"\x14out_bytes_per_second\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x11outBytesPerSecond\x12I\n" +
+	"\atraffic\x18\x03 \x03(\v2$.streamhouse.controlplane.v1.TrafficB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\atraffic\x12U\n" +
+	"\n" +
+	"partitions\x18\x04 \x03(\v2*.streamhouse.controlplane.v1.PartitionLoadB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\n" +
+	"partitions\"\x9c\x01\n" +
+	"\aTraffic\x12U\n" +
+	"\tdirection\x18\x01 \x01(\x0e2-.streamhouse.controlplane.v1.TrafficDirectionB\b\xbaH\x05\x82\x01\x02\x10\x01R\tdirection\x12\x1b\n" +
+	"\x04zone\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\x04zone\x12\x1d\n" +
+	"\x05bytes\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05bytes\"\x8d\x01\n" +
+	"\rPartitionLoad\x12\"\n" +
+	"\btopic_id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\atopicId\x12%\n" +
+	"\tpartition\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\tpartition\x121\n" +
+	"\x10bytes_per_second\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0ebytesPerSecond\"\xe8\x01\n" +
 	"\bEvidence\x12'\n" +
 	"\n" +
 	"object_key\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\tobjectKey\x12Y\n" +
@@ -1934,12 +2264,13 @@ const file_streamhouse_controlplane_v1_agent_proto_rawDesc = "" +
 	"\btopic_id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\atopicId\x12%\n" +
 	"\tpartition\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\tpartition\x12\x1d\n" +
 	"\x05epoch\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x05epoch\x12.\n" +
-	"\x0ehigh_watermark\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rhighWatermark\"\xfe\x01\n" +
+	"\x0ehigh_watermark\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rhighWatermark\"\x94\x02\n" +
 	"\x11HeartbeatResponse\x12.\n" +
 	"\x13session_duration_ms\x18\x01 \x01(\x03R\x11sessionDurationMs\x12D\n" +
 	"\tplacement\x18\x02 \x01(\v2&.streamhouse.controlplane.v1.PlacementR\tplacement\x12#\n" +
 	"\rcatalog_start\x18\x03 \x01(\tR\fcatalogStart\x12N\n" +
-	"\rcatalog_state\x18\x04 \x01(\x0e2).streamhouse.controlplane.v1.CatalogStateR\fcatalogState\"\\\n" +
+	"\rcatalog_state\x18\x04 \x01(\x0e2).streamhouse.controlplane.v1.CatalogStateR\fcatalogState\x12\x14\n" +
+	"\x05drain\x18\x05 \x01(\bR\x05drain\"\\\n" +
 	"\fWatchRequest\x12'\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\x12#\n" +
@@ -1968,12 +2299,13 @@ const file_streamhouse_controlplane_v1_agent_proto_rawDesc = "" +
 	"\x0fleader_agent_id\x18\x04 \x01(\tR\rleaderAgentId\x12*\n" +
 	"\x11leader_session_id\x18\x05 \x01(\tR\x0fleaderSessionId\x12\x14\n" +
 	"\x05epoch\x18\x06 \x01(\x05R\x05epoch\x12\x1a\n" +
-	"\brevision\x18\a \x01(\x03R\brevision\"r\n" +
+	"\brevision\x18\a \x01(\x03R\brevision\"\x8c\x01\n" +
 	"\vPlacedAgent\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x12\n" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x1a\n" +
-	"\bdraining\x18\x04 \x01(\bR\bdraining\"<\n" +
+	"\bdraining\x18\x04 \x01(\bR\bdraining\x12\x18\n" +
+	"\asuspect\x18\x05 \x01(\bR\asuspect\"<\n" +
 	"\x11DeregisterRequest\x12'\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\"\x14\n" +
@@ -2044,7 +2376,15 @@ const file_streamhouse_controlplane_v1_agent_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
 	"\x04role\x18\x03 \x01(\x0e2\x1b.streamhouse.access.v1.RoleR\x04role\x12\x1f\n" +
 	"\vagent_group\x18\x04 \x01(\tR\n" +
-	"agentGroup2\xad\v\n" +
+	"agentGroup*\xea\x01\n" +
+	"\x10TrafficDirection\x12!\n" +
+	"\x1dTRAFFIC_DIRECTION_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19TRAFFIC_DIRECTION_PRODUCE\x10\x01\x12\x1b\n" +
+	"\x17TRAFFIC_DIRECTION_FETCH\x10\x02\x12\x1d\n" +
+	"\x19TRAFFIC_DIRECTION_FORWARD\x10\x03\x12\x1d\n" +
+	"\x19TRAFFIC_DIRECTION_HANDOFF\x10\x04\x12\x1b\n" +
+	"\x17TRAFFIC_DIRECTION_CACHE\x10\x05\x12\x1c\n" +
+	"\x18TRAFFIC_DIRECTION_NOTICE\x10\x062\xad\v\n" +
 	"\fAgentService\x12n\n" +
 	"\bRegister\x12,.streamhouse.controlplane.v1.RegisterRequest\x1a-.streamhouse.controlplane.v1.RegisterResponse\"\x05\x8a\xe3\x18\x01\x02\x12t\n" +
 	"\tHeartbeat\x12-.streamhouse.controlplane.v1.HeartbeatRequest\x1a..streamhouse.controlplane.v1.HeartbeatResponse\"\b\x8a\xe3\x18\x01\x02\x90\x02\x02\x12g\n" +
@@ -2074,100 +2414,109 @@ func file_streamhouse_controlplane_v1_agent_proto_rawDescGZIP() []byte {
 	return file_streamhouse_controlplane_v1_agent_proto_rawDescData
 }
 
-var file_streamhouse_controlplane_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_streamhouse_controlplane_v1_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_streamhouse_controlplane_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_streamhouse_controlplane_v1_agent_proto_goTypes = []any{
-	(*RegisterRequest)(nil),             // 0: streamhouse.controlplane.v1.RegisterRequest
-	(*RegisterResponse)(nil),            // 1: streamhouse.controlplane.v1.RegisterResponse
-	(*HeartbeatRequest)(nil),            // 2: streamhouse.controlplane.v1.HeartbeatRequest
-	(*Evidence)(nil),                    // 3: streamhouse.controlplane.v1.Evidence
-	(*PartitionEvidence)(nil),           // 4: streamhouse.controlplane.v1.PartitionEvidence
-	(*HeartbeatResponse)(nil),           // 5: streamhouse.controlplane.v1.HeartbeatResponse
-	(*WatchRequest)(nil),                // 6: streamhouse.controlplane.v1.WatchRequest
-	(*WatchResponse)(nil),               // 7: streamhouse.controlplane.v1.WatchResponse
-	(*Placement)(nil),                   // 8: streamhouse.controlplane.v1.Placement
-	(*PlacedTopic)(nil),                 // 9: streamhouse.controlplane.v1.PlacedTopic
-	(*PlacedPartition)(nil),             // 10: streamhouse.controlplane.v1.PlacedPartition
-	(*PlacedAgent)(nil),                 // 11: streamhouse.controlplane.v1.PlacedAgent
-	(*DeregisterRequest)(nil),           // 12: streamhouse.controlplane.v1.DeregisterRequest
-	(*DeregisterResponse)(nil),          // 13: streamhouse.controlplane.v1.DeregisterResponse
-	(*AcquireRequest)(nil),              // 14: streamhouse.controlplane.v1.AcquireRequest
-	(*AcquirePartition)(nil),            // 15: streamhouse.controlplane.v1.AcquirePartition
-	(*AcquireResponse)(nil),             // 16: streamhouse.controlplane.v1.AcquireResponse
-	(*AcquireOutcome)(nil),              // 17: streamhouse.controlplane.v1.AcquireOutcome
-	(*Grant)(nil),                       // 18: streamhouse.controlplane.v1.Grant
-	(*ReleaseRequest)(nil),              // 19: streamhouse.controlplane.v1.ReleaseRequest
-	(*ReleasePartition)(nil),            // 20: streamhouse.controlplane.v1.ReleasePartition
-	(*ReleaseResponse)(nil),             // 21: streamhouse.controlplane.v1.ReleaseResponse
-	(*ReleaseOutcome)(nil),              // 22: streamhouse.controlplane.v1.ReleaseOutcome
-	(*ResolveTopicsRequest)(nil),        // 23: streamhouse.controlplane.v1.ResolveTopicsRequest
-	(*ResolveTopicsResponse)(nil),       // 24: streamhouse.controlplane.v1.ResolveTopicsResponse
-	(*AllocateProducerIdsRequest)(nil),  // 25: streamhouse.controlplane.v1.AllocateProducerIdsRequest
-	(*AllocateProducerIdsResponse)(nil), // 26: streamhouse.controlplane.v1.AllocateProducerIdsResponse
-	(*AuthenticateRequest)(nil),         // 27: streamhouse.controlplane.v1.AuthenticateRequest
-	(*AuthenticateResponse)(nil),        // 28: streamhouse.controlplane.v1.AuthenticateResponse
-	(CatalogState)(0),                   // 29: streamhouse.controlplane.v1.CatalogState
-	(*TopicConfig)(nil),                 // 30: streamhouse.controlplane.v1.TopicConfig
-	(*v1.Refusal)(nil),                  // 31: streamhouse.refusal.v1.Refusal
-	(*ProducerState)(nil),               // 32: streamhouse.controlplane.v1.ProducerState
-	(*v1.Leader)(nil),                   // 33: streamhouse.refusal.v1.Leader
-	(v11.Role)(0),                       // 34: streamhouse.access.v1.Role
-	(*CommitRequest)(nil),               // 35: streamhouse.controlplane.v1.CommitRequest
-	(*LookupRequest)(nil),               // 36: streamhouse.controlplane.v1.LookupRequest
-	(*LookupProducersRequest)(nil),      // 37: streamhouse.controlplane.v1.LookupProducersRequest
-	(*CommitResponse)(nil),              // 38: streamhouse.controlplane.v1.CommitResponse
-	(*LookupResponse)(nil),              // 39: streamhouse.controlplane.v1.LookupResponse
-	(*LookupProducersResponse)(nil),     // 40: streamhouse.controlplane.v1.LookupProducersResponse
+	(TrafficDirection)(0),               // 0: streamhouse.controlplane.v1.TrafficDirection
+	(*RegisterRequest)(nil),             // 1: streamhouse.controlplane.v1.RegisterRequest
+	(*RegisterResponse)(nil),            // 2: streamhouse.controlplane.v1.RegisterResponse
+	(*HeartbeatRequest)(nil),            // 3: streamhouse.controlplane.v1.HeartbeatRequest
+	(*AgentReport)(nil),                 // 4: streamhouse.controlplane.v1.AgentReport
+	(*Traffic)(nil),                     // 5: streamhouse.controlplane.v1.Traffic
+	(*PartitionLoad)(nil),               // 6: streamhouse.controlplane.v1.PartitionLoad
+	(*Evidence)(nil),                    // 7: streamhouse.controlplane.v1.Evidence
+	(*PartitionEvidence)(nil),           // 8: streamhouse.controlplane.v1.PartitionEvidence
+	(*HeartbeatResponse)(nil),           // 9: streamhouse.controlplane.v1.HeartbeatResponse
+	(*WatchRequest)(nil),                // 10: streamhouse.controlplane.v1.WatchRequest
+	(*WatchResponse)(nil),               // 11: streamhouse.controlplane.v1.WatchResponse
+	(*Placement)(nil),                   // 12: streamhouse.controlplane.v1.Placement
+	(*PlacedTopic)(nil),                 // 13: streamhouse.controlplane.v1.PlacedTopic
+	(*PlacedPartition)(nil),             // 14: streamhouse.controlplane.v1.PlacedPartition
+	(*PlacedAgent)(nil),                 // 15: streamhouse.controlplane.v1.PlacedAgent
+	(*DeregisterRequest)(nil),           // 16: streamhouse.controlplane.v1.DeregisterRequest
+	(*DeregisterResponse)(nil),          // 17: streamhouse.controlplane.v1.DeregisterResponse
+	(*AcquireRequest)(nil),              // 18: streamhouse.controlplane.v1.AcquireRequest
+	(*AcquirePartition)(nil),            // 19: streamhouse.controlplane.v1.AcquirePartition
+	(*AcquireResponse)(nil),             // 20: streamhouse.controlplane.v1.AcquireResponse
+	(*AcquireOutcome)(nil),              // 21: streamhouse.controlplane.v1.AcquireOutcome
+	(*Grant)(nil),                       // 22: streamhouse.controlplane.v1.Grant
+	(*ReleaseRequest)(nil),              // 23: streamhouse.controlplane.v1.ReleaseRequest
+	(*ReleasePartition)(nil),            // 24: streamhouse.controlplane.v1.ReleasePartition
+	(*ReleaseResponse)(nil),             // 25: streamhouse.controlplane.v1.ReleaseResponse
+	(*ReleaseOutcome)(nil),              // 26: streamhouse.controlplane.v1.ReleaseOutcome
+	(*ResolveTopicsRequest)(nil),        // 27: streamhouse.controlplane.v1.ResolveTopicsRequest
+	(*ResolveTopicsResponse)(nil),       // 28: streamhouse.controlplane.v1.ResolveTopicsResponse
+	(*AllocateProducerIdsRequest)(nil),  // 29: streamhouse.controlplane.v1.AllocateProducerIdsRequest
+	(*AllocateProducerIdsResponse)(nil), // 30: streamhouse.controlplane.v1.AllocateProducerIdsResponse
+	(*AuthenticateRequest)(nil),         // 31: streamhouse.controlplane.v1.AuthenticateRequest
+	(*AuthenticateResponse)(nil),        // 32: streamhouse.controlplane.v1.AuthenticateResponse
+	(CatalogState)(0),                   // 33: streamhouse.controlplane.v1.CatalogState
+	(*TopicConfig)(nil),                 // 34: streamhouse.controlplane.v1.TopicConfig
+	(*v1.Refusal)(nil),                  // 35: streamhouse.refusal.v1.Refusal
+	(*ProducerState)(nil),               // 36: streamhouse.controlplane.v1.ProducerState
+	(*v1.Leader)(nil),                   // 37: streamhouse.refusal.v1.Leader
+	(v11.Role)(0),                       // 38: streamhouse.access.v1.Role
+	(*CommitRequest)(nil),               // 39: streamhouse.controlplane.v1.CommitRequest
+	(*LookupRequest)(nil),               // 40: streamhouse.controlplane.v1.LookupRequest
+	(*LookupProducersRequest)(nil),      // 41: streamhouse.controlplane.v1.LookupProducersRequest
+	(*CommitResponse)(nil),              // 42: streamhouse.controlplane.v1.CommitResponse
+	(*LookupResponse)(nil),              // 43: streamhouse.controlplane.v1.LookupResponse
+	(*LookupProducersResponse)(nil),     // 44: streamhouse.controlplane.v1.LookupProducersResponse
 }
 var file_streamhouse_controlplane_v1_agent_proto_depIdxs = []int32{
-	3,  // 0: streamhouse.controlplane.v1.HeartbeatRequest.evidence:type_name -> streamhouse.controlplane.v1.Evidence
-	4,  // 1: streamhouse.controlplane.v1.Evidence.partitions:type_name -> streamhouse.controlplane.v1.PartitionEvidence
-	8,  // 2: streamhouse.controlplane.v1.HeartbeatResponse.placement:type_name -> streamhouse.controlplane.v1.Placement
-	29, // 3: streamhouse.controlplane.v1.HeartbeatResponse.catalog_state:type_name -> streamhouse.controlplane.v1.CatalogState
-	8,  // 4: streamhouse.controlplane.v1.WatchResponse.placement:type_name -> streamhouse.controlplane.v1.Placement
-	9,  // 5: streamhouse.controlplane.v1.Placement.topics:type_name -> streamhouse.controlplane.v1.PlacedTopic
-	10, // 6: streamhouse.controlplane.v1.Placement.partitions:type_name -> streamhouse.controlplane.v1.PlacedPartition
-	11, // 7: streamhouse.controlplane.v1.Placement.agents:type_name -> streamhouse.controlplane.v1.PlacedAgent
-	30, // 8: streamhouse.controlplane.v1.PlacedTopic.config:type_name -> streamhouse.controlplane.v1.TopicConfig
-	15, // 9: streamhouse.controlplane.v1.AcquireRequest.partitions:type_name -> streamhouse.controlplane.v1.AcquirePartition
-	17, // 10: streamhouse.controlplane.v1.AcquireResponse.outcomes:type_name -> streamhouse.controlplane.v1.AcquireOutcome
-	18, // 11: streamhouse.controlplane.v1.AcquireOutcome.grant:type_name -> streamhouse.controlplane.v1.Grant
-	31, // 12: streamhouse.controlplane.v1.AcquireOutcome.refusal:type_name -> streamhouse.refusal.v1.Refusal
-	32, // 13: streamhouse.controlplane.v1.Grant.producers:type_name -> streamhouse.controlplane.v1.ProducerState
-	20, // 14: streamhouse.controlplane.v1.ReleaseRequest.partitions:type_name -> streamhouse.controlplane.v1.ReleasePartition
-	22, // 15: streamhouse.controlplane.v1.ReleaseResponse.outcomes:type_name -> streamhouse.controlplane.v1.ReleaseOutcome
-	33, // 16: streamhouse.controlplane.v1.ReleaseOutcome.leader:type_name -> streamhouse.refusal.v1.Leader
-	9,  // 17: streamhouse.controlplane.v1.ResolveTopicsResponse.topics:type_name -> streamhouse.controlplane.v1.PlacedTopic
-	10, // 18: streamhouse.controlplane.v1.ResolveTopicsResponse.partitions:type_name -> streamhouse.controlplane.v1.PlacedPartition
-	34, // 19: streamhouse.controlplane.v1.AuthenticateResponse.role:type_name -> streamhouse.access.v1.Role
-	0,  // 20: streamhouse.controlplane.v1.AgentService.Register:input_type -> streamhouse.controlplane.v1.RegisterRequest
-	2,  // 21: streamhouse.controlplane.v1.AgentService.Heartbeat:input_type -> streamhouse.controlplane.v1.HeartbeatRequest
-	6,  // 22: streamhouse.controlplane.v1.AgentService.Watch:input_type -> streamhouse.controlplane.v1.WatchRequest
-	12, // 23: streamhouse.controlplane.v1.AgentService.Deregister:input_type -> streamhouse.controlplane.v1.DeregisterRequest
-	14, // 24: streamhouse.controlplane.v1.AgentService.Acquire:input_type -> streamhouse.controlplane.v1.AcquireRequest
-	19, // 25: streamhouse.controlplane.v1.AgentService.Release:input_type -> streamhouse.controlplane.v1.ReleaseRequest
-	35, // 26: streamhouse.controlplane.v1.AgentService.Commit:input_type -> streamhouse.controlplane.v1.CommitRequest
-	36, // 27: streamhouse.controlplane.v1.AgentService.Lookup:input_type -> streamhouse.controlplane.v1.LookupRequest
-	37, // 28: streamhouse.controlplane.v1.AgentService.LookupProducers:input_type -> streamhouse.controlplane.v1.LookupProducersRequest
-	23, // 29: streamhouse.controlplane.v1.AgentService.ResolveTopics:input_type -> streamhouse.controlplane.v1.ResolveTopicsRequest
-	25, // 30: streamhouse.controlplane.v1.AgentService.AllocateProducerIds:input_type -> streamhouse.controlplane.v1.AllocateProducerIdsRequest
-	27, // 31: streamhouse.controlplane.v1.AgentService.Authenticate:input_type -> streamhouse.controlplane.v1.AuthenticateRequest
-	1,  // 32: streamhouse.controlplane.v1.AgentService.Register:output_type -> streamhouse.controlplane.v1.RegisterResponse
-	5,  // 33: streamhouse.controlplane.v1.AgentService.Heartbeat:output_type -> streamhouse.controlplane.v1.HeartbeatResponse
-	7,  // 34: streamhouse.controlplane.v1.AgentService.Watch:output_type -> streamhouse.controlplane.v1.WatchResponse
-	13, // 35: streamhouse.controlplane.v1.AgentService.Deregister:output_type -> streamhouse.controlplane.v1.DeregisterResponse
-	16, // 36: streamhouse.controlplane.v1.AgentService.Acquire:output_type -> streamhouse.controlplane.v1.AcquireResponse
-	21, // 37: streamhouse.controlplane.v1.AgentService.Release:output_type -> streamhouse.controlplane.v1.ReleaseResponse
-	38, // 38: streamhouse.controlplane.v1.AgentService.Commit:output_type -> streamhouse.controlplane.v1.CommitResponse
-	39, // 39: streamhouse.controlplane.v1.AgentService.Lookup:output_type -> streamhouse.controlplane.v1.LookupResponse
-	40, // 40: streamhouse.controlplane.v1.AgentService.LookupProducers:output_type -> streamhouse.controlplane.v1.LookupProducersResponse
-	24, // 41: streamhouse.controlplane.v1.AgentService.ResolveTopics:output_type -> streamhouse.controlplane.v1.ResolveTopicsResponse
-	26, // 42: streamhouse.controlplane.v1.AgentService.AllocateProducerIds:output_type -> streamhouse.controlplane.v1.AllocateProducerIdsResponse
-	28, // 43: streamhouse.controlplane.v1.AgentService.Authenticate:output_type -> streamhouse.controlplane.v1.AuthenticateResponse
-	32, // [32:44] is the sub-list for method output_type
-	20, // [20:32] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	7,  // 0: streamhouse.controlplane.v1.HeartbeatRequest.evidence:type_name -> streamhouse.controlplane.v1.Evidence
+	4,  // 1: streamhouse.controlplane.v1.HeartbeatRequest.report:type_name -> streamhouse.controlplane.v1.AgentReport
+	5,  // 2: streamhouse.controlplane.v1.AgentReport.traffic:type_name -> streamhouse.controlplane.v1.Traffic
+	6,  // 3: streamhouse.controlplane.v1.AgentReport.partitions:type_name -> streamhouse.controlplane.v1.PartitionLoad
+	0,  // 4: streamhouse.controlplane.v1.Traffic.direction:type_name -> streamhouse.controlplane.v1.TrafficDirection
+	8,  // 5: streamhouse.controlplane.v1.Evidence.partitions:type_name -> streamhouse.controlplane.v1.PartitionEvidence
+	12, // 6: streamhouse.controlplane.v1.HeartbeatResponse.placement:type_name -> streamhouse.controlplane.v1.Placement
+	33, // 7: streamhouse.controlplane.v1.HeartbeatResponse.catalog_state:type_name -> streamhouse.controlplane.v1.CatalogState
+	12, // 8: streamhouse.controlplane.v1.WatchResponse.placement:type_name -> streamhouse.controlplane.v1.Placement
+	13, // 9: streamhouse.controlplane.v1.Placement.topics:type_name -> streamhouse.controlplane.v1.PlacedTopic
+	14, // 10: streamhouse.controlplane.v1.Placement.partitions:type_name -> streamhouse.controlplane.v1.PlacedPartition
+	15, // 11: streamhouse.controlplane.v1.Placement.agents:type_name -> streamhouse.controlplane.v1.PlacedAgent
+	34, // 12: streamhouse.controlplane.v1.PlacedTopic.config:type_name -> streamhouse.controlplane.v1.TopicConfig
+	19, // 13: streamhouse.controlplane.v1.AcquireRequest.partitions:type_name -> streamhouse.controlplane.v1.AcquirePartition
+	21, // 14: streamhouse.controlplane.v1.AcquireResponse.outcomes:type_name -> streamhouse.controlplane.v1.AcquireOutcome
+	22, // 15: streamhouse.controlplane.v1.AcquireOutcome.grant:type_name -> streamhouse.controlplane.v1.Grant
+	35, // 16: streamhouse.controlplane.v1.AcquireOutcome.refusal:type_name -> streamhouse.refusal.v1.Refusal
+	36, // 17: streamhouse.controlplane.v1.Grant.producers:type_name -> streamhouse.controlplane.v1.ProducerState
+	24, // 18: streamhouse.controlplane.v1.ReleaseRequest.partitions:type_name -> streamhouse.controlplane.v1.ReleasePartition
+	26, // 19: streamhouse.controlplane.v1.ReleaseResponse.outcomes:type_name -> streamhouse.controlplane.v1.ReleaseOutcome
+	37, // 20: streamhouse.controlplane.v1.ReleaseOutcome.leader:type_name -> streamhouse.refusal.v1.Leader
+	13, // 21: streamhouse.controlplane.v1.ResolveTopicsResponse.topics:type_name -> streamhouse.controlplane.v1.PlacedTopic
+	14, // 22: streamhouse.controlplane.v1.ResolveTopicsResponse.partitions:type_name -> streamhouse.controlplane.v1.PlacedPartition
+	38, // 23: streamhouse.controlplane.v1.AuthenticateResponse.role:type_name -> streamhouse.access.v1.Role
+	1,  // 24: streamhouse.controlplane.v1.AgentService.Register:input_type -> streamhouse.controlplane.v1.RegisterRequest
+	3,  // 25: streamhouse.controlplane.v1.AgentService.Heartbeat:input_type -> streamhouse.controlplane.v1.HeartbeatRequest
+	10, // 26: streamhouse.controlplane.v1.AgentService.Watch:input_type -> streamhouse.controlplane.v1.WatchRequest
+	16, // 27: streamhouse.controlplane.v1.AgentService.Deregister:input_type -> streamhouse.controlplane.v1.DeregisterRequest
+	18, // 28: streamhouse.controlplane.v1.AgentService.Acquire:input_type -> streamhouse.controlplane.v1.AcquireRequest
+	23, // 29: streamhouse.controlplane.v1.AgentService.Release:input_type -> streamhouse.controlplane.v1.ReleaseRequest
+	39, // 30: streamhouse.controlplane.v1.AgentService.Commit:input_type -> streamhouse.controlplane.v1.CommitRequest
+	40, // 31: streamhouse.controlplane.v1.AgentService.Lookup:input_type -> streamhouse.controlplane.v1.LookupRequest
+	41, // 32: streamhouse.controlplane.v1.AgentService.LookupProducers:input_type -> streamhouse.controlplane.v1.LookupProducersRequest
+	27, // 33: streamhouse.controlplane.v1.AgentService.ResolveTopics:input_type -> streamhouse.controlplane.v1.ResolveTopicsRequest
+	29, // 34: streamhouse.controlplane.v1.AgentService.AllocateProducerIds:input_type -> streamhouse.controlplane.v1.AllocateProducerIdsRequest
+	31, // 35: streamhouse.controlplane.v1.AgentService.Authenticate:input_type -> streamhouse.controlplane.v1.AuthenticateRequest
+	2,  // 36: streamhouse.controlplane.v1.AgentService.Register:output_type -> streamhouse.controlplane.v1.RegisterResponse
+	9,  // 37: streamhouse.controlplane.v1.AgentService.Heartbeat:output_type -> streamhouse.controlplane.v1.HeartbeatResponse
+	11, // 38: streamhouse.controlplane.v1.AgentService.Watch:output_type -> streamhouse.controlplane.v1.WatchResponse
+	17, // 39: streamhouse.controlplane.v1.AgentService.Deregister:output_type -> streamhouse.controlplane.v1.DeregisterResponse
+	20, // 40: streamhouse.controlplane.v1.AgentService.Acquire:output_type -> streamhouse.controlplane.v1.AcquireResponse
+	25, // 41: streamhouse.controlplane.v1.AgentService.Release:output_type -> streamhouse.controlplane.v1.ReleaseResponse
+	42, // 42: streamhouse.controlplane.v1.AgentService.Commit:output_type -> streamhouse.controlplane.v1.CommitResponse
+	43, // 43: streamhouse.controlplane.v1.AgentService.Lookup:output_type -> streamhouse.controlplane.v1.LookupResponse
+	44, // 44: streamhouse.controlplane.v1.AgentService.LookupProducers:output_type -> streamhouse.controlplane.v1.LookupProducersResponse
+	28, // 45: streamhouse.controlplane.v1.AgentService.ResolveTopics:output_type -> streamhouse.controlplane.v1.ResolveTopicsResponse
+	30, // 46: streamhouse.controlplane.v1.AgentService.AllocateProducerIds:output_type -> streamhouse.controlplane.v1.AllocateProducerIdsResponse
+	32, // 47: streamhouse.controlplane.v1.AgentService.Authenticate:output_type -> streamhouse.controlplane.v1.AuthenticateResponse
+	36, // [36:48] is the sub-list for method output_type
+	24, // [24:36] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_streamhouse_controlplane_v1_agent_proto_init() }
@@ -2179,7 +2528,7 @@ func file_streamhouse_controlplane_v1_agent_proto_init() {
 	file_streamhouse_controlplane_v1_commit_proto_init()
 	file_streamhouse_controlplane_v1_lookup_proto_init()
 	file_streamhouse_controlplane_v1_topic_proto_init()
-	file_streamhouse_controlplane_v1_agent_proto_msgTypes[17].OneofWrappers = []any{
+	file_streamhouse_controlplane_v1_agent_proto_msgTypes[20].OneofWrappers = []any{
 		(*AcquireOutcome_Grant)(nil),
 		(*AcquireOutcome_Refusal)(nil),
 	}
@@ -2188,13 +2537,14 @@ func file_streamhouse_controlplane_v1_agent_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_streamhouse_controlplane_v1_agent_proto_rawDesc), len(file_streamhouse_controlplane_v1_agent_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   29,
+			NumEnums:      1,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_streamhouse_controlplane_v1_agent_proto_goTypes,
 		DependencyIndexes: file_streamhouse_controlplane_v1_agent_proto_depIdxs,
+		EnumInfos:         file_streamhouse_controlplane_v1_agent_proto_enumTypes,
 		MessageInfos:      file_streamhouse_controlplane_v1_agent_proto_msgTypes,
 	}.Build()
 	File_streamhouse_controlplane_v1_agent_proto = out.File

@@ -37,6 +37,8 @@ const (
 	AgentState_AGENT_STATE_DRAINING AgentState = 3
 	// Its session has ended.
 	AgentState_AGENT_STATE_ENDED AgentState = 4
+	// It lives and cannot write to the bucket; nothing is placed on it.
+	AgentState_AGENT_STATE_UNFIT AgentState = 5
 )
 
 // Enum value maps for AgentState.
@@ -47,6 +49,7 @@ var (
 		2: "AGENT_STATE_SUSPECT",
 		3: "AGENT_STATE_DRAINING",
 		4: "AGENT_STATE_ENDED",
+		5: "AGENT_STATE_UNFIT",
 	}
 	AgentState_value = map[string]int32{
 		"AGENT_STATE_UNSPECIFIED": 0,
@@ -54,6 +57,7 @@ var (
 		"AGENT_STATE_SUSPECT":     2,
 		"AGENT_STATE_DRAINING":    3,
 		"AGENT_STATE_ENDED":       4,
+		"AGENT_STATE_UNFIT":       5,
 	}
 )
 
@@ -109,9 +113,17 @@ type Agent struct {
 	// Number of partitions that it leads.
 	LeaseCount int32 `protobuf:"varint,11,opt,name=lease_count,json=leaseCount,proto3" json:"lease_count,omitempty"`
 	// Why the session ended: "expired", "superseded", "deregistered"; empty: it lives.
-	EndReason     string `protobuf:"bytes,12,opt,name=end_reason,json=endReason,proto3" json:"end_reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	EndReason string `protobuf:"bytes,12,opt,name=end_reason,json=endReason,proto3" json:"end_reason,omitempty"`
+	// Number of partitions that are assigned to it.
+	AssignedCount int32 `protobuf:"varint,13,opt,name=assigned_count,json=assignedCount,proto3" json:"assigned_count,omitempty"`
+	// As it registered; its weight in placement. Bytes of records per second.
+	CapacityBytesPerSecond int64 `protobuf:"varint,14,opt,name=capacity_bytes_per_second,json=capacityBytesPerSecond,proto3" json:"capacity_bytes_per_second,omitempty"`
+	// From its last report, which is at most about 10 s old; 0 where there is none.
+	InBytesPerSecond int64 `protobuf:"varint,15,opt,name=in_bytes_per_second,json=inBytesPerSecond,proto3" json:"in_bytes_per_second,omitempty"`
+	// From its last report.
+	OutBytesPerSecond int64 `protobuf:"varint,16,opt,name=out_bytes_per_second,json=outBytesPerSecond,proto3" json:"out_bytes_per_second,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Agent) Reset() {
@@ -228,6 +240,1483 @@ func (x *Agent) GetEndReason() string {
 	return ""
 }
 
+func (x *Agent) GetAssignedCount() int32 {
+	if x != nil {
+		return x.AssignedCount
+	}
+	return 0
+}
+
+func (x *Agent) GetCapacityBytesPerSecond() int64 {
+	if x != nil {
+		return x.CapacityBytesPerSecond
+	}
+	return 0
+}
+
+func (x *Agent) GetInBytesPerSecond() int64 {
+	if x != nil {
+		return x.InBytesPerSecond
+	}
+	return 0
+}
+
+func (x *Agent) GetOutBytesPerSecond() int64 {
+	if x != nil {
+		return x.OutBytesPerSecond
+	}
+	return 0
+}
+
+type DescribeAgentRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgentId       string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeAgentRequest) Reset() {
+	*x = DescribeAgentRequest{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeAgentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeAgentRequest) ProtoMessage() {}
+
+func (x *DescribeAgentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeAgentRequest.ProtoReflect.Descriptor instead.
+func (*DescribeAgentRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DescribeAgentRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+type DescribeAgentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Agent *Agent                 `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	// Bytes since the process started, from its last report.
+	Traffic []*Traffic `protobuf:"bytes,2,rep,name=traffic,proto3" json:"traffic,omitempty"`
+	// When that report arrived; absent: there is none.
+	ReportedAt    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=reported_at,json=reportedAt,proto3" json:"reported_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeAgentResponse) Reset() {
+	*x = DescribeAgentResponse{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeAgentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeAgentResponse) ProtoMessage() {}
+
+func (x *DescribeAgentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeAgentResponse.ProtoReflect.Descriptor instead.
+func (*DescribeAgentResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DescribeAgentResponse) GetAgent() *Agent {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
+}
+
+func (x *DescribeAgentResponse) GetTraffic() []*Traffic {
+	if x != nil {
+		return x.Traffic
+	}
+	return nil
+}
+
+func (x *DescribeAgentResponse) GetReportedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReportedAt
+	}
+	return nil
+}
+
+type DrainAgentRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// Only say what would move.
+	DryRun        bool `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainAgentRequest) Reset() {
+	*x = DrainAgentRequest{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainAgentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainAgentRequest) ProtoMessage() {}
+
+func (x *DrainAgentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainAgentRequest.ProtoReflect.Descriptor instead.
+func (*DrainAgentRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *DrainAgentRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *DrainAgentRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type DrainAgentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the agent's partitions go, by topic and partition; at most 10,000 of them.
+	Moves []*Move `protobuf:"bytes,1,rep,name=moves,proto3" json:"moves,omitempty"`
+	// How many there are in all.
+	MoveCount     int32 `protobuf:"varint,2,opt,name=move_count,json=moveCount,proto3" json:"move_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainAgentResponse) Reset() {
+	*x = DrainAgentResponse{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainAgentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainAgentResponse) ProtoMessage() {}
+
+func (x *DrainAgentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainAgentResponse.ProtoReflect.Descriptor instead.
+func (*DrainAgentResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DrainAgentResponse) GetMoves() []*Move {
+	if x != nil {
+		return x.Moves
+	}
+	return nil
+}
+
+func (x *DrainAgentResponse) GetMoveCount() int32 {
+	if x != nil {
+		return x.MoveCount
+	}
+	return 0
+}
+
+// A partition that changes its agent.
+type Move struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Topic name.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// Topic id (UUID).
+	TopicId   string `protobuf:"bytes,2,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
+	Partition int32  `protobuf:"varint,3,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Empty: nobody was assigned.
+	FromAgentId string `protobuf:"bytes,4,opt,name=from_agent_id,json=fromAgentId,proto3" json:"from_agent_id,omitempty"`
+	// Empty: nobody can take it.
+	ToAgentId     string `protobuf:"bytes,5,opt,name=to_agent_id,json=toAgentId,proto3" json:"to_agent_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Move) Reset() {
+	*x = Move{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Move) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Move) ProtoMessage() {}
+
+func (x *Move) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Move.ProtoReflect.Descriptor instead.
+func (*Move) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Move) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *Move) GetTopicId() string {
+	if x != nil {
+		return x.TopicId
+	}
+	return ""
+}
+
+func (x *Move) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *Move) GetFromAgentId() string {
+	if x != nil {
+		return x.FromAgentId
+	}
+	return ""
+}
+
+func (x *Move) GetToAgentId() string {
+	if x != nil {
+		return x.ToAgentId
+	}
+	return ""
+}
+
+type TransferLeaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Topic name.
+	Topic     string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition int32  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Agent id. Empty: unpin the partition; placement decides again.
+	ToAgentId     string `protobuf:"bytes,3,opt,name=to_agent_id,json=toAgentId,proto3" json:"to_agent_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeaseRequest) Reset() {
+	*x = TransferLeaseRequest{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeaseRequest) ProtoMessage() {}
+
+func (x *TransferLeaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeaseRequest.ProtoReflect.Descriptor instead.
+func (*TransferLeaseRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *TransferLeaseRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *TransferLeaseRequest) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *TransferLeaseRequest) GetToAgentId() string {
+	if x != nil {
+		return x.ToAgentId
+	}
+	return ""
+}
+
+type TransferLeaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The partition as it is now; the leader may still be the one before.
+	Lease         *Lease `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeaseResponse) Reset() {
+	*x = TransferLeaseResponse{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeaseResponse) ProtoMessage() {}
+
+func (x *TransferLeaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeaseResponse.ProtoReflect.Descriptor instead.
+func (*TransferLeaseResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *TransferLeaseResponse) GetLease() *Lease {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+type ExplainPlacementRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Topic name.
+	Topic         string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition     int32  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainPlacementRequest) Reset() {
+	*x = ExplainPlacementRequest{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainPlacementRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainPlacementRequest) ProtoMessage() {}
+
+func (x *ExplainPlacementRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainPlacementRequest.ProtoReflect.Descriptor instead.
+func (*ExplainPlacementRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ExplainPlacementRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ExplainPlacementRequest) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+type ExplainPlacementResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Lease *Lease                 `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	// Sentences: why it is assigned where it is, the weightiest first.
+	Reasons []string `protobuf:"bytes,2,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// Sentences: what would move it.
+	WouldMove []string `protobuf:"bytes,3,rep,name=would_move,json=wouldMove,proto3" json:"would_move,omitempty"`
+	// Every agent of the agent group whose session lives.
+	Candidates []*PlacementCandidate `protobuf:"bytes,4,rep,name=candidates,proto3" json:"candidates,omitempty"`
+	// Zones with agents that may lead this topic.
+	Zones []*PlacementZone `protobuf:"bytes,5,rep,name=zones,proto3" json:"zones,omitempty"`
+	// An operator pinned it by TransferLease.
+	Pinned        bool `protobuf:"varint,6,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainPlacementResponse) Reset() {
+	*x = ExplainPlacementResponse{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainPlacementResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainPlacementResponse) ProtoMessage() {}
+
+func (x *ExplainPlacementResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainPlacementResponse.ProtoReflect.Descriptor instead.
+func (*ExplainPlacementResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ExplainPlacementResponse) GetLease() *Lease {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *ExplainPlacementResponse) GetReasons() []string {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *ExplainPlacementResponse) GetWouldMove() []string {
+	if x != nil {
+		return x.WouldMove
+	}
+	return nil
+}
+
+func (x *ExplainPlacementResponse) GetCandidates() []*PlacementCandidate {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
+func (x *ExplainPlacementResponse) GetZones() []*PlacementZone {
+	if x != nil {
+		return x.Zones
+	}
+	return nil
+}
+
+func (x *ExplainPlacementResponse) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
+// An agent that might lead the partition.
+type PlacementCandidate struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	Zone    string                 `protobuf:"bytes,2,opt,name=zone,proto3" json:"zone,omitempty"`
+	// May lead it at all.
+	Eligible bool `protobuf:"varint,3,opt,name=eligible,proto3" json:"eligible,omitempty"`
+	// Why not, or what speaks for or against it; a sentence.
+	Verdict string `protobuf:"bytes,4,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	// Partitions of this topic assigned to it.
+	TopicPartitions int32 `protobuf:"varint,5,opt,name=topic_partitions,json=topicPartitions,proto3" json:"topic_partitions,omitempty"`
+	// Partitions assigned to it in all.
+	Partitions int32 `protobuf:"varint,6,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	// Bytes per second of the partitions assigned to it, as far as reported.
+	BytesPerSecond         int64 `protobuf:"varint,7,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	CapacityBytesPerSecond int64 `protobuf:"varint,8,opt,name=capacity_bytes_per_second,json=capacityBytesPerSecond,proto3" json:"capacity_bytes_per_second,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
+}
+
+func (x *PlacementCandidate) Reset() {
+	*x = PlacementCandidate{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlacementCandidate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlacementCandidate) ProtoMessage() {}
+
+func (x *PlacementCandidate) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlacementCandidate.ProtoReflect.Descriptor instead.
+func (*PlacementCandidate) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PlacementCandidate) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *PlacementCandidate) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *PlacementCandidate) GetEligible() bool {
+	if x != nil {
+		return x.Eligible
+	}
+	return false
+}
+
+func (x *PlacementCandidate) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *PlacementCandidate) GetTopicPartitions() int32 {
+	if x != nil {
+		return x.TopicPartitions
+	}
+	return 0
+}
+
+func (x *PlacementCandidate) GetPartitions() int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *PlacementCandidate) GetBytesPerSecond() int64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *PlacementCandidate) GetCapacityBytesPerSecond() int64 {
+	if x != nil {
+		return x.CapacityBytesPerSecond
+	}
+	return 0
+}
+
+// A zone, as the topic lies over it.
+type PlacementZone struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Zone  string                 `protobuf:"bytes,1,opt,name=zone,proto3" json:"zone,omitempty"`
+	// Agents in it that may lead the topic.
+	Agents int32 `protobuf:"varint,2,opt,name=agents,proto3" json:"agents,omitempty"`
+	// Sum of their capacity.
+	CapacityBytesPerSecond int64 `protobuf:"varint,3,opt,name=capacity_bytes_per_second,json=capacityBytesPerSecond,proto3" json:"capacity_bytes_per_second,omitempty"`
+	// Partitions of the topic that the zone should lead, at least and at most.
+	LeastPartitions int32 `protobuf:"varint,4,opt,name=least_partitions,json=leastPartitions,proto3" json:"least_partitions,omitempty"`
+	MostPartitions  int32 `protobuf:"varint,5,opt,name=most_partitions,json=mostPartitions,proto3" json:"most_partitions,omitempty"`
+	// Partitions of the topic that are assigned there.
+	Partitions    int32 `protobuf:"varint,6,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlacementZone) Reset() {
+	*x = PlacementZone{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlacementZone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlacementZone) ProtoMessage() {}
+
+func (x *PlacementZone) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlacementZone.ProtoReflect.Descriptor instead.
+func (*PlacementZone) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PlacementZone) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *PlacementZone) GetAgents() int32 {
+	if x != nil {
+		return x.Agents
+	}
+	return 0
+}
+
+func (x *PlacementZone) GetCapacityBytesPerSecond() int64 {
+	if x != nil {
+		return x.CapacityBytesPerSecond
+	}
+	return 0
+}
+
+func (x *PlacementZone) GetLeastPartitions() int32 {
+	if x != nil {
+		return x.LeastPartitions
+	}
+	return 0
+}
+
+func (x *PlacementZone) GetMostPartitions() int32 {
+	if x != nil {
+		return x.MostPartitions
+	}
+	return 0
+}
+
+func (x *PlacementZone) GetPartitions() int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+type GetClusterStatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetClusterStatusRequest) Reset() {
+	*x = GetClusterStatusRequest{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetClusterStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetClusterStatusRequest) ProtoMessage() {}
+
+func (x *GetClusterStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetClusterStatusRequest.ProtoReflect.Descriptor instead.
+func (*GetClusterStatusRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{12}
+}
+
+type GetClusterStatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By agent group and zone; a client sees its own agent group.
+	AgentGroups []*AgentGroupStatus `protobuf:"bytes,1,rep,name=agent_groups,json=agentGroups,proto3" json:"agent_groups,omitempty"`
+	// Sentences about what needs attention; empty: nothing.
+	Warnings []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// Replica that answered, as it names itself: host and process id.
+	AnsweredBy string `protobuf:"bytes,3,opt,name=answered_by,json=answeredBy,proto3" json:"answered_by,omitempty"`
+	// Replica that decides placement now; empty: none.
+	PlacementBy   string `protobuf:"bytes,4,opt,name=placement_by,json=placementBy,proto3" json:"placement_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetClusterStatusResponse) Reset() {
+	*x = GetClusterStatusResponse{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetClusterStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetClusterStatusResponse) ProtoMessage() {}
+
+func (x *GetClusterStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetClusterStatusResponse.ProtoReflect.Descriptor instead.
+func (*GetClusterStatusResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetClusterStatusResponse) GetAgentGroups() []*AgentGroupStatus {
+	if x != nil {
+		return x.AgentGroups
+	}
+	return nil
+}
+
+func (x *GetClusterStatusResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *GetClusterStatusResponse) GetAnsweredBy() string {
+	if x != nil {
+		return x.AnsweredBy
+	}
+	return ""
+}
+
+func (x *GetClusterStatusResponse) GetPlacementBy() string {
+	if x != nil {
+		return x.PlacementBy
+	}
+	return ""
+}
+
+type AgentGroupStatus struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	AgentGroup string                 `protobuf:"bytes,1,opt,name=agent_group,json=agentGroup,proto3" json:"agent_group,omitempty"`
+	Zones      []*ZoneStatus          `protobuf:"bytes,2,rep,name=zones,proto3" json:"zones,omitempty"`
+	Topics     int32                  `protobuf:"varint,3,opt,name=topics,proto3" json:"topics,omitempty"`
+	Partitions int32                  `protobuf:"varint,4,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	// Partitions that nobody leads, or whose leader's session has ended.
+	LeaderlessPartitions int32 `protobuf:"varint,5,opt,name=leaderless_partitions,json=leaderlessPartitions,proto3" json:"leaderless_partitions,omitempty"`
+	// Partitions whose leader is not the assigned agent: hand-offs under way.
+	MovingPartitions int32 `protobuf:"varint,6,opt,name=moving_partitions,json=movingPartitions,proto3" json:"moving_partitions,omitempty"`
+	// Bytes of batches between agents and others, since the agents started, by zone of the agent, zone of the other side and direction.
+	Traffic []*ZoneTraffic `protobuf:"bytes,7,rep,name=traffic,proto3" json:"traffic,omitempty"`
+	// Bytes that crossed zones: produced and fetched by clients.
+	ClientBytesAcrossZones int64 `protobuf:"varint,8,opt,name=client_bytes_across_zones,json=clientBytesAcrossZones,proto3" json:"client_bytes_across_zones,omitempty"`
+	// Bytes that crossed zones between agents: forwarded, handed off, notices.
+	AgentBytesAcrossZones int64 `protobuf:"varint,9,opt,name=agent_bytes_across_zones,json=agentBytesAcrossZones,proto3" json:"agent_bytes_across_zones,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *AgentGroupStatus) Reset() {
+	*x = AgentGroupStatus{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentGroupStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentGroupStatus) ProtoMessage() {}
+
+func (x *AgentGroupStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentGroupStatus.ProtoReflect.Descriptor instead.
+func (*AgentGroupStatus) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AgentGroupStatus) GetAgentGroup() string {
+	if x != nil {
+		return x.AgentGroup
+	}
+	return ""
+}
+
+func (x *AgentGroupStatus) GetZones() []*ZoneStatus {
+	if x != nil {
+		return x.Zones
+	}
+	return nil
+}
+
+func (x *AgentGroupStatus) GetTopics() int32 {
+	if x != nil {
+		return x.Topics
+	}
+	return 0
+}
+
+func (x *AgentGroupStatus) GetPartitions() int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *AgentGroupStatus) GetLeaderlessPartitions() int32 {
+	if x != nil {
+		return x.LeaderlessPartitions
+	}
+	return 0
+}
+
+func (x *AgentGroupStatus) GetMovingPartitions() int32 {
+	if x != nil {
+		return x.MovingPartitions
+	}
+	return 0
+}
+
+func (x *AgentGroupStatus) GetTraffic() []*ZoneTraffic {
+	if x != nil {
+		return x.Traffic
+	}
+	return nil
+}
+
+func (x *AgentGroupStatus) GetClientBytesAcrossZones() int64 {
+	if x != nil {
+		return x.ClientBytesAcrossZones
+	}
+	return 0
+}
+
+func (x *AgentGroupStatus) GetAgentBytesAcrossZones() int64 {
+	if x != nil {
+		return x.AgentBytesAcrossZones
+	}
+	return 0
+}
+
+type ZoneStatus struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Zone           string                 `protobuf:"bytes,1,opt,name=zone,proto3" json:"zone,omitempty"`
+	Agents         int32                  `protobuf:"varint,2,opt,name=agents,proto3" json:"agents,omitempty"`
+	DrainingAgents int32                  `protobuf:"varint,3,opt,name=draining_agents,json=drainingAgents,proto3" json:"draining_agents,omitempty"`
+	SuspectAgents  int32                  `protobuf:"varint,4,opt,name=suspect_agents,json=suspectAgents,proto3" json:"suspect_agents,omitempty"`
+	// Partitions led in the zone.
+	Partitions             int32 `protobuf:"varint,5,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	InBytesPerSecond       int64 `protobuf:"varint,6,opt,name=in_bytes_per_second,json=inBytesPerSecond,proto3" json:"in_bytes_per_second,omitempty"`
+	OutBytesPerSecond      int64 `protobuf:"varint,7,opt,name=out_bytes_per_second,json=outBytesPerSecond,proto3" json:"out_bytes_per_second,omitempty"`
+	CapacityBytesPerSecond int64 `protobuf:"varint,8,opt,name=capacity_bytes_per_second,json=capacityBytesPerSecond,proto3" json:"capacity_bytes_per_second,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
+}
+
+func (x *ZoneStatus) Reset() {
+	*x = ZoneStatus{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZoneStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZoneStatus) ProtoMessage() {}
+
+func (x *ZoneStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZoneStatus.ProtoReflect.Descriptor instead.
+func (*ZoneStatus) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ZoneStatus) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *ZoneStatus) GetAgents() int32 {
+	if x != nil {
+		return x.Agents
+	}
+	return 0
+}
+
+func (x *ZoneStatus) GetDrainingAgents() int32 {
+	if x != nil {
+		return x.DrainingAgents
+	}
+	return 0
+}
+
+func (x *ZoneStatus) GetSuspectAgents() int32 {
+	if x != nil {
+		return x.SuspectAgents
+	}
+	return 0
+}
+
+func (x *ZoneStatus) GetPartitions() int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *ZoneStatus) GetInBytesPerSecond() int64 {
+	if x != nil {
+		return x.InBytesPerSecond
+	}
+	return 0
+}
+
+func (x *ZoneStatus) GetOutBytesPerSecond() int64 {
+	if x != nil {
+		return x.OutBytesPerSecond
+	}
+	return 0
+}
+
+func (x *ZoneStatus) GetCapacityBytesPerSecond() int64 {
+	if x != nil {
+		return x.CapacityBytesPerSecond
+	}
+	return 0
+}
+
+type ZoneTraffic struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AgentZone string                 `protobuf:"bytes,1,opt,name=agent_zone,json=agentZone,proto3" json:"agent_zone,omitempty"`
+	// Empty: unknown.
+	OtherZone     string           `protobuf:"bytes,2,opt,name=other_zone,json=otherZone,proto3" json:"other_zone,omitempty"`
+	Direction     TrafficDirection `protobuf:"varint,3,opt,name=direction,proto3,enum=streamhouse.controlplane.v1.TrafficDirection" json:"direction,omitempty"`
+	Bytes         int64            `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ZoneTraffic) Reset() {
+	*x = ZoneTraffic{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZoneTraffic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZoneTraffic) ProtoMessage() {}
+
+func (x *ZoneTraffic) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZoneTraffic.ProtoReflect.Descriptor instead.
+func (*ZoneTraffic) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ZoneTraffic) GetAgentZone() string {
+	if x != nil {
+		return x.AgentZone
+	}
+	return ""
+}
+
+func (x *ZoneTraffic) GetOtherZone() string {
+	if x != nil {
+		return x.OtherZone
+	}
+	return ""
+}
+
+func (x *ZoneTraffic) GetDirection() TrafficDirection {
+	if x != nil {
+		return x.Direction
+	}
+	return TrafficDirection_TRAFFIC_DIRECTION_UNSPECIFIED
+}
+
+func (x *ZoneTraffic) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+type CreateAgentGroupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgentGroup    string                 `protobuf:"bytes,1,opt,name=agent_group,json=agentGroup,proto3" json:"agent_group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAgentGroupRequest) Reset() {
+	*x = CreateAgentGroupRequest{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAgentGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAgentGroupRequest) ProtoMessage() {}
+
+func (x *CreateAgentGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAgentGroupRequest.ProtoReflect.Descriptor instead.
+func (*CreateAgentGroupRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CreateAgentGroupRequest) GetAgentGroup() string {
+	if x != nil {
+		return x.AgentGroup
+	}
+	return ""
+}
+
+type CreateAgentGroupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgentGroup    *AgentGroup            `protobuf:"bytes,1,opt,name=agent_group,json=agentGroup,proto3" json:"agent_group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAgentGroupResponse) Reset() {
+	*x = CreateAgentGroupResponse{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAgentGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAgentGroupResponse) ProtoMessage() {}
+
+func (x *CreateAgentGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAgentGroupResponse.ProtoReflect.Descriptor instead.
+func (*CreateAgentGroupResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *CreateAgentGroupResponse) GetAgentGroup() *AgentGroup {
+	if x != nil {
+		return x.AgentGroup
+	}
+	return nil
+}
+
+type ListAgentGroupsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAgentGroupsRequest) Reset() {
+	*x = ListAgentGroupsRequest{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAgentGroupsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAgentGroupsRequest) ProtoMessage() {}
+
+func (x *ListAgentGroupsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAgentGroupsRequest.ProtoReflect.Descriptor instead.
+func (*ListAgentGroupsRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{19}
+}
+
+type ListAgentGroupsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ordered by name.
+	AgentGroups   []*AgentGroup `protobuf:"bytes,1,rep,name=agent_groups,json=agentGroups,proto3" json:"agent_groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAgentGroupsResponse) Reset() {
+	*x = ListAgentGroupsResponse{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAgentGroupsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAgentGroupsResponse) ProtoMessage() {}
+
+func (x *ListAgentGroupsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAgentGroupsResponse.ProtoReflect.Descriptor instead.
+func (*ListAgentGroupsResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListAgentGroupsResponse) GetAgentGroups() []*AgentGroup {
+	if x != nil {
+		return x.AgentGroups
+	}
+	return nil
+}
+
+type DeleteAgentGroupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgentGroup    string                 `protobuf:"bytes,1,opt,name=agent_group,json=agentGroup,proto3" json:"agent_group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteAgentGroupRequest) Reset() {
+	*x = DeleteAgentGroupRequest{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteAgentGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteAgentGroupRequest) ProtoMessage() {}
+
+func (x *DeleteAgentGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteAgentGroupRequest.ProtoReflect.Descriptor instead.
+func (*DeleteAgentGroupRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DeleteAgentGroupRequest) GetAgentGroup() string {
+	if x != nil {
+		return x.AgentGroup
+	}
+	return ""
+}
+
+type DeleteAgentGroupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteAgentGroupResponse) Reset() {
+	*x = DeleteAgentGroupResponse{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteAgentGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteAgentGroupResponse) ProtoMessage() {}
+
+func (x *DeleteAgentGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteAgentGroupResponse.ProtoReflect.Descriptor instead.
+func (*DeleteAgentGroupResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{22}
+}
+
+// An agent group and what is in it.
+type AgentGroup struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	AgentGroup string                 `protobuf:"bytes,1,opt,name=agent_group,json=agentGroup,proto3" json:"agent_group,omitempty"`
+	Topics     int32                  `protobuf:"varint,2,opt,name=topics,proto3" json:"topics,omitempty"`
+	// Agents whose session lives.
+	Agents int32 `protobuf:"varint,3,opt,name=agents,proto3" json:"agents,omitempty"`
+	// API keys that are valid.
+	Keys          int32 `protobuf:"varint,4,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentGroup) Reset() {
+	*x = AgentGroup{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentGroup) ProtoMessage() {}
+
+func (x *AgentGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentGroup.ProtoReflect.Descriptor instead.
+func (*AgentGroup) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *AgentGroup) GetAgentGroup() string {
+	if x != nil {
+		return x.AgentGroup
+	}
+	return ""
+}
+
+func (x *AgentGroup) GetTopics() int32 {
+	if x != nil {
+		return x.Topics
+	}
+	return 0
+}
+
+func (x *AgentGroup) GetAgents() int32 {
+	if x != nil {
+		return x.Agents
+	}
+	return 0
+}
+
+func (x *AgentGroup) GetKeys() int32 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
 type ListAgentsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only agents of this agent group; empty: all that the caller may see.
@@ -238,7 +1727,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[1]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -250,7 +1739,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[1]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -263,7 +1752,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{1}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListAgentsRequest) GetAgentGroup() string {
@@ -283,7 +1772,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[2]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -295,7 +1784,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[2]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -308,7 +1797,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -338,13 +1827,15 @@ type Lease struct {
 	AssignedAgentId string `protobuf:"bytes,8,opt,name=assigned_agent_id,json=assignedAgentId,proto3" json:"assigned_agent_id,omitempty"`
 	// First offset that cannot be read yet.
 	HighWatermark int64 `protobuf:"varint,9,opt,name=high_watermark,json=highWatermark,proto3" json:"high_watermark,omitempty"`
+	// An operator pinned it to its assigned agent.
+	Pinned        bool `protobuf:"varint,10,opt,name=pinned,proto3" json:"pinned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[3]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -356,7 +1847,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[3]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -369,7 +1860,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Lease) GetTopic() string {
@@ -435,6 +1926,13 @@ func (x *Lease) GetHighWatermark() int64 {
 	return 0
 }
 
+func (x *Lease) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
 type ListLeasesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only this topic; empty: all.
@@ -451,7 +1949,7 @@ type ListLeasesRequest struct {
 
 func (x *ListLeasesRequest) Reset() {
 	*x = ListLeasesRequest{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[4]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +1961,7 @@ func (x *ListLeasesRequest) String() string {
 func (*ListLeasesRequest) ProtoMessage() {}
 
 func (x *ListLeasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[4]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +1974,7 @@ func (x *ListLeasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLeasesRequest.ProtoReflect.Descriptor instead.
 func (*ListLeasesRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListLeasesRequest) GetTopic() string {
@@ -518,7 +2016,7 @@ type ListLeasesResponse struct {
 
 func (x *ListLeasesResponse) Reset() {
 	*x = ListLeasesResponse{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[5]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +2028,7 @@ func (x *ListLeasesResponse) String() string {
 func (*ListLeasesResponse) ProtoMessage() {}
 
 func (x *ListLeasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[5]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +2041,7 @@ func (x *ListLeasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLeasesResponse.ProtoReflect.Descriptor instead.
 func (*ListLeasesResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListLeasesResponse) GetLeases() []*Lease {
@@ -564,7 +2062,7 @@ var File_streamhouse_controlplane_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_streamhouse_controlplane_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	")streamhouse/controlplane/v1/cluster.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"streamhouse/access/v1/access.proto\"\xe7\x03\n" +
+	")streamhouse/controlplane/v1/cluster.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"streamhouse/access/v1/access.proto\x1a'streamhouse/controlplane/v1/agent.proto\"\xa9\x05\n" +
 	"\x05Agent\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1f\n" +
 	"\vagent_group\x18\x02 \x01(\tR\n" +
@@ -584,12 +2082,134 @@ const file_streamhouse_controlplane_v1_cluster_proto_rawDesc = "" +
 	"\vlease_count\x18\v \x01(\x05R\n" +
 	"leaseCount\x12\x1d\n" +
 	"\n" +
-	"end_reason\x18\f \x01(\tR\tendReason\"Q\n" +
+	"end_reason\x18\f \x01(\tR\tendReason\x12%\n" +
+	"\x0eassigned_count\x18\r \x01(\x05R\rassignedCount\x129\n" +
+	"\x19capacity_bytes_per_second\x18\x0e \x01(\x03R\x16capacityBytesPerSecond\x12-\n" +
+	"\x13in_bytes_per_second\x18\x0f \x01(\x03R\x10inBytesPerSecond\x12/\n" +
+	"\x14out_bytes_per_second\x18\x10 \x01(\x03R\x11outBytesPerSecond\"Q\n" +
+	"\x14DescribeAgentRequest\x129\n" +
+	"\bagent_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._-]{1,100}$R\aagentId\"\xce\x01\n" +
+	"\x15DescribeAgentResponse\x128\n" +
+	"\x05agent\x18\x01 \x01(\v2\".streamhouse.controlplane.v1.AgentR\x05agent\x12>\n" +
+	"\atraffic\x18\x02 \x03(\v2$.streamhouse.controlplane.v1.TrafficR\atraffic\x12;\n" +
+	"\vreported_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"reportedAt\"g\n" +
+	"\x11DrainAgentRequest\x129\n" +
+	"\bagent_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._-]{1,100}$R\aagentId\x12\x17\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"l\n" +
+	"\x12DrainAgentResponse\x127\n" +
+	"\x05moves\x18\x01 \x03(\v2!.streamhouse.controlplane.v1.MoveR\x05moves\x12\x1d\n" +
+	"\n" +
+	"move_count\x18\x02 \x01(\x05R\tmoveCount\"\x99\x01\n" +
+	"\x04Move\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x19\n" +
+	"\btopic_id\x18\x02 \x01(\tR\atopicId\x12\x1c\n" +
+	"\tpartition\x18\x03 \x01(\x05R\tpartition\x12\"\n" +
+	"\rfrom_agent_id\x18\x04 \x01(\tR\vfromAgentId\x12\x1e\n" +
+	"\vto_agent_id\x18\x05 \x01(\tR\ttoAgentId\"\xb5\x01\n" +
+	"\x14TransferLeaseRequest\x123\n" +
+	"\x05topic\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9_-]{1,200}$R\x05topic\x12%\n" +
+	"\tpartition\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\tpartition\x12A\n" +
+	"\vto_agent_id\x18\x03 \x01(\tB!\xbaH\x1e\xd8\x01\x01r\x192\x17^[A-Za-z0-9._-]{1,100}$R\ttoAgentId\"Q\n" +
+	"\x15TransferLeaseResponse\x128\n" +
+	"\x05lease\x18\x01 \x01(\v2\".streamhouse.controlplane.v1.LeaseR\x05lease\"u\n" +
+	"\x17ExplainPlacementRequest\x123\n" +
+	"\x05topic\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9_-]{1,200}$R\x05topic\x12%\n" +
+	"\tpartition\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\tpartition\"\xb8\x02\n" +
+	"\x18ExplainPlacementResponse\x128\n" +
+	"\x05lease\x18\x01 \x01(\v2\".streamhouse.controlplane.v1.LeaseR\x05lease\x12\x18\n" +
+	"\areasons\x18\x02 \x03(\tR\areasons\x12\x1d\n" +
+	"\n" +
+	"would_move\x18\x03 \x03(\tR\twouldMove\x12O\n" +
+	"\n" +
+	"candidates\x18\x04 \x03(\v2/.streamhouse.controlplane.v1.PlacementCandidateR\n" +
+	"candidates\x12@\n" +
+	"\x05zones\x18\x05 \x03(\v2*.streamhouse.controlplane.v1.PlacementZoneR\x05zones\x12\x16\n" +
+	"\x06pinned\x18\x06 \x01(\bR\x06pinned\"\xa9\x02\n" +
+	"\x12PlacementCandidate\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x12\n" +
+	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x1a\n" +
+	"\beligible\x18\x03 \x01(\bR\beligible\x12\x18\n" +
+	"\averdict\x18\x04 \x01(\tR\averdict\x12)\n" +
+	"\x10topic_partitions\x18\x05 \x01(\x05R\x0ftopicPartitions\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x06 \x01(\x05R\n" +
+	"partitions\x12(\n" +
+	"\x10bytes_per_second\x18\a \x01(\x03R\x0ebytesPerSecond\x129\n" +
+	"\x19capacity_bytes_per_second\x18\b \x01(\x03R\x16capacityBytesPerSecond\"\xea\x01\n" +
+	"\rPlacementZone\x12\x12\n" +
+	"\x04zone\x18\x01 \x01(\tR\x04zone\x12\x16\n" +
+	"\x06agents\x18\x02 \x01(\x05R\x06agents\x129\n" +
+	"\x19capacity_bytes_per_second\x18\x03 \x01(\x03R\x16capacityBytesPerSecond\x12)\n" +
+	"\x10least_partitions\x18\x04 \x01(\x05R\x0fleastPartitions\x12'\n" +
+	"\x0fmost_partitions\x18\x05 \x01(\x05R\x0emostPartitions\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x06 \x01(\x05R\n" +
+	"partitions\"\x19\n" +
+	"\x17GetClusterStatusRequest\"\xcc\x01\n" +
+	"\x18GetClusterStatusResponse\x12P\n" +
+	"\fagent_groups\x18\x01 \x03(\v2-.streamhouse.controlplane.v1.AgentGroupStatusR\vagentGroups\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12\x1f\n" +
+	"\vanswered_by\x18\x03 \x01(\tR\n" +
+	"answeredBy\x12!\n" +
+	"\fplacement_by\x18\x04 \x01(\tR\vplacementBy\"\xc4\x03\n" +
+	"\x10AgentGroupStatus\x12\x1f\n" +
+	"\vagent_group\x18\x01 \x01(\tR\n" +
+	"agentGroup\x12=\n" +
+	"\x05zones\x18\x02 \x03(\v2'.streamhouse.controlplane.v1.ZoneStatusR\x05zones\x12\x16\n" +
+	"\x06topics\x18\x03 \x01(\x05R\x06topics\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x04 \x01(\x05R\n" +
+	"partitions\x123\n" +
+	"\x15leaderless_partitions\x18\x05 \x01(\x05R\x14leaderlessPartitions\x12+\n" +
+	"\x11moving_partitions\x18\x06 \x01(\x05R\x10movingPartitions\x12B\n" +
+	"\atraffic\x18\a \x03(\v2(.streamhouse.controlplane.v1.ZoneTrafficR\atraffic\x129\n" +
+	"\x19client_bytes_across_zones\x18\b \x01(\x03R\x16clientBytesAcrossZones\x127\n" +
+	"\x18agent_bytes_across_zones\x18\t \x01(\x03R\x15agentBytesAcrossZones\"\xc3\x02\n" +
+	"\n" +
+	"ZoneStatus\x12\x12\n" +
+	"\x04zone\x18\x01 \x01(\tR\x04zone\x12\x16\n" +
+	"\x06agents\x18\x02 \x01(\x05R\x06agents\x12'\n" +
+	"\x0fdraining_agents\x18\x03 \x01(\x05R\x0edrainingAgents\x12%\n" +
+	"\x0esuspect_agents\x18\x04 \x01(\x05R\rsuspectAgents\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x05 \x01(\x05R\n" +
+	"partitions\x12-\n" +
+	"\x13in_bytes_per_second\x18\x06 \x01(\x03R\x10inBytesPerSecond\x12/\n" +
+	"\x14out_bytes_per_second\x18\a \x01(\x03R\x11outBytesPerSecond\x129\n" +
+	"\x19capacity_bytes_per_second\x18\b \x01(\x03R\x16capacityBytesPerSecond\"\xae\x01\n" +
+	"\vZoneTraffic\x12\x1d\n" +
+	"\n" +
+	"agent_zone\x18\x01 \x01(\tR\tagentZone\x12\x1d\n" +
+	"\n" +
+	"other_zone\x18\x02 \x01(\tR\totherZone\x12K\n" +
+	"\tdirection\x18\x03 \x01(\x0e2-.streamhouse.controlplane.v1.TrafficDirectionR\tdirection\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\"T\n" +
+	"\x17CreateAgentGroupRequest\x129\n" +
+	"\vagent_group\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{1,40}$R\n" +
+	"agentGroup\"d\n" +
+	"\x18CreateAgentGroupResponse\x12H\n" +
+	"\vagent_group\x18\x01 \x01(\v2'.streamhouse.controlplane.v1.AgentGroupR\n" +
+	"agentGroup\"\x18\n" +
+	"\x16ListAgentGroupsRequest\"e\n" +
+	"\x17ListAgentGroupsResponse\x12J\n" +
+	"\fagent_groups\x18\x01 \x03(\v2'.streamhouse.controlplane.v1.AgentGroupR\vagentGroups\"T\n" +
+	"\x17DeleteAgentGroupRequest\x129\n" +
+	"\vagent_group\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{1,40}$R\n" +
+	"agentGroup\"\x1a\n" +
+	"\x18DeleteAgentGroupResponse\"q\n" +
+	"\n" +
+	"AgentGroup\x12\x1f\n" +
+	"\vagent_group\x18\x01 \x01(\tR\n" +
+	"agentGroup\x12\x16\n" +
+	"\x06topics\x18\x02 \x01(\x05R\x06topics\x12\x16\n" +
+	"\x06agents\x18\x03 \x01(\x05R\x06agents\x12\x12\n" +
+	"\x04keys\x18\x04 \x01(\x05R\x04keys\"Q\n" +
 	"\x11ListAgentsRequest\x12<\n" +
 	"\vagent_group\x18\x01 \x01(\tB\x1b\xbaH\x18\xd8\x01\x01r\x132\x11^[a-z0-9-]{1,40}$R\n" +
 	"agentGroup\"P\n" +
 	"\x12ListAgentsResponse\x12:\n" +
-	"\x06agents\x18\x01 \x03(\v2\".streamhouse.controlplane.v1.AgentR\x06agents\"\xa6\x02\n" +
+	"\x06agents\x18\x01 \x03(\v2\".streamhouse.controlplane.v1.AgentR\x06agents\"\xbe\x02\n" +
 	"\x05Lease\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x19\n" +
 	"\btopic_id\x18\x02 \x01(\tR\atopicId\x12\x1c\n" +
@@ -600,7 +2220,9 @@ const file_streamhouse_controlplane_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12*\n" +
 	"\x11assigned_agent_id\x18\b \x01(\tR\x0fassignedAgentId\x12%\n" +
-	"\x0ehigh_watermark\x18\t \x01(\x03R\rhighWatermark\"\xce\x01\n" +
+	"\x0ehigh_watermark\x18\t \x01(\x03R\rhighWatermark\x12\x16\n" +
+	"\x06pinned\x18\n" +
+	" \x01(\bR\x06pinned\"\xce\x01\n" +
 	"\x11ListLeasesRequest\x126\n" +
 	"\x05topic\x18\x01 \x01(\tB \xbaH\x1d\xd8\x01\x01r\x182\x16^[A-Za-z0-9_-]{1,200}$R\x05topic\x12/\n" +
 	"\x0fleader_agent_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\rleaderAgentId\x12'\n" +
@@ -610,19 +2232,30 @@ const file_streamhouse_controlplane_v1_cluster_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"x\n" +
 	"\x12ListLeasesResponse\x12:\n" +
 	"\x06leases\x18\x01 \x03(\v2\".streamhouse.controlplane.v1.LeaseR\x06leases\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x89\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\xa0\x01\n" +
 	"\n" +
 	"AgentState\x12\x1b\n" +
 	"\x17AGENT_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10AGENT_STATE_LIVE\x10\x01\x12\x17\n" +
 	"\x13AGENT_STATE_SUSPECT\x10\x02\x12\x18\n" +
 	"\x14AGENT_STATE_DRAINING\x10\x03\x12\x15\n" +
-	"\x11AGENT_STATE_ENDED\x10\x042\x84\x02\n" +
+	"\x11AGENT_STATE_ENDED\x10\x04\x12\x15\n" +
+	"\x11AGENT_STATE_UNFIT\x10\x052\x9e\a\n" +
 	"\x0eClusterService\x12x\n" +
 	"\n" +
 	"ListAgents\x12..streamhouse.controlplane.v1.ListAgentsRequest\x1a/.streamhouse.controlplane.v1.ListAgentsResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x01\x12x\n" +
 	"\n" +
-	"ListLeases\x12..streamhouse.controlplane.v1.ListLeasesRequest\x1a/.streamhouse.controlplane.v1.ListLeasesResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x01B\x90\x02\n" +
+	"ListLeases\x12..streamhouse.controlplane.v1.ListLeasesRequest\x1a/.streamhouse.controlplane.v1.ListLeasesResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x01\x12\x81\x01\n" +
+	"\rDescribeAgent\x121.streamhouse.controlplane.v1.DescribeAgentRequest\x1a2.streamhouse.controlplane.v1.DescribeAgentResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x01\x12w\n" +
+	"\n" +
+	"DrainAgent\x12..streamhouse.controlplane.v1.DrainAgentRequest\x1a/.streamhouse.controlplane.v1.DrainAgentResponse\"\b\x8a\xe3\x18\x01\x01\x90\x02\x02\x12\x80\x01\n" +
+	"\rTransferLease\x121.streamhouse.controlplane.v1.TransferLeaseRequest\x1a2.streamhouse.controlplane.v1.TransferLeaseResponse\"\b\x8a\xe3\x18\x01\x01\x90\x02\x02\x12\x8a\x01\n" +
+	"\x10ExplainPlacement\x124.streamhouse.controlplane.v1.ExplainPlacementRequest\x1a5.streamhouse.controlplane.v1.ExplainPlacementResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x01\x12\x8a\x01\n" +
+	"\x10GetClusterStatus\x124.streamhouse.controlplane.v1.GetClusterStatusRequest\x1a5.streamhouse.controlplane.v1.GetClusterStatusResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x012\xae\x03\n" +
+	"\x11AgentGroupService\x12\x86\x01\n" +
+	"\x10CreateAgentGroup\x124.streamhouse.controlplane.v1.CreateAgentGroupRequest\x1a5.streamhouse.controlplane.v1.CreateAgentGroupResponse\"\x05\x8a\xe3\x18\x01\x01\x12\x86\x01\n" +
+	"\x0fListAgentGroups\x123.streamhouse.controlplane.v1.ListAgentGroupsRequest\x1a4.streamhouse.controlplane.v1.ListAgentGroupsResponse\"\b\x8a\xe3\x18\x01\x01\x90\x02\x01\x12\x86\x01\n" +
+	"\x10DeleteAgentGroup\x124.streamhouse.controlplane.v1.DeleteAgentGroupRequest\x1a5.streamhouse.controlplane.v1.DeleteAgentGroupResponse\"\x05\x8a\xe3\x18\x01\x01B\x90\x02\n" +
 	"\x1fcom.streamhouse.controlplane.v1B\fClusterProtoP\x01ZQgithub.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1;controlplanev1\xa2\x02\x03SCX\xaa\x02\x1bStreamhouse.Controlplane.V1\xca\x02\x1bStreamhouse\\Controlplane\\V1\xe2\x02'Streamhouse\\Controlplane\\V1\\GPBMetadata\xea\x02\x1dStreamhouse::Controlplane::V1b\x06proto3"
 
 var (
@@ -638,34 +2271,89 @@ func file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_streamhouse_controlplane_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_streamhouse_controlplane_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_streamhouse_controlplane_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_streamhouse_controlplane_v1_cluster_proto_goTypes = []any{
-	(AgentState)(0),               // 0: streamhouse.controlplane.v1.AgentState
-	(*Agent)(nil),                 // 1: streamhouse.controlplane.v1.Agent
-	(*ListAgentsRequest)(nil),     // 2: streamhouse.controlplane.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),    // 3: streamhouse.controlplane.v1.ListAgentsResponse
-	(*Lease)(nil),                 // 4: streamhouse.controlplane.v1.Lease
-	(*ListLeasesRequest)(nil),     // 5: streamhouse.controlplane.v1.ListLeasesRequest
-	(*ListLeasesResponse)(nil),    // 6: streamhouse.controlplane.v1.ListLeasesResponse
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(AgentState)(0),                  // 0: streamhouse.controlplane.v1.AgentState
+	(*Agent)(nil),                    // 1: streamhouse.controlplane.v1.Agent
+	(*DescribeAgentRequest)(nil),     // 2: streamhouse.controlplane.v1.DescribeAgentRequest
+	(*DescribeAgentResponse)(nil),    // 3: streamhouse.controlplane.v1.DescribeAgentResponse
+	(*DrainAgentRequest)(nil),        // 4: streamhouse.controlplane.v1.DrainAgentRequest
+	(*DrainAgentResponse)(nil),       // 5: streamhouse.controlplane.v1.DrainAgentResponse
+	(*Move)(nil),                     // 6: streamhouse.controlplane.v1.Move
+	(*TransferLeaseRequest)(nil),     // 7: streamhouse.controlplane.v1.TransferLeaseRequest
+	(*TransferLeaseResponse)(nil),    // 8: streamhouse.controlplane.v1.TransferLeaseResponse
+	(*ExplainPlacementRequest)(nil),  // 9: streamhouse.controlplane.v1.ExplainPlacementRequest
+	(*ExplainPlacementResponse)(nil), // 10: streamhouse.controlplane.v1.ExplainPlacementResponse
+	(*PlacementCandidate)(nil),       // 11: streamhouse.controlplane.v1.PlacementCandidate
+	(*PlacementZone)(nil),            // 12: streamhouse.controlplane.v1.PlacementZone
+	(*GetClusterStatusRequest)(nil),  // 13: streamhouse.controlplane.v1.GetClusterStatusRequest
+	(*GetClusterStatusResponse)(nil), // 14: streamhouse.controlplane.v1.GetClusterStatusResponse
+	(*AgentGroupStatus)(nil),         // 15: streamhouse.controlplane.v1.AgentGroupStatus
+	(*ZoneStatus)(nil),               // 16: streamhouse.controlplane.v1.ZoneStatus
+	(*ZoneTraffic)(nil),              // 17: streamhouse.controlplane.v1.ZoneTraffic
+	(*CreateAgentGroupRequest)(nil),  // 18: streamhouse.controlplane.v1.CreateAgentGroupRequest
+	(*CreateAgentGroupResponse)(nil), // 19: streamhouse.controlplane.v1.CreateAgentGroupResponse
+	(*ListAgentGroupsRequest)(nil),   // 20: streamhouse.controlplane.v1.ListAgentGroupsRequest
+	(*ListAgentGroupsResponse)(nil),  // 21: streamhouse.controlplane.v1.ListAgentGroupsResponse
+	(*DeleteAgentGroupRequest)(nil),  // 22: streamhouse.controlplane.v1.DeleteAgentGroupRequest
+	(*DeleteAgentGroupResponse)(nil), // 23: streamhouse.controlplane.v1.DeleteAgentGroupResponse
+	(*AgentGroup)(nil),               // 24: streamhouse.controlplane.v1.AgentGroup
+	(*ListAgentsRequest)(nil),        // 25: streamhouse.controlplane.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),       // 26: streamhouse.controlplane.v1.ListAgentsResponse
+	(*Lease)(nil),                    // 27: streamhouse.controlplane.v1.Lease
+	(*ListLeasesRequest)(nil),        // 28: streamhouse.controlplane.v1.ListLeasesRequest
+	(*ListLeasesResponse)(nil),       // 29: streamhouse.controlplane.v1.ListLeasesResponse
+	(*timestamppb.Timestamp)(nil),    // 30: google.protobuf.Timestamp
+	(*Traffic)(nil),                  // 31: streamhouse.controlplane.v1.Traffic
+	(TrafficDirection)(0),            // 32: streamhouse.controlplane.v1.TrafficDirection
 }
 var file_streamhouse_controlplane_v1_cluster_proto_depIdxs = []int32{
-	0, // 0: streamhouse.controlplane.v1.Agent.state:type_name -> streamhouse.controlplane.v1.AgentState
-	7, // 1: streamhouse.controlplane.v1.Agent.started_at:type_name -> google.protobuf.Timestamp
-	7, // 2: streamhouse.controlplane.v1.Agent.last_heartbeat_at:type_name -> google.protobuf.Timestamp
-	7, // 3: streamhouse.controlplane.v1.Agent.expires_at:type_name -> google.protobuf.Timestamp
-	1, // 4: streamhouse.controlplane.v1.ListAgentsResponse.agents:type_name -> streamhouse.controlplane.v1.Agent
-	7, // 5: streamhouse.controlplane.v1.Lease.expires_at:type_name -> google.protobuf.Timestamp
-	4, // 6: streamhouse.controlplane.v1.ListLeasesResponse.leases:type_name -> streamhouse.controlplane.v1.Lease
-	2, // 7: streamhouse.controlplane.v1.ClusterService.ListAgents:input_type -> streamhouse.controlplane.v1.ListAgentsRequest
-	5, // 8: streamhouse.controlplane.v1.ClusterService.ListLeases:input_type -> streamhouse.controlplane.v1.ListLeasesRequest
-	3, // 9: streamhouse.controlplane.v1.ClusterService.ListAgents:output_type -> streamhouse.controlplane.v1.ListAgentsResponse
-	6, // 10: streamhouse.controlplane.v1.ClusterService.ListLeases:output_type -> streamhouse.controlplane.v1.ListLeasesResponse
-	9, // [9:11] is the sub-list for method output_type
-	7, // [7:9] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	0,  // 0: streamhouse.controlplane.v1.Agent.state:type_name -> streamhouse.controlplane.v1.AgentState
+	30, // 1: streamhouse.controlplane.v1.Agent.started_at:type_name -> google.protobuf.Timestamp
+	30, // 2: streamhouse.controlplane.v1.Agent.last_heartbeat_at:type_name -> google.protobuf.Timestamp
+	30, // 3: streamhouse.controlplane.v1.Agent.expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 4: streamhouse.controlplane.v1.DescribeAgentResponse.agent:type_name -> streamhouse.controlplane.v1.Agent
+	31, // 5: streamhouse.controlplane.v1.DescribeAgentResponse.traffic:type_name -> streamhouse.controlplane.v1.Traffic
+	30, // 6: streamhouse.controlplane.v1.DescribeAgentResponse.reported_at:type_name -> google.protobuf.Timestamp
+	6,  // 7: streamhouse.controlplane.v1.DrainAgentResponse.moves:type_name -> streamhouse.controlplane.v1.Move
+	27, // 8: streamhouse.controlplane.v1.TransferLeaseResponse.lease:type_name -> streamhouse.controlplane.v1.Lease
+	27, // 9: streamhouse.controlplane.v1.ExplainPlacementResponse.lease:type_name -> streamhouse.controlplane.v1.Lease
+	11, // 10: streamhouse.controlplane.v1.ExplainPlacementResponse.candidates:type_name -> streamhouse.controlplane.v1.PlacementCandidate
+	12, // 11: streamhouse.controlplane.v1.ExplainPlacementResponse.zones:type_name -> streamhouse.controlplane.v1.PlacementZone
+	15, // 12: streamhouse.controlplane.v1.GetClusterStatusResponse.agent_groups:type_name -> streamhouse.controlplane.v1.AgentGroupStatus
+	16, // 13: streamhouse.controlplane.v1.AgentGroupStatus.zones:type_name -> streamhouse.controlplane.v1.ZoneStatus
+	17, // 14: streamhouse.controlplane.v1.AgentGroupStatus.traffic:type_name -> streamhouse.controlplane.v1.ZoneTraffic
+	32, // 15: streamhouse.controlplane.v1.ZoneTraffic.direction:type_name -> streamhouse.controlplane.v1.TrafficDirection
+	24, // 16: streamhouse.controlplane.v1.CreateAgentGroupResponse.agent_group:type_name -> streamhouse.controlplane.v1.AgentGroup
+	24, // 17: streamhouse.controlplane.v1.ListAgentGroupsResponse.agent_groups:type_name -> streamhouse.controlplane.v1.AgentGroup
+	1,  // 18: streamhouse.controlplane.v1.ListAgentsResponse.agents:type_name -> streamhouse.controlplane.v1.Agent
+	30, // 19: streamhouse.controlplane.v1.Lease.expires_at:type_name -> google.protobuf.Timestamp
+	27, // 20: streamhouse.controlplane.v1.ListLeasesResponse.leases:type_name -> streamhouse.controlplane.v1.Lease
+	25, // 21: streamhouse.controlplane.v1.ClusterService.ListAgents:input_type -> streamhouse.controlplane.v1.ListAgentsRequest
+	28, // 22: streamhouse.controlplane.v1.ClusterService.ListLeases:input_type -> streamhouse.controlplane.v1.ListLeasesRequest
+	2,  // 23: streamhouse.controlplane.v1.ClusterService.DescribeAgent:input_type -> streamhouse.controlplane.v1.DescribeAgentRequest
+	4,  // 24: streamhouse.controlplane.v1.ClusterService.DrainAgent:input_type -> streamhouse.controlplane.v1.DrainAgentRequest
+	7,  // 25: streamhouse.controlplane.v1.ClusterService.TransferLease:input_type -> streamhouse.controlplane.v1.TransferLeaseRequest
+	9,  // 26: streamhouse.controlplane.v1.ClusterService.ExplainPlacement:input_type -> streamhouse.controlplane.v1.ExplainPlacementRequest
+	13, // 27: streamhouse.controlplane.v1.ClusterService.GetClusterStatus:input_type -> streamhouse.controlplane.v1.GetClusterStatusRequest
+	18, // 28: streamhouse.controlplane.v1.AgentGroupService.CreateAgentGroup:input_type -> streamhouse.controlplane.v1.CreateAgentGroupRequest
+	20, // 29: streamhouse.controlplane.v1.AgentGroupService.ListAgentGroups:input_type -> streamhouse.controlplane.v1.ListAgentGroupsRequest
+	22, // 30: streamhouse.controlplane.v1.AgentGroupService.DeleteAgentGroup:input_type -> streamhouse.controlplane.v1.DeleteAgentGroupRequest
+	26, // 31: streamhouse.controlplane.v1.ClusterService.ListAgents:output_type -> streamhouse.controlplane.v1.ListAgentsResponse
+	29, // 32: streamhouse.controlplane.v1.ClusterService.ListLeases:output_type -> streamhouse.controlplane.v1.ListLeasesResponse
+	3,  // 33: streamhouse.controlplane.v1.ClusterService.DescribeAgent:output_type -> streamhouse.controlplane.v1.DescribeAgentResponse
+	5,  // 34: streamhouse.controlplane.v1.ClusterService.DrainAgent:output_type -> streamhouse.controlplane.v1.DrainAgentResponse
+	8,  // 35: streamhouse.controlplane.v1.ClusterService.TransferLease:output_type -> streamhouse.controlplane.v1.TransferLeaseResponse
+	10, // 36: streamhouse.controlplane.v1.ClusterService.ExplainPlacement:output_type -> streamhouse.controlplane.v1.ExplainPlacementResponse
+	14, // 37: streamhouse.controlplane.v1.ClusterService.GetClusterStatus:output_type -> streamhouse.controlplane.v1.GetClusterStatusResponse
+	19, // 38: streamhouse.controlplane.v1.AgentGroupService.CreateAgentGroup:output_type -> streamhouse.controlplane.v1.CreateAgentGroupResponse
+	21, // 39: streamhouse.controlplane.v1.AgentGroupService.ListAgentGroups:output_type -> streamhouse.controlplane.v1.ListAgentGroupsResponse
+	23, // 40: streamhouse.controlplane.v1.AgentGroupService.DeleteAgentGroup:output_type -> streamhouse.controlplane.v1.DeleteAgentGroupResponse
+	31, // [31:41] is the sub-list for method output_type
+	21, // [21:31] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_streamhouse_controlplane_v1_cluster_proto_init() }
@@ -673,15 +2361,16 @@ func file_streamhouse_controlplane_v1_cluster_proto_init() {
 	if File_streamhouse_controlplane_v1_cluster_proto != nil {
 		return
 	}
+	file_streamhouse_controlplane_v1_agent_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_streamhouse_controlplane_v1_cluster_proto_rawDesc), len(file_streamhouse_controlplane_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   29,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_streamhouse_controlplane_v1_cluster_proto_goTypes,
 		DependencyIndexes: file_streamhouse_controlplane_v1_cluster_proto_depIdxs,

@@ -31,8 +31,10 @@ type TopicConfig struct {
 	MaxRecordBytes *int32 `protobuf:"varint,1,opt,name=max_record_bytes,json=maxRecordBytes,proto3,oneof" json:"max_record_bytes,omitempty"`
 	// Whether producers may ask for ACKS_BUFFERED. Absent at creation: false.
 	AllowBufferedAcks *bool `protobuf:"varint,2,opt,name=allow_buffered_acks,json=allowBufferedAcks,proto3,oneof" json:"allow_buffered_acks,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Zones whose agents should lead its partitions. Absent at creation, or empty: every zone with agents leads its share.
+	PreferredZones *PreferredZones `protobuf:"bytes,3,opt,name=preferred_zones,json=preferredZones,proto3" json:"preferred_zones,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *TopicConfig) Reset() {
@@ -79,6 +81,59 @@ func (x *TopicConfig) GetAllowBufferedAcks() bool {
 	return false
 }
 
+func (x *TopicConfig) GetPreferredZones() *PreferredZones {
+	if x != nil {
+		return x.PreferredZones
+	}
+	return nil
+}
+
+// Zones to which a topic's leaders are pinned while agents live there; without any, other zones take over.
+type PreferredZones struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 10, e.g. "eu-west-1a"; empty: no preference.
+	Zones         []string `protobuf:"bytes,1,rep,name=zones,proto3" json:"zones,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreferredZones) Reset() {
+	*x = PreferredZones{}
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreferredZones) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreferredZones) ProtoMessage() {}
+
+func (x *PreferredZones) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreferredZones.ProtoReflect.Descriptor instead.
+func (*PreferredZones) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PreferredZones) GetZones() []string {
+	if x != nil {
+		return x.Zones
+	}
+	return nil
+}
+
 // A topic.
 type Topic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -100,7 +155,7 @@ type Topic struct {
 
 func (x *Topic) Reset() {
 	*x = Topic{}
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[1]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -112,7 +167,7 @@ func (x *Topic) String() string {
 func (*Topic) ProtoMessage() {}
 
 func (x *Topic) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[1]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -125,7 +180,7 @@ func (x *Topic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Topic.ProtoReflect.Descriptor instead.
 func (*Topic) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{1}
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Topic) GetTopicId() string {
@@ -193,7 +248,7 @@ type PartitionStatus struct {
 
 func (x *PartitionStatus) Reset() {
 	*x = PartitionStatus{}
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[2]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -205,7 +260,7 @@ func (x *PartitionStatus) String() string {
 func (*PartitionStatus) ProtoMessage() {}
 
 func (x *PartitionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[2]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -218,7 +273,7 @@ func (x *PartitionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionStatus.ProtoReflect.Descriptor instead.
 func (*PartitionStatus) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{2}
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PartitionStatus) GetPartition() int32 {
@@ -286,7 +341,7 @@ type CreateTopicRequest struct {
 
 func (x *CreateTopicRequest) Reset() {
 	*x = CreateTopicRequest{}
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[3]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -298,7 +353,7 @@ func (x *CreateTopicRequest) String() string {
 func (*CreateTopicRequest) ProtoMessage() {}
 
 func (x *CreateTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[3]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -311,7 +366,7 @@ func (x *CreateTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTopicRequest.ProtoReflect.Descriptor instead.
 func (*CreateTopicRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{3}
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateTopicRequest) GetName() string {
@@ -351,7 +406,7 @@ type CreateTopicResponse struct {
 
 func (x *CreateTopicResponse) Reset() {
 	*x = CreateTopicResponse{}
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[4]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +418,7 @@ func (x *CreateTopicResponse) String() string {
 func (*CreateTopicResponse) ProtoMessage() {}
 
 func (x *CreateTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[4]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +431,7 @@ func (x *CreateTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTopicResponse.ProtoReflect.Descriptor instead.
 func (*CreateTopicResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{4}
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateTopicResponse) GetTopic() *Topic {
@@ -396,7 +451,7 @@ type GetTopicRequest struct {
 
 func (x *GetTopicRequest) Reset() {
 	*x = GetTopicRequest{}
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[5]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +463,7 @@ func (x *GetTopicRequest) String() string {
 func (*GetTopicRequest) ProtoMessage() {}
 
 func (x *GetTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[5]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +476,7 @@ func (x *GetTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTopicRequest.ProtoReflect.Descriptor instead.
 func (*GetTopicRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{5}
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetTopicRequest) GetName() string {
@@ -442,7 +497,7 @@ type GetTopicResponse struct {
 
 func (x *GetTopicResponse) Reset() {
 	*x = GetTopicResponse{}
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[6]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +509,7 @@ func (x *GetTopicResponse) String() string {
 func (*GetTopicResponse) ProtoMessage() {}
 
 func (x *GetTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[6]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +522,7 @@ func (x *GetTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTopicResponse.ProtoReflect.Descriptor instead.
 func (*GetTopicResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{6}
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetTopicResponse) GetTopic() *Topic {
@@ -496,7 +551,7 @@ type ListTopicsRequest struct {
 
 func (x *ListTopicsRequest) Reset() {
 	*x = ListTopicsRequest{}
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[7]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +563,7 @@ func (x *ListTopicsRequest) String() string {
 func (*ListTopicsRequest) ProtoMessage() {}
 
 func (x *ListTopicsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[7]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +576,7 @@ func (x *ListTopicsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopicsRequest.ProtoReflect.Descriptor instead.
 func (*ListTopicsRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{7}
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListTopicsRequest) GetPageSize() int32 {
@@ -550,7 +605,7 @@ type ListTopicsResponse struct {
 
 func (x *ListTopicsResponse) Reset() {
 	*x = ListTopicsResponse{}
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[8]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -562,7 +617,7 @@ func (x *ListTopicsResponse) String() string {
 func (*ListTopicsResponse) ProtoMessage() {}
 
 func (x *ListTopicsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[8]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -575,7 +630,7 @@ func (x *ListTopicsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopicsResponse.ProtoReflect.Descriptor instead.
 func (*ListTopicsResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{8}
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListTopicsResponse) GetTopics() []*Topic {
@@ -604,7 +659,7 @@ type UpdateTopicRequest struct {
 
 func (x *UpdateTopicRequest) Reset() {
 	*x = UpdateTopicRequest{}
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[9]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +671,7 @@ func (x *UpdateTopicRequest) String() string {
 func (*UpdateTopicRequest) ProtoMessage() {}
 
 func (x *UpdateTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[9]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +684,7 @@ func (x *UpdateTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateTopicRequest.ProtoReflect.Descriptor instead.
 func (*UpdateTopicRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{9}
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateTopicRequest) GetName() string {
@@ -655,7 +710,7 @@ type UpdateTopicResponse struct {
 
 func (x *UpdateTopicResponse) Reset() {
 	*x = UpdateTopicResponse{}
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[10]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +722,7 @@ func (x *UpdateTopicResponse) String() string {
 func (*UpdateTopicResponse) ProtoMessage() {}
 
 func (x *UpdateTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[10]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +735,7 @@ func (x *UpdateTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateTopicResponse.ProtoReflect.Descriptor instead.
 func (*UpdateTopicResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{10}
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateTopicResponse) GetTopic() *Topic {
@@ -700,7 +755,7 @@ type DeleteTopicRequest struct {
 
 func (x *DeleteTopicRequest) Reset() {
 	*x = DeleteTopicRequest{}
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[11]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +767,7 @@ func (x *DeleteTopicRequest) String() string {
 func (*DeleteTopicRequest) ProtoMessage() {}
 
 func (x *DeleteTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[11]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +780,7 @@ func (x *DeleteTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTopicRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTopicRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{11}
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteTopicRequest) GetName() string {
@@ -745,7 +800,7 @@ type DeleteTopicResponse struct {
 
 func (x *DeleteTopicResponse) Reset() {
 	*x = DeleteTopicResponse{}
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[12]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +812,7 @@ func (x *DeleteTopicResponse) String() string {
 func (*DeleteTopicResponse) ProtoMessage() {}
 
 func (x *DeleteTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[12]
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +825,7 @@ func (x *DeleteTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTopicResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTopicResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{12}
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeleteTopicResponse) GetTopicId() string {
@@ -784,12 +839,16 @@ var File_streamhouse_controlplane_v1_topic_proto protoreflect.FileDescriptor
 
 const file_streamhouse_controlplane_v1_topic_proto_rawDesc = "" +
 	"\n" +
-	"'streamhouse/controlplane/v1/topic.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"streamhouse/access/v1/access.proto\"\xac\x01\n" +
+	"'streamhouse/controlplane/v1/topic.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"streamhouse/access/v1/access.proto\"\x82\x02\n" +
 	"\vTopicConfig\x12;\n" +
 	"\x10max_record_bytes\x18\x01 \x01(\x05B\f\xbaH\t\x1a\a\x18\x80\x80\xc0\x01(\x01H\x00R\x0emaxRecordBytes\x88\x01\x01\x123\n" +
-	"\x13allow_buffered_acks\x18\x02 \x01(\bH\x01R\x11allowBufferedAcks\x88\x01\x01B\x13\n" +
+	"\x13allow_buffered_acks\x18\x02 \x01(\bH\x01R\x11allowBufferedAcks\x88\x01\x01\x12T\n" +
+	"\x0fpreferred_zones\x18\x03 \x01(\v2+.streamhouse.controlplane.v1.PreferredZonesR\x0epreferredZonesB\x13\n" +
 	"\x11_max_record_bytesB\x16\n" +
-	"\x14_allow_buffered_acks\"\xfd\x01\n" +
+	"\x14_allow_buffered_acks\"O\n" +
+	"\x0ePreferredZones\x12=\n" +
+	"\x05zones\x18\x01 \x03(\tB'\xbaH$\x92\x01!\x10\n" +
+	"\x18\x01\"\x1br\x192\x17^[A-Za-z0-9._-]{1,100}$R\x05zones\"\xfd\x01\n" +
 	"\x05Topic\x12\x19\n" +
 	"\btopic_id\x18\x01 \x01(\tR\atopicId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1f\n" +
@@ -862,48 +921,50 @@ func file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP() []byte {
 	return file_streamhouse_controlplane_v1_topic_proto_rawDescData
 }
 
-var file_streamhouse_controlplane_v1_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_streamhouse_controlplane_v1_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_streamhouse_controlplane_v1_topic_proto_goTypes = []any{
 	(*TopicConfig)(nil),           // 0: streamhouse.controlplane.v1.TopicConfig
-	(*Topic)(nil),                 // 1: streamhouse.controlplane.v1.Topic
-	(*PartitionStatus)(nil),       // 2: streamhouse.controlplane.v1.PartitionStatus
-	(*CreateTopicRequest)(nil),    // 3: streamhouse.controlplane.v1.CreateTopicRequest
-	(*CreateTopicResponse)(nil),   // 4: streamhouse.controlplane.v1.CreateTopicResponse
-	(*GetTopicRequest)(nil),       // 5: streamhouse.controlplane.v1.GetTopicRequest
-	(*GetTopicResponse)(nil),      // 6: streamhouse.controlplane.v1.GetTopicResponse
-	(*ListTopicsRequest)(nil),     // 7: streamhouse.controlplane.v1.ListTopicsRequest
-	(*ListTopicsResponse)(nil),    // 8: streamhouse.controlplane.v1.ListTopicsResponse
-	(*UpdateTopicRequest)(nil),    // 9: streamhouse.controlplane.v1.UpdateTopicRequest
-	(*UpdateTopicResponse)(nil),   // 10: streamhouse.controlplane.v1.UpdateTopicResponse
-	(*DeleteTopicRequest)(nil),    // 11: streamhouse.controlplane.v1.DeleteTopicRequest
-	(*DeleteTopicResponse)(nil),   // 12: streamhouse.controlplane.v1.DeleteTopicResponse
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*PreferredZones)(nil),        // 1: streamhouse.controlplane.v1.PreferredZones
+	(*Topic)(nil),                 // 2: streamhouse.controlplane.v1.Topic
+	(*PartitionStatus)(nil),       // 3: streamhouse.controlplane.v1.PartitionStatus
+	(*CreateTopicRequest)(nil),    // 4: streamhouse.controlplane.v1.CreateTopicRequest
+	(*CreateTopicResponse)(nil),   // 5: streamhouse.controlplane.v1.CreateTopicResponse
+	(*GetTopicRequest)(nil),       // 6: streamhouse.controlplane.v1.GetTopicRequest
+	(*GetTopicResponse)(nil),      // 7: streamhouse.controlplane.v1.GetTopicResponse
+	(*ListTopicsRequest)(nil),     // 8: streamhouse.controlplane.v1.ListTopicsRequest
+	(*ListTopicsResponse)(nil),    // 9: streamhouse.controlplane.v1.ListTopicsResponse
+	(*UpdateTopicRequest)(nil),    // 10: streamhouse.controlplane.v1.UpdateTopicRequest
+	(*UpdateTopicResponse)(nil),   // 11: streamhouse.controlplane.v1.UpdateTopicResponse
+	(*DeleteTopicRequest)(nil),    // 12: streamhouse.controlplane.v1.DeleteTopicRequest
+	(*DeleteTopicResponse)(nil),   // 13: streamhouse.controlplane.v1.DeleteTopicResponse
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_streamhouse_controlplane_v1_topic_proto_depIdxs = []int32{
-	0,  // 0: streamhouse.controlplane.v1.Topic.config:type_name -> streamhouse.controlplane.v1.TopicConfig
-	13, // 1: streamhouse.controlplane.v1.Topic.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 2: streamhouse.controlplane.v1.CreateTopicRequest.config:type_name -> streamhouse.controlplane.v1.TopicConfig
-	1,  // 3: streamhouse.controlplane.v1.CreateTopicResponse.topic:type_name -> streamhouse.controlplane.v1.Topic
-	1,  // 4: streamhouse.controlplane.v1.GetTopicResponse.topic:type_name -> streamhouse.controlplane.v1.Topic
-	2,  // 5: streamhouse.controlplane.v1.GetTopicResponse.partitions:type_name -> streamhouse.controlplane.v1.PartitionStatus
-	1,  // 6: streamhouse.controlplane.v1.ListTopicsResponse.topics:type_name -> streamhouse.controlplane.v1.Topic
-	0,  // 7: streamhouse.controlplane.v1.UpdateTopicRequest.config:type_name -> streamhouse.controlplane.v1.TopicConfig
-	1,  // 8: streamhouse.controlplane.v1.UpdateTopicResponse.topic:type_name -> streamhouse.controlplane.v1.Topic
-	3,  // 9: streamhouse.controlplane.v1.TopicService.CreateTopic:input_type -> streamhouse.controlplane.v1.CreateTopicRequest
-	5,  // 10: streamhouse.controlplane.v1.TopicService.GetTopic:input_type -> streamhouse.controlplane.v1.GetTopicRequest
-	7,  // 11: streamhouse.controlplane.v1.TopicService.ListTopics:input_type -> streamhouse.controlplane.v1.ListTopicsRequest
-	9,  // 12: streamhouse.controlplane.v1.TopicService.UpdateTopic:input_type -> streamhouse.controlplane.v1.UpdateTopicRequest
-	11, // 13: streamhouse.controlplane.v1.TopicService.DeleteTopic:input_type -> streamhouse.controlplane.v1.DeleteTopicRequest
-	4,  // 14: streamhouse.controlplane.v1.TopicService.CreateTopic:output_type -> streamhouse.controlplane.v1.CreateTopicResponse
-	6,  // 15: streamhouse.controlplane.v1.TopicService.GetTopic:output_type -> streamhouse.controlplane.v1.GetTopicResponse
-	8,  // 16: streamhouse.controlplane.v1.TopicService.ListTopics:output_type -> streamhouse.controlplane.v1.ListTopicsResponse
-	10, // 17: streamhouse.controlplane.v1.TopicService.UpdateTopic:output_type -> streamhouse.controlplane.v1.UpdateTopicResponse
-	12, // 18: streamhouse.controlplane.v1.TopicService.DeleteTopic:output_type -> streamhouse.controlplane.v1.DeleteTopicResponse
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	1,  // 0: streamhouse.controlplane.v1.TopicConfig.preferred_zones:type_name -> streamhouse.controlplane.v1.PreferredZones
+	0,  // 1: streamhouse.controlplane.v1.Topic.config:type_name -> streamhouse.controlplane.v1.TopicConfig
+	14, // 2: streamhouse.controlplane.v1.Topic.created_at:type_name -> google.protobuf.Timestamp
+	0,  // 3: streamhouse.controlplane.v1.CreateTopicRequest.config:type_name -> streamhouse.controlplane.v1.TopicConfig
+	2,  // 4: streamhouse.controlplane.v1.CreateTopicResponse.topic:type_name -> streamhouse.controlplane.v1.Topic
+	2,  // 5: streamhouse.controlplane.v1.GetTopicResponse.topic:type_name -> streamhouse.controlplane.v1.Topic
+	3,  // 6: streamhouse.controlplane.v1.GetTopicResponse.partitions:type_name -> streamhouse.controlplane.v1.PartitionStatus
+	2,  // 7: streamhouse.controlplane.v1.ListTopicsResponse.topics:type_name -> streamhouse.controlplane.v1.Topic
+	0,  // 8: streamhouse.controlplane.v1.UpdateTopicRequest.config:type_name -> streamhouse.controlplane.v1.TopicConfig
+	2,  // 9: streamhouse.controlplane.v1.UpdateTopicResponse.topic:type_name -> streamhouse.controlplane.v1.Topic
+	4,  // 10: streamhouse.controlplane.v1.TopicService.CreateTopic:input_type -> streamhouse.controlplane.v1.CreateTopicRequest
+	6,  // 11: streamhouse.controlplane.v1.TopicService.GetTopic:input_type -> streamhouse.controlplane.v1.GetTopicRequest
+	8,  // 12: streamhouse.controlplane.v1.TopicService.ListTopics:input_type -> streamhouse.controlplane.v1.ListTopicsRequest
+	10, // 13: streamhouse.controlplane.v1.TopicService.UpdateTopic:input_type -> streamhouse.controlplane.v1.UpdateTopicRequest
+	12, // 14: streamhouse.controlplane.v1.TopicService.DeleteTopic:input_type -> streamhouse.controlplane.v1.DeleteTopicRequest
+	5,  // 15: streamhouse.controlplane.v1.TopicService.CreateTopic:output_type -> streamhouse.controlplane.v1.CreateTopicResponse
+	7,  // 16: streamhouse.controlplane.v1.TopicService.GetTopic:output_type -> streamhouse.controlplane.v1.GetTopicResponse
+	9,  // 17: streamhouse.controlplane.v1.TopicService.ListTopics:output_type -> streamhouse.controlplane.v1.ListTopicsResponse
+	11, // 18: streamhouse.controlplane.v1.TopicService.UpdateTopic:output_type -> streamhouse.controlplane.v1.UpdateTopicResponse
+	13, // 19: streamhouse.controlplane.v1.TopicService.DeleteTopic:output_type -> streamhouse.controlplane.v1.DeleteTopicResponse
+	15, // [15:20] is the sub-list for method output_type
+	10, // [10:15] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_streamhouse_controlplane_v1_topic_proto_init() }
@@ -918,7 +979,7 @@ func file_streamhouse_controlplane_v1_topic_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_streamhouse_controlplane_v1_topic_proto_rawDesc), len(file_streamhouse_controlplane_v1_topic_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -7,6 +7,7 @@
 package dataplanev1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "github.com/streamhouse/streamhouse/gen/streamhouse/access/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -111,17 +112,652 @@ func (x *ForwardProduceResponse) GetProduce() *ProduceResponse {
 	return nil
 }
 
+// A partition, as agents name it.
+type PeerPartition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 bytes of the UUID.
+	TopicId       []byte `protobuf:"bytes,1,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
+	Partition     int32  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerPartition) Reset() {
+	*x = PeerPartition{}
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerPartition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerPartition) ProtoMessage() {}
+
+func (x *PeerPartition) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerPartition.ProtoReflect.Descriptor instead.
+func (*PeerPartition) Descriptor() ([]byte, []int) {
+	return file_streamhouse_dataplane_v1_peer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PeerPartition) GetTopicId() []byte {
+	if x != nil {
+		return x.TopicId
+	}
+	return nil
+}
+
+func (x *PeerPartition) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+type TakeOverRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Partitions    []*TakeOverPartition   `protobuf:"bytes,1,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeOverRequest) Reset() {
+	*x = TakeOverRequest{}
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeOverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeOverRequest) ProtoMessage() {}
+
+func (x *TakeOverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeOverRequest.ProtoReflect.Descriptor instead.
+func (*TakeOverRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_dataplane_v1_peer_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TakeOverRequest) GetPartitions() []*TakeOverPartition {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+type TakeOverPartition struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition *PeerPartition         `protobuf:"bytes,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Epoch that was granted to the receiver.
+	Epoch         int32 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeOverPartition) Reset() {
+	*x = TakeOverPartition{}
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeOverPartition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeOverPartition) ProtoMessage() {}
+
+func (x *TakeOverPartition) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeOverPartition.ProtoReflect.Descriptor instead.
+func (*TakeOverPartition) Descriptor() ([]byte, []int) {
+	return file_streamhouse_dataplane_v1_peer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TakeOverPartition) GetPartition() *PeerPartition {
+	if x != nil {
+		return x.Partition
+	}
+	return nil
+}
+
+func (x *TakeOverPartition) GetEpoch() int32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+type TakeOverResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeOverResponse) Reset() {
+	*x = TakeOverResponse{}
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeOverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeOverResponse) ProtoMessage() {}
+
+func (x *TakeOverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeOverResponse.ProtoReflect.Descriptor instead.
+func (*TakeOverResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_dataplane_v1_peer_proto_rawDescGZIP(), []int{5}
+}
+
+// A change of what the caller wants to hear of.
+type NoticesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Add           []*PeerPartition       `protobuf:"bytes,1,rep,name=add,proto3" json:"add,omitempty"`
+	Remove        []*PeerPartition       `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoticesRequest) Reset() {
+	*x = NoticesRequest{}
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoticesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoticesRequest) ProtoMessage() {}
+
+func (x *NoticesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoticesRequest.ProtoReflect.Descriptor instead.
+func (*NoticesRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_dataplane_v1_peer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *NoticesRequest) GetAdd() []*PeerPartition {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+func (x *NoticesRequest) GetRemove() []*PeerPartition {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+type NoticesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The newest of each partition that has one; empty: a sign of life, at least every second.
+	Notices       []*Notice `protobuf:"bytes,1,rep,name=notices,proto3" json:"notices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoticesResponse) Reset() {
+	*x = NoticesResponse{}
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoticesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoticesResponse) ProtoMessage() {}
+
+func (x *NoticesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoticesResponse.ProtoReflect.Descriptor instead.
+func (*NoticesResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_dataplane_v1_peer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *NoticesResponse) GetNotices() []*Notice {
+	if x != nil {
+		return x.Notices
+	}
+	return nil
+}
+
+// A partition's readable end has moved.
+type Notice struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition *PeerPartition         `protobuf:"bytes,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Epoch in which it moved.
+	Epoch int32 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// First offset that cannot be read yet.
+	HighWatermark int64 `protobuf:"varint,3,opt,name=high_watermark,json=highWatermark,proto3" json:"high_watermark,omitempty"`
+	// This agent does not lead the partition (any more): ask the catalog, and its leader.
+	Moved bool `protobuf:"varint,4,opt,name=moved,proto3" json:"moved,omitempty"`
+	// The segment that ended there, so that a reader need not look it up; absent: look it up.
+	Segment       *NoticedSegment `protobuf:"bytes,5,opt,name=segment,proto3" json:"segment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Notice) Reset() {
+	*x = Notice{}
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Notice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Notice) ProtoMessage() {}
+
+func (x *Notice) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Notice.ProtoReflect.Descriptor instead.
+func (*Notice) Descriptor() ([]byte, []int) {
+	return file_streamhouse_dataplane_v1_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Notice) GetPartition() *PeerPartition {
+	if x != nil {
+		return x.Partition
+	}
+	return nil
+}
+
+func (x *Notice) GetEpoch() int32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Notice) GetHighWatermark() int64 {
+	if x != nil {
+		return x.HighWatermark
+	}
+	return 0
+}
+
+func (x *Notice) GetMoved() bool {
+	if x != nil {
+		return x.Moved
+	}
+	return false
+}
+
+func (x *Notice) GetSegment() *NoticedSegment {
+	if x != nil {
+		return x.Segment
+	}
+	return nil
+}
+
+// Where the newest records lie.
+type NoticedSegment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key of the object.
+	ObjectKey string `protobuf:"bytes,1,opt,name=object_key,json=objectKey,proto3" json:"object_key,omitempty"`
+	// Size of the whole object in bytes.
+	ObjectSizeBytes int64 `protobuf:"varint,2,opt,name=object_size_bytes,json=objectSizeBytes,proto3" json:"object_size_bytes,omitempty"`
+	BytePosition    int64 `protobuf:"varint,3,opt,name=byte_position,json=bytePosition,proto3" json:"byte_position,omitempty"`
+	SizeBytes       int32 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// CRC-32C (Castagnoli) of its bytes.
+	Crc32C      uint32 `protobuf:"fixed32,5,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
+	BaseOffset  int64  `protobuf:"varint,6,opt,name=base_offset,json=baseOffset,proto3" json:"base_offset,omitempty"`
+	RecordCount int32  `protobuf:"varint,7,opt,name=record_count,json=recordCount,proto3" json:"record_count,omitempty"`
+	// Greatest record timestamp, milliseconds since 1970 UTC.
+	MaxTimestampMs int64 `protobuf:"varint,8,opt,name=max_timestamp_ms,json=maxTimestampMs,proto3" json:"max_timestamp_ms,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *NoticedSegment) Reset() {
+	*x = NoticedSegment{}
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoticedSegment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoticedSegment) ProtoMessage() {}
+
+func (x *NoticedSegment) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoticedSegment.ProtoReflect.Descriptor instead.
+func (*NoticedSegment) Descriptor() ([]byte, []int) {
+	return file_streamhouse_dataplane_v1_peer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *NoticedSegment) GetObjectKey() string {
+	if x != nil {
+		return x.ObjectKey
+	}
+	return ""
+}
+
+func (x *NoticedSegment) GetObjectSizeBytes() int64 {
+	if x != nil {
+		return x.ObjectSizeBytes
+	}
+	return 0
+}
+
+func (x *NoticedSegment) GetBytePosition() int64 {
+	if x != nil {
+		return x.BytePosition
+	}
+	return 0
+}
+
+func (x *NoticedSegment) GetSizeBytes() int32 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *NoticedSegment) GetCrc32C() uint32 {
+	if x != nil {
+		return x.Crc32C
+	}
+	return 0
+}
+
+func (x *NoticedSegment) GetBaseOffset() int64 {
+	if x != nil {
+		return x.BaseOffset
+	}
+	return 0
+}
+
+func (x *NoticedSegment) GetRecordCount() int32 {
+	if x != nil {
+		return x.RecordCount
+	}
+	return 0
+}
+
+func (x *NoticedSegment) GetMaxTimestampMs() int64 {
+	if x != nil {
+		return x.MaxTimestampMs
+	}
+	return 0
+}
+
+type ReadObjectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key of the object; must lie under the agent group's prefix.
+	ObjectKey    string `protobuf:"bytes,1,opt,name=object_key,json=objectKey,proto3" json:"object_key,omitempty"`
+	BytePosition int64  `protobuf:"varint,2,opt,name=byte_position,json=bytePosition,proto3" json:"byte_position,omitempty"`
+	// At most 3 MiB.
+	SizeBytes int32 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// The caller thinks that the whole object will be wanted soon: it is recent and has many readers.
+	Whole         bool `protobuf:"varint,4,opt,name=whole,proto3" json:"whole,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadObjectRequest) Reset() {
+	*x = ReadObjectRequest{}
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadObjectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadObjectRequest) ProtoMessage() {}
+
+func (x *ReadObjectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadObjectRequest.ProtoReflect.Descriptor instead.
+func (*ReadObjectRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_dataplane_v1_peer_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ReadObjectRequest) GetObjectKey() string {
+	if x != nil {
+		return x.ObjectKey
+	}
+	return ""
+}
+
+func (x *ReadObjectRequest) GetBytePosition() int64 {
+	if x != nil {
+		return x.BytePosition
+	}
+	return 0
+}
+
+func (x *ReadObjectRequest) GetSizeBytes() int32 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *ReadObjectRequest) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
+type ReadObjectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly as many bytes as asked for.
+	Bytes         []byte `protobuf:"bytes,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadObjectResponse) Reset() {
+	*x = ReadObjectResponse{}
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadObjectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadObjectResponse) ProtoMessage() {}
+
+func (x *ReadObjectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_dataplane_v1_peer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadObjectResponse.ProtoReflect.Descriptor instead.
+func (*ReadObjectResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_dataplane_v1_peer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ReadObjectResponse) GetBytes() []byte {
+	if x != nil {
+		return x.Bytes
+	}
+	return nil
+}
+
 var File_streamhouse_dataplane_v1_peer_proto protoreflect.FileDescriptor
 
 const file_streamhouse_dataplane_v1_peer_proto_rawDesc = "" +
 	"\n" +
-	"#streamhouse/dataplane/v1/peer.proto\x12\x18streamhouse.dataplane.v1\x1a\"streamhouse/access/v1/access.proto\x1a%streamhouse/dataplane/v1/record.proto\"[\n" +
+	"#streamhouse/dataplane/v1/peer.proto\x12\x18streamhouse.dataplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\"streamhouse/access/v1/access.proto\x1a%streamhouse/dataplane/v1/record.proto\"[\n" +
 	"\x15ForwardProduceRequest\x12B\n" +
 	"\aproduce\x18\x01 \x01(\v2(.streamhouse.dataplane.v1.ProduceRequestR\aproduce\"]\n" +
 	"\x16ForwardProduceResponse\x12C\n" +
-	"\aproduce\x18\x01 \x01(\v2).streamhouse.dataplane.v1.ProduceResponseR\aproduce2\x89\x01\n" +
+	"\aproduce\x18\x01 \x01(\v2).streamhouse.dataplane.v1.ProduceResponseR\aproduce\"Z\n" +
+	"\rPeerPartition\x12\"\n" +
+	"\btopic_id\x18\x01 \x01(\fB\a\xbaH\x04z\x02h\x10R\atopicId\x12%\n" +
+	"\tpartition\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\tpartition\"k\n" +
+	"\x0fTakeOverRequest\x12X\n" +
+	"\n" +
+	"partitions\x18\x01 \x03(\v2+.streamhouse.dataplane.v1.TakeOverPartitionB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\n" +
+	"partitions\"\x81\x01\n" +
+	"\x11TakeOverPartition\x12M\n" +
+	"\tpartition\x18\x01 \x01(\v2'.streamhouse.dataplane.v1.PeerPartitionB\x06\xbaH\x03\xc8\x01\x01R\tpartition\x12\x1d\n" +
+	"\x05epoch\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\x05epoch\"\x12\n" +
+	"\x10TakeOverResponse\"\xa2\x01\n" +
+	"\x0eNoticesRequest\x12D\n" +
+	"\x03add\x18\x01 \x03(\v2'.streamhouse.dataplane.v1.PeerPartitionB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x03add\x12J\n" +
+	"\x06remove\x18\x02 \x03(\v2'.streamhouse.dataplane.v1.PeerPartitionB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x06remove\"M\n" +
+	"\x0fNoticesResponse\x12:\n" +
+	"\anotices\x18\x01 \x03(\v2 .streamhouse.dataplane.v1.NoticeR\anotices\"\xe6\x01\n" +
+	"\x06Notice\x12E\n" +
+	"\tpartition\x18\x01 \x01(\v2'.streamhouse.dataplane.v1.PeerPartitionR\tpartition\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x05R\x05epoch\x12%\n" +
+	"\x0ehigh_watermark\x18\x03 \x01(\x03R\rhighWatermark\x12\x14\n" +
+	"\x05moved\x18\x04 \x01(\bR\x05moved\x12B\n" +
+	"\asegment\x18\x05 \x01(\v2(.streamhouse.dataplane.v1.NoticedSegmentR\asegment\"\xa5\x02\n" +
+	"\x0eNoticedSegment\x12\x1d\n" +
+	"\n" +
+	"object_key\x18\x01 \x01(\tR\tobjectKey\x12*\n" +
+	"\x11object_size_bytes\x18\x02 \x01(\x03R\x0fobjectSizeBytes\x12#\n" +
+	"\rbyte_position\x18\x03 \x01(\x03R\fbytePosition\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x04 \x01(\x05R\tsizeBytes\x12\x16\n" +
+	"\x06crc32c\x18\x05 \x01(\aR\x06crc32c\x12\x1f\n" +
+	"\vbase_offset\x18\x06 \x01(\x03R\n" +
+	"baseOffset\x12!\n" +
+	"\frecord_count\x18\a \x01(\x05R\vrecordCount\x12(\n" +
+	"\x10max_timestamp_ms\x18\b \x01(\x03R\x0emaxTimestampMs\"\xaf\x01\n" +
+	"\x11ReadObjectRequest\x12)\n" +
+	"\n" +
+	"object_key\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\tobjectKey\x12,\n" +
+	"\rbyte_position\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\fbytePosition\x12+\n" +
+	"\n" +
+	"size_bytes\x18\x03 \x01(\x05B\f\xbaH\t\x1a\a\x18\x80\x80\xc0\x01(\x01R\tsizeBytes\x12\x14\n" +
+	"\x05whole\x18\x04 \x01(\bR\x05whole\"*\n" +
+	"\x12ReadObjectResponse\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\fR\x05bytes2\xd4\x03\n" +
 	"\vPeerService\x12z\n" +
-	"\x0eForwardProduce\x12/.streamhouse.dataplane.v1.ForwardProduceRequest\x1a0.streamhouse.dataplane.v1.ForwardProduceResponse\"\x05\x8a\xe3\x18\x01\x02B\xf8\x01\n" +
+	"\x0eForwardProduce\x12/.streamhouse.dataplane.v1.ForwardProduceRequest\x1a0.streamhouse.dataplane.v1.ForwardProduceResponse\"\x05\x8a\xe3\x18\x01\x02\x12k\n" +
+	"\bTakeOver\x12).streamhouse.dataplane.v1.TakeOverRequest\x1a*.streamhouse.dataplane.v1.TakeOverResponse\"\b\x8a\xe3\x18\x01\x02\x90\x02\x02\x12i\n" +
+	"\aNotices\x12(.streamhouse.dataplane.v1.NoticesRequest\x1a).streamhouse.dataplane.v1.NoticesResponse\"\x05\x8a\xe3\x18\x01\x02(\x010\x01\x12q\n" +
+	"\n" +
+	"ReadObject\x12+.streamhouse.dataplane.v1.ReadObjectRequest\x1a,.streamhouse.dataplane.v1.ReadObjectResponse\"\b\x8a\xe3\x18\x01\x02\x90\x02\x01B\xf8\x01\n" +
 	"\x1ccom.streamhouse.dataplane.v1B\tPeerProtoP\x01ZKgithub.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1;dataplanev1\xa2\x02\x03SDX\xaa\x02\x18Streamhouse.Dataplane.V1\xca\x02\x18Streamhouse\\Dataplane\\V1\xe2\x02$Streamhouse\\Dataplane\\V1\\GPBMetadata\xea\x02\x1aStreamhouse::Dataplane::V1b\x06proto3"
 
 var (
@@ -136,23 +772,46 @@ func file_streamhouse_dataplane_v1_peer_proto_rawDescGZIP() []byte {
 	return file_streamhouse_dataplane_v1_peer_proto_rawDescData
 }
 
-var file_streamhouse_dataplane_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_streamhouse_dataplane_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_streamhouse_dataplane_v1_peer_proto_goTypes = []any{
 	(*ForwardProduceRequest)(nil),  // 0: streamhouse.dataplane.v1.ForwardProduceRequest
 	(*ForwardProduceResponse)(nil), // 1: streamhouse.dataplane.v1.ForwardProduceResponse
-	(*ProduceRequest)(nil),         // 2: streamhouse.dataplane.v1.ProduceRequest
-	(*ProduceResponse)(nil),        // 3: streamhouse.dataplane.v1.ProduceResponse
+	(*PeerPartition)(nil),          // 2: streamhouse.dataplane.v1.PeerPartition
+	(*TakeOverRequest)(nil),        // 3: streamhouse.dataplane.v1.TakeOverRequest
+	(*TakeOverPartition)(nil),      // 4: streamhouse.dataplane.v1.TakeOverPartition
+	(*TakeOverResponse)(nil),       // 5: streamhouse.dataplane.v1.TakeOverResponse
+	(*NoticesRequest)(nil),         // 6: streamhouse.dataplane.v1.NoticesRequest
+	(*NoticesResponse)(nil),        // 7: streamhouse.dataplane.v1.NoticesResponse
+	(*Notice)(nil),                 // 8: streamhouse.dataplane.v1.Notice
+	(*NoticedSegment)(nil),         // 9: streamhouse.dataplane.v1.NoticedSegment
+	(*ReadObjectRequest)(nil),      // 10: streamhouse.dataplane.v1.ReadObjectRequest
+	(*ReadObjectResponse)(nil),     // 11: streamhouse.dataplane.v1.ReadObjectResponse
+	(*ProduceRequest)(nil),         // 12: streamhouse.dataplane.v1.ProduceRequest
+	(*ProduceResponse)(nil),        // 13: streamhouse.dataplane.v1.ProduceResponse
 }
 var file_streamhouse_dataplane_v1_peer_proto_depIdxs = []int32{
-	2, // 0: streamhouse.dataplane.v1.ForwardProduceRequest.produce:type_name -> streamhouse.dataplane.v1.ProduceRequest
-	3, // 1: streamhouse.dataplane.v1.ForwardProduceResponse.produce:type_name -> streamhouse.dataplane.v1.ProduceResponse
-	0, // 2: streamhouse.dataplane.v1.PeerService.ForwardProduce:input_type -> streamhouse.dataplane.v1.ForwardProduceRequest
-	1, // 3: streamhouse.dataplane.v1.PeerService.ForwardProduce:output_type -> streamhouse.dataplane.v1.ForwardProduceResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	12, // 0: streamhouse.dataplane.v1.ForwardProduceRequest.produce:type_name -> streamhouse.dataplane.v1.ProduceRequest
+	13, // 1: streamhouse.dataplane.v1.ForwardProduceResponse.produce:type_name -> streamhouse.dataplane.v1.ProduceResponse
+	4,  // 2: streamhouse.dataplane.v1.TakeOverRequest.partitions:type_name -> streamhouse.dataplane.v1.TakeOverPartition
+	2,  // 3: streamhouse.dataplane.v1.TakeOverPartition.partition:type_name -> streamhouse.dataplane.v1.PeerPartition
+	2,  // 4: streamhouse.dataplane.v1.NoticesRequest.add:type_name -> streamhouse.dataplane.v1.PeerPartition
+	2,  // 5: streamhouse.dataplane.v1.NoticesRequest.remove:type_name -> streamhouse.dataplane.v1.PeerPartition
+	8,  // 6: streamhouse.dataplane.v1.NoticesResponse.notices:type_name -> streamhouse.dataplane.v1.Notice
+	2,  // 7: streamhouse.dataplane.v1.Notice.partition:type_name -> streamhouse.dataplane.v1.PeerPartition
+	9,  // 8: streamhouse.dataplane.v1.Notice.segment:type_name -> streamhouse.dataplane.v1.NoticedSegment
+	0,  // 9: streamhouse.dataplane.v1.PeerService.ForwardProduce:input_type -> streamhouse.dataplane.v1.ForwardProduceRequest
+	3,  // 10: streamhouse.dataplane.v1.PeerService.TakeOver:input_type -> streamhouse.dataplane.v1.TakeOverRequest
+	6,  // 11: streamhouse.dataplane.v1.PeerService.Notices:input_type -> streamhouse.dataplane.v1.NoticesRequest
+	10, // 12: streamhouse.dataplane.v1.PeerService.ReadObject:input_type -> streamhouse.dataplane.v1.ReadObjectRequest
+	1,  // 13: streamhouse.dataplane.v1.PeerService.ForwardProduce:output_type -> streamhouse.dataplane.v1.ForwardProduceResponse
+	5,  // 14: streamhouse.dataplane.v1.PeerService.TakeOver:output_type -> streamhouse.dataplane.v1.TakeOverResponse
+	7,  // 15: streamhouse.dataplane.v1.PeerService.Notices:output_type -> streamhouse.dataplane.v1.NoticesResponse
+	11, // 16: streamhouse.dataplane.v1.PeerService.ReadObject:output_type -> streamhouse.dataplane.v1.ReadObjectResponse
+	13, // [13:17] is the sub-list for method output_type
+	9,  // [9:13] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_streamhouse_dataplane_v1_peer_proto_init() }
@@ -167,7 +826,7 @@ func file_streamhouse_dataplane_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_streamhouse_dataplane_v1_peer_proto_rawDesc), len(file_streamhouse_dataplane_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

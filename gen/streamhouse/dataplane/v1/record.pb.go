@@ -1846,7 +1846,9 @@ type AgentMetadata struct {
 	// Base URL of its listener.
 	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
 	// It takes no new work.
-	Draining      bool `protobuf:"varint,4,opt,name=draining,proto3" json:"draining,omitempty"`
+	Draining bool `protobuf:"varint,4,opt,name=draining,proto3" json:"draining,omitempty"`
+	// It is thought to be gone: its partitions go elsewhere.
+	Suspect       bool `protobuf:"varint,5,opt,name=suspect,proto3" json:"suspect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1905,6 +1907,13 @@ func (x *AgentMetadata) GetAddress() string {
 func (x *AgentMetadata) GetDraining() bool {
 	if x != nil {
 		return x.Draining
+	}
+	return false
+}
+
+func (x *AgentMetadata) GetSuspect() bool {
+	if x != nil {
+		return x.Suspect
 	}
 	return false
 }
@@ -2279,12 +2288,13 @@ const file_streamhouse_dataplane_v1_record_proto_rawDesc = "" +
 	"\x06topics\x18\x02 \x03(\v2'.streamhouse.dataplane.v1.TopicMetadataR\x06topics\x12\x19\n" +
 	"\bagent_id\x18\x03 \x01(\tR\aagentId\x12\x1f\n" +
 	"\vagent_group\x18\x04 \x01(\tR\n" +
-	"agentGroup\"t\n" +
+	"agentGroup\"\x8e\x01\n" +
 	"\rAgentMetadata\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x12\n" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x1a\n" +
-	"\bdraining\x18\x04 \x01(\bR\bdraining\"\xa0\x02\n" +
+	"\bdraining\x18\x04 \x01(\bR\bdraining\x12\x18\n" +
+	"\asuspect\x18\x05 \x01(\bR\asuspect\"\xa0\x02\n" +
 	"\rTopicMetadata\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\btopic_id\x18\x02 \x01(\tR\atopicId\x129\n" +

@@ -81,6 +81,10 @@ const (
 	Reason_REASON_TOPIC_EXISTS Reason = 46
 	// [FailedPrecondition] The catalog is not halted: there is nothing to adopt.
 	Reason_REASON_CATALOG_NOT_HALTED Reason = 47
+	// [AlreadyExists] An agent group of this name exists.
+	Reason_REASON_AGENT_GROUP_EXISTS Reason = 48
+	// [FailedPrecondition] The agent group still has topics, live agents or valid keys.
+	Reason_REASON_AGENT_GROUP_NOT_EMPTY Reason = 49
 	// [InvalidArgument] A field is malformed or out of bounds; `field` names it.
 	Reason_REASON_INVALID Reason = 50
 	// [InvalidArgument] The batch is damaged (length, checksum, encoding) or uses what is not supported.
@@ -109,6 +113,12 @@ const (
 	Reason_REASON_UNANSWERED Reason = 65
 	// [Internal] A fault of StreamHouse itself; its log says more.
 	Reason_REASON_INTERNAL Reason = 66
+	// [Unavailable] This agent is leaving: resume the stream at `leader`, or at any other agent, from the next offset.
+	Reason_REASON_MOVED Reason = 67
+	// [NotFound] Agents only: the object is not in the bucket (any more).
+	Reason_REASON_UNKNOWN_OBJECT Reason = 69
+	// [FailedPrecondition] The agent cannot lead the partition: its session has ended, it is draining, suspect or unfit.
+	Reason_REASON_AGENT_NOT_ELIGIBLE Reason = 68
 )
 
 // Enum value maps for Reason.
@@ -141,6 +151,8 @@ var (
 		45: "REASON_UNKNOWN_KEY",
 		46: "REASON_TOPIC_EXISTS",
 		47: "REASON_CATALOG_NOT_HALTED",
+		48: "REASON_AGENT_GROUP_EXISTS",
+		49: "REASON_AGENT_GROUP_NOT_EMPTY",
 		50: "REASON_INVALID",
 		51: "REASON_CORRUPT_BATCH",
 		52: "REASON_RECORD_COUNT_MISMATCH",
@@ -155,6 +167,9 @@ var (
 		64: "REASON_NO_LEADER",
 		65: "REASON_UNANSWERED",
 		66: "REASON_INTERNAL",
+		67: "REASON_MOVED",
+		69: "REASON_UNKNOWN_OBJECT",
+		68: "REASON_AGENT_NOT_ELIGIBLE",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":               0,
@@ -184,6 +199,8 @@ var (
 		"REASON_UNKNOWN_KEY":               45,
 		"REASON_TOPIC_EXISTS":              46,
 		"REASON_CATALOG_NOT_HALTED":        47,
+		"REASON_AGENT_GROUP_EXISTS":        48,
+		"REASON_AGENT_GROUP_NOT_EMPTY":     49,
 		"REASON_INVALID":                   50,
 		"REASON_CORRUPT_BATCH":             51,
 		"REASON_RECORD_COUNT_MISMATCH":     52,
@@ -198,6 +215,9 @@ var (
 		"REASON_NO_LEADER":                 64,
 		"REASON_UNANSWERED":                65,
 		"REASON_INTERNAL":                  66,
+		"REASON_MOVED":                     67,
+		"REASON_UNKNOWN_OBJECT":            69,
+		"REASON_AGENT_NOT_ELIGIBLE":        68,
 	}
 )
 
@@ -656,7 +676,7 @@ const file_streamhouse_refusal_v1_refusal_proto_rawDesc = "" +
 	"\x0eretry_after_ms\x18\f \x01(\x03R\fretryAfterMsB\f\n" +
 	"\n" +
 	"_partitionB\b\n" +
-	"\x06_entry*\xdc\b\n" +
+	"\x06_entry*\xe9\t\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11REASON_NOT_LEADER\x10\x01\x12\x11\n" +
@@ -684,7 +704,9 @@ const file_streamhouse_refusal_v1_refusal_proto_rawDesc = "" +
 	"\x14REASON_UNKNOWN_AGENT\x10,\x12\x16\n" +
 	"\x12REASON_UNKNOWN_KEY\x10-\x12\x17\n" +
 	"\x13REASON_TOPIC_EXISTS\x10.\x12\x1d\n" +
-	"\x19REASON_CATALOG_NOT_HALTED\x10/\x12\x12\n" +
+	"\x19REASON_CATALOG_NOT_HALTED\x10/\x12\x1d\n" +
+	"\x19REASON_AGENT_GROUP_EXISTS\x100\x12 \n" +
+	"\x1cREASON_AGENT_GROUP_NOT_EMPTY\x101\x12\x12\n" +
 	"\x0eREASON_INVALID\x102\x12\x18\n" +
 	"\x14REASON_CORRUPT_BATCH\x103\x12 \n" +
 	"\x1cREASON_RECORD_COUNT_MISMATCH\x104\x12\x16\n" +
@@ -698,7 +720,10 @@ const file_streamhouse_refusal_v1_refusal_proto_rawDesc = "" +
 	"\x19REASON_BUCKET_UNAVAILABLE\x10?\x12\x14\n" +
 	"\x10REASON_NO_LEADER\x10@\x12\x15\n" +
 	"\x11REASON_UNANSWERED\x10A\x12\x13\n" +
-	"\x0fREASON_INTERNAL\x10B*d\n" +
+	"\x0fREASON_INTERNAL\x10B\x12\x10\n" +
+	"\fREASON_MOVED\x10C\x12\x19\n" +
+	"\x15REASON_UNKNOWN_OBJECT\x10E\x12\x1d\n" +
+	"\x19REASON_AGENT_NOT_ELIGIBLE\x10D*d\n" +
 	"\aWritten\x12\x17\n" +
 	"\x13WRITTEN_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WRITTEN_SURELY_NOT\x10\x01\x12\x14\n" +

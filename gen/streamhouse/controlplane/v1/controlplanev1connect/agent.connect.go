@@ -150,7 +150,8 @@ var (
 
 // AgentServiceClient is a client for the streamhouse.controlplane.v1.AgentService service.
 type AgentServiceClient interface {
-	// Starts a session for an agent id. A live session of the same id is superseded at once.
+	// Starts a session for an agent id. A live session of the same id is superseded at once. Idempotent where `registration_id` is given: a
+	// repeat, however late, is answered with the session of the first and supersedes nobody.
 	// Refusals: INVALID, WRONG_AGENT_GROUP, UNKNOWN_AGENT_GROUP.
 	Register(context.Context, *v1.RegisterRequest) (*v1.RegisterResponse, error)
 	// Renews the session, and with it every lease that it holds. Idempotent.
@@ -210,7 +211,8 @@ func (s AgentServiceWatchClientStream) Close() error {
 
 // AgentServiceHandler is an implementation of the streamhouse.controlplane.v1.AgentService service.
 type AgentServiceHandler interface {
-	// Starts a session for an agent id. A live session of the same id is superseded at once.
+	// Starts a session for an agent id. A live session of the same id is superseded at once. Idempotent where `registration_id` is given: a
+	// repeat, however late, is answered with the session of the first and supersedes nobody.
 	// Refusals: INVALID, WRONG_AGENT_GROUP, UNKNOWN_AGENT_GROUP.
 	Register(context.Context, *v1.RegisterRequest) (*v1.RegisterResponse, error)
 	// Renews the session, and with it every lease that it holds. Idempotent.

@@ -79,7 +79,7 @@ var (
 
 // TopicServiceClient is a client for the streamhouse.controlplane.v1.TopicService service.
 type TopicServiceClient interface {
-	// Creates a topic and assigns its partitions evenly over the live agents of its agent group.
+	// Creates a topic and assigns its partitions over the zones and live agents of its agent group.
 	// A repeat of the same call answers TOPIC_EXISTS. Refusals: INVALID, TOPIC_EXISTS, UNKNOWN_AGENT_GROUP.
 	CreateTopic(context.Context, *v1.CreateTopicRequest) (*v1.CreateTopicResponse, error)
 	// Describes one topic. Refusals: UNKNOWN_TOPIC.
@@ -100,7 +100,7 @@ func NewTopicServiceClient(client *connect.Client) TopicServiceClient {
 
 // TopicServiceHandler is an implementation of the streamhouse.controlplane.v1.TopicService service.
 type TopicServiceHandler interface {
-	// Creates a topic and assigns its partitions evenly over the live agents of its agent group.
+	// Creates a topic and assigns its partitions over the zones and live agents of its agent group.
 	// A repeat of the same call answers TOPIC_EXISTS. Refusals: INVALID, TOPIC_EXISTS, UNKNOWN_AGENT_GROUP.
 	CreateTopic(context.Context, *v1.CreateTopicRequest) (*v1.CreateTopicResponse, error)
 	// Describes one topic. Refusals: UNKNOWN_TOPIC.

@@ -26,6 +26,12 @@ const (
 const (
 	// PeerServiceForwardProduceProcedure is the procedure name of the PeerService's ForwardProduce RPC.
 	PeerServiceForwardProduceProcedure = "/streamhouse.dataplane.v1.PeerService/ForwardProduce"
+	// PeerServiceTakeOverProcedure is the procedure name of the PeerService's TakeOver RPC.
+	PeerServiceTakeOverProcedure = "/streamhouse.dataplane.v1.PeerService/TakeOver"
+	// PeerServiceNoticesProcedure is the procedure name of the PeerService's Notices RPC.
+	PeerServiceNoticesProcedure = "/streamhouse.dataplane.v1.PeerService/Notices"
+	// PeerServiceReadObjectProcedure is the procedure name of the PeerService's ReadObject RPC.
+	PeerServiceReadObjectProcedure = "/streamhouse.dataplane.v1.PeerService/ReadObject"
 )
 
 var (
@@ -36,6 +42,29 @@ var (
 			Procedure:  PeerServiceForwardProduceProcedure,
 		}
 	})
+	peerServiceTakeOverSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_streamhouse_dataplane_v1_peer_proto.Services().ByName("PeerService").Methods().ByName("TakeOver"),
+			Procedure:        PeerServiceTakeOverProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
+	peerServiceNoticesSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeBidi,
+			Schema:     v1.File_streamhouse_dataplane_v1_peer_proto.Services().ByName("PeerService").Methods().ByName("Notices"),
+			Procedure:  PeerServiceNoticesProcedure,
+		}
+	})
+	peerServiceReadObjectSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_streamhouse_dataplane_v1_peer_proto.Services().ByName("PeerService").Methods().ByName("ReadObject"),
+			Procedure:        PeerServiceReadObjectProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
 )
 
 // PeerServiceClient is a client for the streamhouse.dataplane.v1.PeerService service.
@@ -43,6 +72,15 @@ type PeerServiceClient interface {
 	// A Produce that reached an agent that does not lead. Never forwarded again, never repeated by the sender once it may have arrived.
 	// `no_forward` is ignored. Refusals as for Produce, always per entry; WRONG_AGENT_GROUP for the call.
 	ForwardProduce(context.Context, *v1.ForwardProduceRequest) (*v1.ForwardProduceResponse, error)
+	// Tells the successor of a hand-off that the catalog has granted it partitions: it acquires them at once instead of when its watch says
+	// so. A hint: nothing rests on its arrival.
+	TakeOver(context.Context, *v1.TakeOverRequest) (*v1.TakeOverResponse, error)
+	// Streams what this agent commits of the partitions that the caller has readers waiting on. A slow caller gets fewer, newer notices,
+	// never a longer queue. Notices are hints: a reader that hears none asks the catalog. Ends when either side stops.
+	Notices(context.Context) (PeerServiceNoticesClientStream, error)
+	// Reads a part of an object through the cache that the agents of a zone share. Refusals: BUCKET_UNAVAILABLE, INVALID (the key is not the
+	// agent group's, the range lies outside the object), UNKNOWN_OBJECT.
+	ReadObject(context.Context, *v1.ReadObjectRequest) (*v1.ReadObjectResponse, error)
 }
 
 // NewPeerServiceClient constructs a client for the streamhouse.dataplane.v1.PeerService service.
@@ -51,11 +89,56 @@ func NewPeerServiceClient(client *connect.Client) PeerServiceClient {
 	return &peerServiceClient{client: client}
 }
 
+// PeerServiceNoticesClientStream is the client stream for the PeerService's Notices RPC.
+type PeerServiceNoticesClientStream struct {
+	stream connect.ClientStream
+}
+
+// SendHeaders opens the stream and flushes the request headers without a message. The first Send or
+// Receive does this implicitly.
+func (s PeerServiceNoticesClientStream) SendHeaders() error {
+	return s.stream.SendHeaders()
+}
+
+// Send sends a request message to the server.
+func (s PeerServiceNoticesClientStream) Send(req *v1.NoticesRequest) error {
+	return s.stream.Send(req)
+}
+
+// CloseSend closes the request side of the stream.
+func (s PeerServiceNoticesClientStream) CloseSend() error {
+	return s.stream.CloseSend()
+}
+
+// Receive returns the next response message from the server.
+func (s PeerServiceNoticesClientStream) Receive() (*v1.NoticesResponse, error) {
+	var res v1.NoticesResponse
+	if err := s.stream.Receive(&res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+// Close releases the stream's resources. It is idempotent and is typically deferred to clean up a
+// stream abandoned before io.EOF.
+func (s PeerServiceNoticesClientStream) Close() error {
+	return s.stream.Close()
+}
+
 // PeerServiceHandler is an implementation of the streamhouse.dataplane.v1.PeerService service.
 type PeerServiceHandler interface {
 	// A Produce that reached an agent that does not lead. Never forwarded again, never repeated by the sender once it may have arrived.
 	// `no_forward` is ignored. Refusals as for Produce, always per entry; WRONG_AGENT_GROUP for the call.
 	ForwardProduce(context.Context, *v1.ForwardProduceRequest) (*v1.ForwardProduceResponse, error)
+	// Tells the successor of a hand-off that the catalog has granted it partitions: it acquires them at once instead of when its watch says
+	// so. A hint: nothing rests on its arrival.
+	TakeOver(context.Context, *v1.TakeOverRequest) (*v1.TakeOverResponse, error)
+	// Streams what this agent commits of the partitions that the caller has readers waiting on. A slow caller gets fewer, newer notices,
+	// never a longer queue. Notices are hints: a reader that hears none asks the catalog. Ends when either side stops.
+	Notices(context.Context, PeerServiceNoticesServerStream) error
+	// Reads a part of an object through the cache that the agents of a zone share. Refusals: BUCKET_UNAVAILABLE, INVALID (the key is not the
+	// agent group's, the range lies outside the object), UNKNOWN_OBJECT.
+	ReadObject(context.Context, *v1.ReadObjectRequest) (*v1.ReadObjectResponse, error)
 }
 
 // RegisterPeerServiceHandler registers svc as the streamhouse.dataplane.v1.PeerService
@@ -64,7 +147,34 @@ func RegisterPeerServiceHandler(server *connect.Server, svc PeerServiceHandler) 
 	adapter := peerServiceHandler{svc: svc}
 	server.Register(
 		connect.Method{Spec: peerServiceForwardProduceSpec(), Handler: adapter.forwardProduce},
+		connect.Method{Spec: peerServiceTakeOverSpec(), Handler: adapter.takeOver},
+		connect.Method{Spec: peerServiceNoticesSpec(), Handler: adapter.notices},
+		connect.Method{Spec: peerServiceReadObjectSpec(), Handler: adapter.readObject},
 	)
+}
+
+// PeerServiceNoticesServerStream is the server stream for the PeerService's Notices RPC.
+type PeerServiceNoticesServerStream struct {
+	stream connect.ServerStream
+}
+
+// Receive returns the next request message from the client.
+func (s PeerServiceNoticesServerStream) Receive() (*v1.NoticesRequest, error) {
+	var req v1.NoticesRequest
+	if err := s.stream.Receive(&req); err != nil {
+		return nil, err
+	}
+	return &req, nil
+}
+
+// SendHeaders flushes the response headers without a message. The first Send does this implicitly.
+func (s PeerServiceNoticesServerStream) SendHeaders() error {
+	return s.stream.SendHeaders()
+}
+
+// Send sends a response message to the client.
+func (s PeerServiceNoticesServerStream) Send(res *v1.NoticesResponse) error {
+	return s.stream.Send(res)
 }
 
 // UnimplementedPeerServiceHandler returns CodeUnimplemented from all methods.
@@ -72,6 +182,18 @@ type UnimplementedPeerServiceHandler struct{}
 
 func (UnimplementedPeerServiceHandler) ForwardProduce(context.Context, *v1.ForwardProduceRequest) (*v1.ForwardProduceResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.dataplane.v1.PeerService.ForwardProduce is not implemented")
+}
+
+func (UnimplementedPeerServiceHandler) TakeOver(context.Context, *v1.TakeOverRequest) (*v1.TakeOverResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.dataplane.v1.PeerService.TakeOver is not implemented")
+}
+
+func (UnimplementedPeerServiceHandler) Notices(context.Context, PeerServiceNoticesServerStream) error {
+	return connect.NewError(connect.CodeUnimplemented, "streamhouse.dataplane.v1.PeerService.Notices is not implemented")
+}
+
+func (UnimplementedPeerServiceHandler) ReadObject(context.Context, *v1.ReadObjectRequest) (*v1.ReadObjectResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.dataplane.v1.PeerService.ReadObject is not implemented")
 }
 
 type peerServiceClient struct {
@@ -86,6 +208,30 @@ func (c *peerServiceClient) ForwardProduce(ctx context.Context, req *v1.ForwardP
 	return &res, nil
 }
 
+func (c *peerServiceClient) TakeOver(ctx context.Context, req *v1.TakeOverRequest) (*v1.TakeOverResponse, error) {
+	var res v1.TakeOverResponse
+	if err := c.client.CallUnary(ctx, peerServiceTakeOverSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *peerServiceClient) Notices(ctx context.Context) (PeerServiceNoticesClientStream, error) {
+	stream, err := c.client.CallClientStream(ctx, peerServiceNoticesSpec())
+	if err != nil {
+		return PeerServiceNoticesClientStream{}, err
+	}
+	return PeerServiceNoticesClientStream{stream: stream}, nil
+}
+
+func (c *peerServiceClient) ReadObject(ctx context.Context, req *v1.ReadObjectRequest) (*v1.ReadObjectResponse, error) {
+	var res v1.ReadObjectResponse
+	if err := c.client.CallUnary(ctx, peerServiceReadObjectSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
 type peerServiceHandler struct{ svc PeerServiceHandler }
 
 func (h peerServiceHandler) forwardProduce(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
@@ -94,6 +240,34 @@ func (h peerServiceHandler) forwardProduce(ctx context.Context, _ connect.Spec, 
 		return err
 	}
 	res, err := h.svc.ForwardProduce(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h peerServiceHandler) takeOver(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.TakeOverRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.TakeOver(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h peerServiceHandler) notices(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	return h.svc.Notices(ctx, PeerServiceNoticesServerStream{stream: stream})
+}
+
+func (h peerServiceHandler) readObject(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ReadObjectRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ReadObject(ctx, &req)
 	if err != nil {
 		return err
 	}

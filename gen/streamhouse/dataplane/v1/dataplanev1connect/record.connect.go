@@ -99,8 +99,8 @@ type RecordServiceClient interface {
 	// WRONG_AGENT_GROUP, OUT_OF_RANGE, CATALOG_UNAVAILABLE, BUCKET_UNAVAILABLE. A request for a single partition answers its refusal as
 	// the call's error.
 	Fetch(context.Context, *v1.FetchRequest) (*v1.FetchResponse, error)
-	// Streams records of one topic as they become readable, until the caller hangs up. Ends with NO_LEADER (Unavailable) when the agent
-	// stops: resume elsewhere from the offset after the last record received. Refusals as for Fetch, as the call's error.
+	// Streams records of one topic as they become readable, until the caller hangs up. Ends with MOVED (Unavailable) when the agent
+	// leaves: resume elsewhere from the offset after the last record received. Refusals as for Fetch, as the call's error.
 	Consume(context.Context, *v1.ConsumeRequest) (RecordServiceConsumeClientStream, error)
 	// Finds offsets: the log start, the end, or the first at or after a time. Refusals as for Fetch.
 	ListOffsets(context.Context, *v1.ListOffsetsRequest) (*v1.ListOffsetsResponse, error)
@@ -148,8 +148,8 @@ type RecordServiceHandler interface {
 	// WRONG_AGENT_GROUP, OUT_OF_RANGE, CATALOG_UNAVAILABLE, BUCKET_UNAVAILABLE. A request for a single partition answers its refusal as
 	// the call's error.
 	Fetch(context.Context, *v1.FetchRequest) (*v1.FetchResponse, error)
-	// Streams records of one topic as they become readable, until the caller hangs up. Ends with NO_LEADER (Unavailable) when the agent
-	// stops: resume elsewhere from the offset after the last record received. Refusals as for Fetch, as the call's error.
+	// Streams records of one topic as they become readable, until the caller hangs up. Ends with MOVED (Unavailable) when the agent
+	// leaves: resume elsewhere from the offset after the last record received. Refusals as for Fetch, as the call's error.
 	Consume(context.Context, *v1.ConsumeRequest, RecordServiceConsumeServerStream) error
 	// Finds offsets: the log start, the end, or the first at or after a time. Refusals as for Fetch.
 	ListOffsets(context.Context, *v1.ListOffsetsRequest) (*v1.ListOffsetsResponse, error)
