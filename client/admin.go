@@ -31,6 +31,7 @@ type controlPlane struct {
 	keys    controlplanev1connect.KeyServiceClient
 	cluster controlplanev1connect.ClusterServiceClient
 	catalog controlplanev1connect.CatalogServiceClient
+	groups  controlplanev1connect.AgentGroupServiceClient
 }
 
 func newAdmin(urls []string, connectTo func(string) *connect.Client) *Admin {
@@ -42,6 +43,7 @@ func newAdmin(urls []string, connectTo func(string) *connect.Client) *Admin {
 			keys:    controlplanev1connect.NewKeyServiceClient(c),
 			cluster: controlplanev1connect.NewClusterServiceClient(c),
 			catalog: controlplanev1connect.NewCatalogServiceClient(c),
+			groups:  controlplanev1connect.NewAgentGroupServiceClient(c),
 		})
 	}
 	return a
@@ -89,10 +91,17 @@ type TopicConfig struct {
 	MaxRecordBytes *int32
 	// AllowBufferedAcks lets producers use AcksBuffered. Default: false.
 	AllowBufferedAcks *bool
+	// PreferredZones are the zones whose agents should lead the topic's partitions, e.g. "eu-west-1a"; while none lives there, other zones
+	// take over. At most 10. Default, and if it points to none: every zone with agents leads its share.
+	PreferredZones *[]string
 }
 
 func (c TopicConfig) message() *controlplanev1.TopicConfig {
-	return &controlplanev1.TopicConfig{MaxRecordBytes: c.MaxRecordBytes, AllowBufferedAcks: c.AllowBufferedAcks}
+	m := &controlplanev1.TopicConfig{MaxRecordBytes: c.MaxRecordBytes, AllowBufferedAcks: c.AllowBufferedAcks}
+	if c.PreferredZones != nil {
+		m.PreferredZones = &controlplanev1.PreferredZones{Zones: *c.PreferredZones}
+	}
+	return m
 }
 
 // Topic is a topic as the catalog has it.
@@ -103,6 +112,7 @@ type Topic struct {
 	PartitionCount    int32
 	MaxRecordBytes    int32
 	AllowBufferedAcks bool
+	PreferredZones    []string // empty: none
 	CreatedAt         time.Time
 }
 
@@ -110,7 +120,7 @@ func topicFrom(t *controlplanev1.Topic) Topic {
 	return Topic{
 		ID: t.GetTopicId(), Name: t.GetName(), AgentGroup: t.GetAgentGroup(), PartitionCount: t.GetPartitionCount(),
 		MaxRecordBytes: t.GetConfig().GetMaxRecordBytes(), AllowBufferedAcks: t.GetConfig().GetAllowBufferedAcks(),
-		CreatedAt: timeFrom(t.GetCreatedAt()),
+		PreferredZones: t.GetConfig().GetPreferredZones().GetZones(), CreatedAt: timeFrom(t.GetCreatedAt()),
 	}
 }
 

@@ -38,7 +38,7 @@ func New(options ...Option) (*Client, error) {
 		h := newHTTPTransports(c.tls)
 		c.dial, cl.closeIdle = h.dial, h.close
 	}
-	connectTo := func(url string) *connect.Client { return connect.NewClient(c.dial(url), withKey(c.key)) }
+	connectTo := func(url string) *connect.Client { return connect.NewClient(c.dial(url), withHeaders(c.key, zone)) }
 	agents, err := normalURLs(c.agents)
 	if err != nil {
 		return nil, err

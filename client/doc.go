@@ -38,6 +38,6 @@
 // directory.go: who leads what. producer.go (Produce, partitions, memory), lane.go (order, sequences, what an
 // outcome means: pure), batch.go, send.go (what is sent when and where), attempt.go (one request), partition.go,
 // backoff.go: the way in.
-// append.go: the conditional append. consumer.go, fetch.go: the way out. offsets.go, metadata.go, admin.go,
-// cluster.go: questions and administration. Package recordbatch, below, is the codec.
+// append.go: the conditional append. consumer.go, fetch.go: the way out. offsets.go, metadata.go: questions. admin.go,
+// agent.go, placement.go, status.go, group.go, catalog.go: administration. Package recordbatch, below, is the codec.
 package client

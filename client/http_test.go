@@ -46,11 +46,12 @@ func TestSpeaksHTTP2WithKeyAndWithoutGzip(t *testing.T) {
 		f := fakecluster.New("a1")
 		f.CreateTopic("orders", 1)
 		s := serve(t, f, "a1", secure, func(r *http.Request) {
-			if r.ProtoMajor != 2 || r.Header.Get("Authorization") != "Bearer shk_secret" || r.Header.Get("Accept-Encoding") == "gzip" {
+			if r.ProtoMajor != 2 || r.Header.Get("Authorization") != "Bearer shk_secret" || r.Header.Get("Streamhouse-Zone") != "z1" ||
+				r.Header.Get("Accept-Encoding") == "gzip" {
 				t.Errorf("HTTP/%d, %v", r.ProtoMajor, r.Header)
 			}
 		})
-		options := []Option{WithAgents(s.URL + "/"), WithAPIKey("shk_secret"), WithZone("")}
+		options := []Option{WithAgents(s.URL + "/"), WithAPIKey("shk_secret"), WithZone("z1")}
 		if secure {
 			options = append(options, WithTLS(s.Client().Transport.(*http.Transport).TLSClientConfig))
 		}

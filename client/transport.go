@@ -68,12 +68,17 @@ func (h *httpTransports) close() {
 	h.secure.CloseIdleConnections()
 }
 
-// withKey sends the API key with every request.
-func withKey(key string) connect.ClientInterceptor {
+// withHeaders sends the API key, and the zone for counting bytes across zones, with every request.
+func withHeaders(key, zone string) connect.ClientInterceptor {
 	return func(next connect.ClientFunc) connect.ClientFunc {
 		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
-			if info, ok := connect.CallInfoForClientContext(ctx); ok && key != "" {
-				info.RequestHeader().Set("Authorization", "Bearer "+key)
+			if info, ok := connect.CallInfoForClientContext(ctx); ok {
+				if key != "" {
+					info.RequestHeader().Set("Authorization", "Bearer "+key)
+				}
+				if zone != "" {
+					info.RequestHeader().Set("Streamhouse-Zone", zone)
+				}
 			}
 			return next(ctx, spec)
 		}
