@@ -2,5 +2,6 @@
 // It knows the API (gen) and nothing of leases, records, PostgreSQL or the bucket.
 //
 // Packages, in reading order: secret (values that never show), refusal (errors on the wire), access (who may call what), config (flags,
-// environment, file), logs (slog, level at run time), listen (the HTTP server that puts them together).
+// environment, file), logs (slog, level at run time), telemetry
+// (metrics), listen (the HTTP server that puts them together).
 package serve

@@ -11,6 +11,7 @@ import (
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/logs"
 	"github.com/streamhouse/streamhouse/serve/secret"
+	"github.com/streamhouse/streamhouse/serve/telemetry"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
 )
@@ -18,8 +19,9 @@ import (
 // Config of a control plane. The tags are those of flags, environment and file (package serve/config); the zero Config is not valid, see
 // DefaultConfig.
 type Config struct {
-	Listener listen.Config `embed:""`
-	Log      logs.Config   `embed:""`
+	Listener  listen.Config    `embed:""`
+	Log       logs.Config      `embed:""`
+	Telemetry telemetry.Config `embed:""`
 
 	AdvertisedAddress   string        `placeholder:"URL" help:"Base URL under which agents and people reach this process; empty: the one that it listens on. Shown when it is ready."`
 	DatabaseURL         secret.Secret `placeholder:"URL" help:"PostgreSQL, e.g. postgres://user:password@host:5432/streamhouse. Required to serve and to migrate."`
@@ -41,6 +43,7 @@ func DefaultConfig() Config {
 	return Config{
 		Listener:          listen.Config{Listen: "127.0.0.1:8080", StopTimeout: 10 * time.Second},
 		Log:               logs.Config{LogFormat: "text"},
+		Telemetry:         telemetry.DefaultConfig(),
 		PoolSize:          16,
 		MigrateOnStart:    true,
 		SessionDuration:   30 * time.Second,
@@ -68,6 +71,7 @@ const (
 func (c Config) Validate() error {
 	return errors.Join(
 		c.Listener.Validate(),
+		c.Telemetry.Validate(),
 		c.validateAddress(),
 		c.ValidateDatabase(),
 		c.validateBootstrapKey(),

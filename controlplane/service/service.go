@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/logs"
+	"github.com/streamhouse/streamhouse/serve/telemetry"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
@@ -24,10 +26,15 @@ import (
 // maxCalls bounds what waits for the pool's connections. A call takes milliseconds, so that this many are seconds of waiting.
 const maxCalls = 1000
 
+// lastExport bounds the export of metrics at the end.
+const lastExport = 3 * time.Second
+
 // Deps are what the process gives to the service.
 type Deps struct {
 	// Log takes log lines. Required.
 	Log *logs.Log
+	// Version of the binary, for people.
+	Version string
 	// Ready is called once, when the catalog is up to date and calls are answered, with the advertised address. nil: nobody wants to know.
 	Ready func(url string)
 	// Knock asks at an agent's base URL whether somebody is there; an error that is syscall.ECONNREFUSED is the verdict that nobody is.
@@ -45,6 +52,7 @@ type Service struct {
 	forget   *judge.Forgetter
 	asker    *suspicion.Asker
 	server   *listen.Server
+	measured *telemetry.Provider
 	prepared atomic.Bool // the schema is there, and the bootstrap key
 }
 
@@ -64,6 +72,10 @@ func New(ctx context.Context, config Config, deps Deps) (*Service, error) {
 
 func (s *Service) assemble(ctx context.Context) (err error) {
 	logger := s.deps.Log.Logger
+	s.measured, err = telemetry.New(s.config.Telemetry, telemetry.Identity{Service: "streamhouse-controlplane", Version: s.deps.Version}, logger) //nolint:contextcheck // it reaches nobody
+	if err != nil {
+		return err
+	}
 	if s.catalog, err = open(ctx, s.config, logger); err != nil {
 		return err
 	}
@@ -88,6 +100,8 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 		Register:      rpc.Services{Store: s.catalog, Hub: s.hub, WatchBroke: s.asker.WatchBroke}.Register,
 		MaxCalls:      maxCalls,
 		Ready:         map[string]listen.Check{"catalog": s.ready},
+		Routes:        s.measured.Mount,
+		Meter:         s.measured.Meter(),
 	})
 	return err
 }
@@ -108,11 +122,24 @@ func (s *Service) Close() {
 	if s.catalog != nil {
 		s.catalog.Close()
 	}
+	if s.measured != nil {
+		s.closeTelemetry(context.Background())
+	}
+}
+
+// closeTelemetry exports what was measured last.
+func (s *Service) closeTelemetry(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastExport)
+	defer cancel()
+	if err := s.measured.Close(ctx); err != nil {
+		s.deps.Log.WarnContext(ctx, "last metrics are lost", slog.Any("error", err))
+	}
 }
 
 // Run serves until the context ends, then stops: streams end at once, calls in flight have stop-timeout. A database that is out of
 // reach is waited for, at the start as well as later; calls are refused meanwhile (CATALOG_UNAVAILABLE).
 func (s *Service) Run(ctx context.Context) error {
+	defer s.closeTelemetry(ctx)
 	defer s.catalog.Close() // after everything below has returned
 	logger := s.deps.Log.Logger
 	logger.InfoContext(ctx, "listening", slog.String("address", s.server.Addr().String()))

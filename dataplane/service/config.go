@@ -12,6 +12,7 @@ import (
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/logs"
 	"github.com/streamhouse/streamhouse/serve/secret"
+	"github.com/streamhouse/streamhouse/serve/telemetry"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 )
@@ -19,8 +20,9 @@ import (
 // Config of an agent. The tags are those of flags, environment and file (package serve/config); the zero Config is not valid, see
 // DefaultConfig.
 type Config struct {
-	Listener listen.Config `embed:""`
-	Log      logs.Config   `embed:""`
+	Listener  listen.Config    `embed:""`
+	Log       logs.Config      `embed:""`
+	Telemetry telemetry.Config `embed:""`
 
 	AgentID           string        `placeholder:"ID"      help:"Unique in the cluster: 1 to 100 of letters, digits, '.', '_' and '-'. Empty: the host's name. A second process with the same id ends the first."`
 	AgentGroup        string        `default:"default"     help:"Agent group; the agent key must be for it."                                        placeholder:"NAME"`
@@ -53,6 +55,7 @@ func DefaultConfig() Config {
 	return Config{
 		Listener:         listen.Config{Listen: "127.0.0.1:8080", StopTimeout: 10 * time.Second},
 		Log:              logs.Config{LogFormat: "text"},
+		Telemetry:        telemetry.DefaultConfig(),
 		AgentGroup:       "default",
 		Zone:             "default",
 		MaxObjectBytes:   8 << 20,
@@ -81,6 +84,7 @@ var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
 func (c Config) Validate() error {
 	return errors.Join(
 		c.Listener.Validate(),
+		c.Telemetry.Validate(),
 		c.validateNames(),
 		c.validateControlPlane(),
 		c.validateBucket(),

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/logs"
+	"github.com/streamhouse/streamhouse/serve/telemetry"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/agent"
 	"github.com/streamhouse/streamhouse/dataplane/internal/cache"
@@ -26,6 +28,9 @@ import (
 
 // maxRequestBytes bounds a Produce.
 const maxRequestBytes = 4 << 20
+
+// lastExport bounds the export of metrics at the end.
+const lastExport = 3 * time.Second
 
 // Deps are what the process gives to the service.
 type Deps struct {
@@ -45,6 +50,7 @@ type Service struct {
 	deps   Deps
 	server *listen.Server
 	agent  *agent.Agent
+	meters *telemetry.Provider
 	idle   func() // closes idle connections
 }
 
@@ -76,9 +82,18 @@ func (s *Service) assemble() error {
 	if err != nil {
 		return err
 	}
+	s.meters, err = telemetry.New(s.config.Telemetry, telemetry.Identity{
+		Service: "streamhouse-agent", Version: s.deps.Version, Attributes: map[string]string{
+			"service.instance.id": id, "streamhouse.agent_group": s.config.AgentGroup, "cloud.availability_zone": s.config.Zone,
+		},
+	}, s.deps.Log.Logger)
+	if err != nil {
+		return err
+	}
 	dial := dialer(client)
 	deps := agent.Deps{
-		Dial: dial, Interceptors: []connect.ClientInterceptor{bearer(s.config.AgentKey)}, Store: store, Log: s.deps.Log.Logger, Ready: s.ready,
+		Dial: dial, Interceptors: []connect.ClientInterceptor{bearer(s.config.AgentKey)}, Store: store, Log: s.deps.Log.Logger,
+		Meter: s.meters.Meter(), Ready: s.ready,
 	}
 	for _, address := range s.config.ControlPlane {
 		deps.Replicas = append(deps.Replicas, dial(address))
@@ -89,6 +104,7 @@ func (s *Service) assemble() error {
 	s.server, err = listen.New(listen.Options{
 		Config: s.config.Listener, Logger: s.deps.Log.Logger, Authenticator: s.agent.Authenticator(), Register: s.agent.Register,
 		Writes: agent.Writes, Ready: map[string]listen.Check{"session": s.agent.Ready},
+		Routes: s.meters.Mount, Meter: s.meters.Meter(),
 		Transport: []connecthttp.Option{connecthttp.WithReadMaxBytes(maxRequestBytes), connecthttp.WithCompressors()},
 	})
 	return err
@@ -125,12 +141,25 @@ func (s *Service) Close() {
 	if s.server != nil {
 		_ = s.server.Close()
 	}
+	if s.meters != nil {
+		s.closeMeters(context.Background())
+	}
 	s.idle()
+}
+
+// closeMeters exports what was measured last.
+func (s *Service) closeMeters(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastExport)
+	defer cancel()
+	if err := s.meters.Close(ctx); err != nil {
+		s.deps.Log.WarnContext(ctx, "last metrics are lost", slog.Any("error", err))
+	}
 }
 
 // Run serves until the context ends, then hands everything over (see agent.Agent.Run) and closes the listener last.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.idle()
+	defer s.closeMeters(ctx)
 	s.deps.Log.InfoContext(ctx, "listening", slog.String("address", s.server.Addr().String()))
 	serving, shut := context.WithCancel(context.WithoutCancel(ctx))
 	defer shut()

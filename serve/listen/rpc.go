@@ -34,7 +34,7 @@ func (s *Server) handler(options Options) (http.Handler, error) {
 	return crossOrigin(options.Config.CORSOrigins, boundBody(mux, bodyTimeout)), nil
 }
 
-// assemble builds the RPC server. The order is what protects it: spans first, so that they see every error; refusals next, so that every
+// assemble builds the RPC server. The order is what protects it: spans and times first, so that they see every error; refusals next, so that every
 // error becomes one; the limit before anything costs something; access before the body is decoded; validation as the body is decoded.
 func (s *Server) assemble(options Options) (*connect.Server, error) {
 	// Callers are trusted to continue their traces: a trace follows a record from the producer's span on.
@@ -42,8 +42,13 @@ func (s *Server) assemble(options Options) (*connect.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
+	timed, err := measure(options.Meter)
+	if err != nil {
+		return nil, err
+	}
 	rpc := connect.NewServer(
 		spans,
+		timed,
 		refusal.Interceptor(options.Logger, options.Writes),
 		limitCalls(options.MaxCalls),
 		access.Interceptor(options.Authenticator),

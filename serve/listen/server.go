@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 	"github.com/streamhouse/streamhouse/serve/access"
+	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -48,6 +49,8 @@ type Options struct {
 	Transport []connecthttp.Option
 	// Routes adds plain HTTP routes, which see no authentication. nil: none.
 	Routes func(*http.ServeMux)
+	// Meter measures calls by method. nil: nothing does.
+	Meter metric.Meter
 }
 
 // Check returns nil when the thing is usable now.

@@ -86,7 +86,7 @@ func serve(ctx context.Context, settings service.Config, log *logs.Log) error {
 	if err := settings.Validate(); err != nil {
 		return config.Reject(err)
 	}
-	controlplane, err := service.New(ctx, settings, service.Deps{Log: log})
+	controlplane, err := service.New(ctx, settings, service.Deps{Log: log, Version: version})
 	if err != nil {
 		return err
 	}

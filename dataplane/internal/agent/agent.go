@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
@@ -61,6 +63,8 @@ type Deps struct {
 	// Store is the bucket.
 	Store objectstore.Store
 	Log   *slog.Logger
+	// Meter measures. nil: nothing does.
+	Meter metric.Meter
 	// Ready is called once, when the agent has its first session. nil: nobody wants to know.
 	Ready func()
 }
@@ -80,6 +84,9 @@ type Agent struct {
 
 // New puts an agent together; nothing is reached before Run.
 func New(config Config, deps Deps) (*Agent, error) {
+	if deps.Meter == nil {
+		deps.Meter = noop.Meter{}
+	}
 	control, err := catalog.New(deps.Replicas, 0, deps.Interceptors...)
 	if err != nil {
 		return nil, err
