@@ -16,6 +16,7 @@ import (
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/logs"
 
+	"github.com/streamhouse/streamhouse/controlplane/internal/bench"
 	"github.com/streamhouse/streamhouse/controlplane/service"
 )
 
@@ -33,6 +34,8 @@ type commands struct {
 	Migrate     struct{} `cmd:"" help:"Bring the database's schema up to date."`
 	Healthcheck struct{} `cmd:"" help:"Exit with 0 if the control plane that listens here is ready."`
 	Version     struct{} `cmd:"" help:"Print the version."`
+
+	BenchCommit bench.Config `cmd:"" hidden:"" help:"Measure commits in a scratch database on the server of --database-url."`
 }
 
 func main() {
@@ -69,8 +72,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal has its default effect: it ends the process
-	if parsed.Command == "migrate" {
+	switch parsed.Command {
+	case "migrate":
 		return migrate(ctx, settings, log)
+	case "bench-commit":
+		return measure(ctx, settings, cli.BenchCommit, stdout)
 	}
 	return serve(ctx, settings, log)
 }
@@ -80,6 +86,17 @@ func migrate(ctx context.Context, settings service.Config, log *logs.Log) error 
 		return config.Reject(err)
 	}
 	return service.Migrate(ctx, settings, log.Logger)
+}
+
+func measure(ctx context.Context, settings service.Config, run bench.Config, stdout io.Writer) error {
+	if err := errors.Join(settings.ValidateDatabase(), run.Validate()); err != nil {
+		return config.Reject(err)
+	}
+	report, err := bench.Run(ctx, settings.DatabaseURL.Reveal(), run)
+	if err != nil {
+		return err
+	}
+	return report.Write(stdout, run.Output)
 }
 
 func serve(ctx context.Context, settings service.Config, log *logs.Log) error {
