@@ -2,7 +2,6 @@ package recordbatch
 
 import (
 	"encoding/binary"
-	"sync"
 
 	"github.com/pierrec/lz4/v4"
 )
@@ -27,13 +26,12 @@ const (
 	descriptor64KiB = 4 << 4
 )
 
-// Compressors are pooled, not held by builders: one is 136 KiB, and a producer may have a builder for
-// each of thousands of partitions.
-var compressors = sync.Pool{New: func() any { return new(lz4.Compressor) }}
+// blockBound is the most bytes that encoding a block of n bytes touches: a token, 1 byte for 255 literals, and two words beyond the end.
+func blockBound(n int) int { return n + n/255 + 16 + 16 }
 
-// frameBound is the greatest size of a frame of n bytes.
+// frameBound is the most bytes that encoding a frame of n bytes touches; the frame itself is shorter where a block does not shrink.
 func frameBound(n int) int {
-	return frameHeadBytes + n + blockSizeBytes*(n/blockBytes+1) + endMarkBytes
+	return frameHeadBytes + n + blockSizeBytes*(n/blockBytes+1) + endMarkBytes + blockBound(blockBytes) - blockBytes
 }
 
 // appendFrame appends the LZ4 frame of src to dst. Requires: cap(dst)-len(dst) >= frameBound(len(src)).
@@ -43,22 +41,22 @@ func appendFrame(dst, src []byte) []byte {
 	dst = append(dst, flagVersion|flagIndependent|flagContentSize, descriptor64KiB)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(len(src)))
 	dst = append(dst, byte(xxh32(dst[head:])>>8))
-	c := compressors.Get().(*lz4.Compressor)
+	e := newBlockEncoder()
 	for len(src) > 0 {
 		n := min(len(src), blockBytes)
-		dst = appendBlock(dst, src[:n], c)
+		dst = appendBlock(dst, src[:n], e)
 		src = src[n:]
 	}
-	compressors.Put(c)
+	e.close()
 	return binary.LittleEndian.AppendUint32(dst, 0)
 }
 
-func appendBlock(dst, src []byte, c *lz4.Compressor) []byte {
+// appendBlock appends a block with its size. One that does not shrink is stored as it is.
+func appendBlock(dst, src []byte, e blockEncoder) []byte {
 	at := len(dst)
 	dst = dst[:at+blockSizeBytes]
-	// One byte less than src: a block that does not shrink is stored as it is.
-	n, err := c.CompressBlock(src, dst[len(dst):len(dst)+len(src)-1])
-	if err != nil || n == 0 {
+	n := e.encode(dst[len(dst):len(dst)+blockBound(len(src))], src)
+	if n >= len(src) {
 		binary.LittleEndian.PutUint32(dst[at:], uint32(len(src))|storedBit)
 		return append(dst, src...)
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -74,19 +76,79 @@ func TestFramesOfOtherProducers(t *testing.T) {
 	}
 }
 
-// Our own frame is the library Writer's, byte for byte, with the options that Kafka's readers like.
-func TestOwnFrameEqualsTheLibrarys(t *testing.T) {
+// What we write the library reads, at every size around the edges of a block.
+func TestTheLibraryReadsOurFrames(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{1, 100, blockBytes - 1, blockBytes, blockBytes + 1, 1 << 20} {
-		src := sample(size)
-		own := appendFrame(make([]byte, 0, frameBound(size)), src)
-		lib := foreign(t, src, lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.SizeOption(uint64(size)))
-		if !bytes.Equal(own, lib) {
-			t.Errorf("%d bytes: frames differ", size)
+	for _, size := range []int{1, 4, 12, 16, 17, 18, 32, 100, blockBytes - 1, blockBytes, blockBytes + 1, 1 << 20} {
+		for name, src := range map[string][]byte{"text": sample(size), "zeros": make([]byte, size), "noise": noise(size)} {
+			own := appendFrame(make([]byte, 0, frameBound(size)), src)
+			got, err := io.ReadAll(lz4.NewReader(bytes.NewReader(own)))
+			if err != nil || !bytes.Equal(got, src) {
+				t.Errorf("%d bytes of %s: %v", size, name, err)
+			}
+			if most := frameHeadBytes + size + blockSizeBytes*(size/blockBytes+1) + endMarkBytes; len(own) > most {
+				t.Errorf("%d bytes of %s: frame of %d, at most %d", size, name, len(own), most)
+			}
 		}
-		if len(own) > frameBound(size) {
-			t.Errorf("%d bytes: frame of %d, bound %d", size, len(own), frameBound(size))
+	}
+}
+
+// FuzzBlock: whatever the bytes, the library's decoder gives them back, and nothing beyond the bound is touched. The slices are exactly as
+// long as they may be, so that the race detector's pointer checks see a load or store outside.
+func FuzzBlock(f *testing.F) {
+	f.Add([]byte("a"), uint16(0))
+	f.Add(sample(300), uint16(3))
+	f.Add(noise(100), uint16(40))
+	f.Add(bytes.Repeat([]byte("abcabcabd"), 90), uint16(200))
+	f.Fuzz(func(t *testing.T, seed []byte, repeat uint16) {
+		src := seed
+		for n := int(repeat); n > 0 && len(src) < blockBytes && len(seed) > 0; n-- {
+			src = append(src, seed[n%len(seed):]...)
 		}
+		src = bytes.Clone(src[:min(len(src), blockBytes)])
+		if len(src) == 0 {
+			return
+		}
+		checkBlock(t, src)
+	})
+}
+
+func checkBlock(t *testing.T, src []byte) {
+	t.Helper()
+	dst := make([]byte, blockBound(len(src)))
+	e := newBlockEncoder()
+	n := e.encode(dst, src)
+	e.close()
+	if n >= len(src) {
+		return // stored as it is
+	}
+	got := make([]byte, len(src))
+	m, err := lz4.UncompressBlock(dst[:n], got)
+	if err != nil || m != len(src) || !bytes.Equal(got, src) {
+		t.Fatalf("%d bytes became %d, came back as %d: %v", len(src), n, m, err)
+	}
+}
+
+// Records repeat themselves at every distance and length: many shapes, and every length of a tail.
+func TestBlocksOfManyShapes(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 3000 {
+		src := make([]byte, 0, 1+r.IntN(2000))
+		for len(src) < cap(src) {
+			n := min(1+r.IntN(40), cap(src)-len(src))
+			if back := r.IntN(len(src) + 1); back > 0 && r.IntN(3) > 0 {
+				for range n {
+					src = append(src, src[len(src)-back])
+				}
+				continue
+			}
+			src = append(src, noise(40)[:n]...)
+		}
+		checkBlock(t, src)
+	}
+	for n := 1; n < 600; n++ {
+		checkBlock(t, sample(n))
 	}
 }
 
