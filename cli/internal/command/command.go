@@ -1,7 +1,8 @@
 // Package command is the command line of streamhouse: which commands and flags there are, what each asks of whom, and what it prints.
 // A command or flag appears with its feature; what is unknown is a usage error. Errors go to stderr as one line that says what to do.
 // Nothing here keeps a process running or encodes records: supervisor, produce and consume do.
-// Read: command.go, dev.go, topic.go, produce.go, consume.go, cluster.go, key.go, catalog.go, bench.go.
+// Read: command.go, dev.go, topic.go, produce.go, consume.go, agent.go, drain.go, agentgroup.go, lease.go, placement.go, status.go, top.go,
+// key.go, catalog.go, bench.go.
 package command
 
 import (
@@ -45,16 +46,20 @@ func usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 type commands struct {
 	setting.Flags
 
-	Dev     devCommand     `cmd:"" help:"Run a whole cluster on this machine."`
-	Topic   topicCommand   `cmd:"" help:"Topics."`
-	Produce produceCommand `cmd:"" help:"Store records, one from each line of a file or of the input."`
-	Consume consumeCommand `cmd:"" help:"Print the records of a topic."`
-	Agent   agentCommand   `cmd:"" help:"Agents."                                                        name:"agent"`
-	Lease   leaseCommand   `cmd:"" help:"Leases: who leads which partition."`
-	Key     keyCommand     `cmd:"" help:"API keys."`
-	Catalog catalogCommand `cmd:"" help:"The catalog itself: whether it may be trusted."`
-	Bench   benchCommand   `cmd:"" help:"Measurements."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Dev        devCommand        `cmd:"" help:"Run a whole cluster on this machine."`
+	Topic      topicCommand      `cmd:"" help:"Topics."`
+	Produce    produceCommand    `cmd:"" help:"Store records, one from each line of a file or of the input."`
+	Consume    consumeCommand    `cmd:"" help:"Print the records of a topic."`
+	Agent      agentCommand      `cmd:"" help:"Agents."                                                        name:"agent"`
+	AgentGroup agentGroupCommand `cmd:"" help:"Agent groups: topics, agents and keys that nothing else reaches." name:"agent-group"`
+	Lease      leaseCommand      `cmd:"" help:"Leases: who leads which partition."`
+	Placement  placementCommand  `cmd:"" help:"Placement: who should lead which partition, and why."`
+	Cluster    clusterCommand    `cmd:"" help:"The cluster at a glance."`
+	Top        topCommand        `cmd:"" help:"Show the cluster's status, live."`
+	Key        keyCommand        `cmd:"" help:"API keys."`
+	Catalog    catalogCommand    `cmd:"" help:"The catalog itself: whether it may be trusted."`
+	Bench      benchCommand      `cmd:"" help:"Measurements."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 
 // env is what every command gets.
@@ -66,6 +71,9 @@ type env struct {
 func (e *env) print(value any, table output.Rows) error {
 	return output.Print(e.Stdout, e.Output, value, table)
 }
+
+// tables prints some tables, for people.
+func (e *env) tables(tables ...output.Rows) error { return output.Tables(e.Stdout, tables...) }
 
 // Run runs the command that args, without the program's name, stand for, and returns the exit status. ctx ends when the user interrupts.
 func Run(ctx context.Context, program Program, args []string) int {

@@ -23,8 +23,8 @@ func (e *env) admin() (admin *client.Admin, closing func(), err error) {
 	return sdk.Admin(), func() { _ = sdk.Close() }, nil
 }
 
-// client returns the SDK for records; close gives its connections back.
-func (e *env) client() (sdk *client.Client, closing func(), err error) {
+// client returns the SDK for records, for a process in this zone (empty: unknown); close gives its connections back.
+func (e *env) client(zone string) (sdk *client.Client, closing func(), err error) {
 	c, err := e.Connection()
 	if err != nil {
 		return nil, nil, err
@@ -32,7 +32,7 @@ func (e *env) client() (sdk *client.Client, closing func(), err error) {
 	if len(c.Agent) == 0 {
 		return nil, nil, usage("no agent is known: pass --agent URL (STREAMHOUSE_AGENT)")
 	}
-	sdk, err = client.New(client.WithAgents(c.Agent...), client.WithAPIKey(c.APIKey))
+	sdk, err = client.New(client.WithAgents(c.Agent...), client.WithAPIKey(c.APIKey), client.WithZone(zone))
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
@@ -47,6 +47,8 @@ var advice = []struct {
 	{client.ReasonUnauthenticated, "pass a valid key with STREAMHOUSE_API_KEY or --api-key"},
 	{client.ReasonMissingRole, "use a key with another role: `streamhouse key list` shows them"},
 	{client.ReasonUnknownTopic, "`streamhouse topic list` shows the topics, `streamhouse topic create` makes one"},
+	{client.ReasonUnknownAgent, "`streamhouse agent list` shows the agents"},
+	{client.ReasonUnknownAgentGroup, "`streamhouse agent-group list` shows the agent groups, `streamhouse agent-group create` makes one"},
 	{client.ReasonUnreachable, "is the cluster running there? `streamhouse dev status` knows of one started by dev"},
 }
 

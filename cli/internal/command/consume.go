@@ -19,6 +19,7 @@ type consumeCommand struct {
 	Partition     []int32 `help:"Only these partitions. Default: all."                                                                placeholder:"N"`
 	Max           *int64  `help:"Stop after this many records."                                                                       placeholder:"N"`
 	Follow        bool    `help:"Wait for new records until Ctrl-C. Default: end where the partitions ended at the start."`
+	Zone          string  `env:"STREAMHOUSE_ZONE" help:"Zone of this process: records are fetched from agents there. Default: none." placeholder:"ZONE"`
 	Format        string  `help:"value (the default): the value and a line feed. json: an object a line with topic, partition, offset, timestamp, key, value, headers; key_base64 and value_base64 for bytes that are not text. Or a template, with .Topic .Partition .Offset .Timestamp .Key .Value .Header, such as '{{.Offset}} {{.Value}}'." placeholder:"FORMAT"`
 }
 
@@ -91,7 +92,7 @@ func (c *consumeCommand) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	sdk, closing, err := e.client()
+	sdk, closing, err := e.client(c.Zone)
 	if err != nil {
 		return err
 	}

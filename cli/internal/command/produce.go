@@ -24,6 +24,7 @@ type produceCommand struct {
 	NoIdempotence bool     `help:"Send without producer id: what was possibly stored is then reported, not sent again."`
 	Header        []string `help:"Header of every record; can be given several times."                                                    placeholder:"KEY=VALUE" sep:"none"`
 	Format        string   `default:"lines"   enum:"lines,json"       help:"What a line is: lines, a value, or key and value; json, an object with partition, timestamp, key, value, headers, or key_base64, value_base64 for bytes that are not text. Null is not empty."`
+	Zone          string   `env:"STREAMHOUSE_ZONE" help:"Zone of this process: records without a key go to partitions led there. Default: none." placeholder:"ZONE"`
 	Rate          float64  `help:"Most records a second. Default: no limit."                                                              placeholder:"N"`
 }
 
@@ -75,7 +76,7 @@ func (c *produceCommand) Run(ctx context.Context, e *env) error {
 	}
 	defer input.Close()
 	config.Input = input
-	sdk, closing, err := e.client()
+	sdk, closing, err := e.client(c.Zone)
 	if err != nil {
 		return err
 	}

@@ -20,14 +20,15 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func TestOutputIsStable(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 31, 12, 0, 0, 123456000, time.UTC)
-	aTopic := topicFrom(client.Topic{ID: "id", Name: "orders", AgentGroup: "default", PartitionCount: 2, MaxRecordBytes: 1 << 20, CreatedAt: at})
+	aTopic := topicFrom(client.Topic{ID: "id", Name: "orders", AgentGroup: "default", PartitionCount: 2, MaxRecordBytes: 1 << 20, CreatedAt: at, PreferredZones: []string{"az-a", "az-b"}})
 	live := client.Agent{
 		ID: "agent-az-a-1", AgentGroup: "default", Zone: "az-a", Address: "http://127.0.0.1:20001", Version: "v1", State: client.AgentLive,
-		SessionID: "session", StartedAt: at, LastHeartbeatAt: at, ExpiresAt: at, LeaseCount: 1,
+		SessionID: "session", StartedAt: at, LastHeartbeatAt: at, ExpiresAt: at, LeaseCount: 1, AssignedCount: 2,
+		CapacityBytesPerSecond: 100 << 20, InBytesPerSecond: 30 << 20, OutBytesPerSecond: 1 << 10,
 	}
 	ended := client.Agent{ID: "agent-az-b-1", AgentGroup: "default", Zone: "az-b", State: client.AgentEnded, EndReason: "expired"}
 	leases := []client.Lease{
-		{Topic: "orders", Partition: 0, LeaderAgentID: live.ID, LeaderZone: "az-a", Epoch: 3, ExpiresAt: at, AssignedAgentID: live.ID},
+		{Topic: "orders", Partition: 0, LeaderAgentID: live.ID, LeaderZone: "az-a", Epoch: 3, ExpiresAt: at, AssignedAgentID: live.ID, Pinned: true},
 		{Topic: "orders", Partition: 1},
 	}
 	valid := client.Key{ID: "id", Name: "ci", Role: client.RoleClient, AgentGroup: "default", CreatedAt: at}
@@ -36,17 +37,24 @@ func TestOutputIsStable(t *testing.T) {
 	verifying := client.CatalogStatus{State: client.CatalogVerifying, Incarnation: 1, AwaitedAgentIDs: []string{"a", "b"}, CatalogStart: "2-00000001"}
 	leader := live.ID
 	for name, value := range map[string]any{
-		"topic":          aTopic,
-		"topic-describe": describedTopic{topic: aTopic, Partitions: []partition{{Leader: &leader, Epoch: 3, HighWatermark: 9, AssignedTo: &leader}, {Partition: 1}}},
-		"topic-delete":   deletedTopic{Name: "orders", ID: "id"},
-		"agent-list":     []agent{agentFrom(live), agentFrom(ended)},
-		"agent-describe": describedAgent{agent: agentFrom(live), Leases: leasesFrom(leases)},
-		"lease-list":     leasesFrom(leases),
-		"key-create":     createdKey{key: keyFrom(valid), Secret: "shk_x"},
-		"catalog-status": []catalogStatus{catalogStatusFrom(halted), catalogStatusFrom(verifying)},
-		"catalog-adopt":  adoptedCatalog{Incarnation: 1},
-		"key-list":       []key{keyFrom(valid), keyFrom(revoked)},
-		"dev-status":     []control.Part{{Name: "postgres", Kind: "postgres", State: "exited", Reason: "signal: killed", Since: at, URL: "u", Log: "l"}, {Name: live.ID, Kind: "agent", State: "running", PID: 7, Zone: "az-a", AgentGroup: "default", Since: at, URL: "u", Log: "l"}},
+		"topic":                aTopic,
+		"topic-describe":       describedTopic{topic: aTopic, Partitions: []partition{{Leader: &leader, Epoch: 3, HighWatermark: 9, AssignedTo: &leader}, {Partition: 1}}},
+		"topic-delete":         deletedTopic{Name: "orders", ID: "id"},
+		"agent-list":           []agent{agentFrom(live), agentFrom(ended)},
+		"agent-describe":       describedFrom(client.AgentDescription{Agent: live, ReportedAt: at, Traffic: someTraffic}, leases),
+		"agent-drain":          drainedFrom(agentDrainCommand{ID: live.ID}, someMoves, "deregistered"),
+		"agent-drain-dry-run":  drainedFrom(agentDrainCommand{ID: live.ID, DryRun: true}, client.Drain{}, ""),
+		"agent-group":          agentGroupsFrom(client.AgentGroup{Name: "default", Topics: 1, Agents: 3, Keys: 2}),
+		"agent-group-delete":   deletedAgentGroup{"staging"},
+		"placement-explain":    explainedFrom(somePlacement(leases[0])),
+		"cluster-status":       clusterStatusFrom(someStatus),
+		"cluster-status-empty": clusterStatusFrom(client.ClusterStatus{AgentGroups: []client.AgentGroupStatus{{AgentGroup: "default"}}}),
+		"lease-list":           leasesFrom(leases),
+		"key-create":           createdKey{key: keyFrom(valid), Secret: "shk_x"},
+		"catalog-status":       []catalogStatus{catalogStatusFrom(halted), catalogStatusFrom(verifying)},
+		"catalog-adopt":        adoptedCatalog{Incarnation: 1},
+		"key-list":             []key{keyFrom(valid), keyFrom(revoked)},
+		"dev-status":           []control.Part{{Name: "postgres", Kind: "postgres", State: "exited", Reason: "signal: killed", Since: at, URL: "u", Log: "l"}, {Name: live.ID, Kind: "agent", State: "running", PID: 7, Zone: "az-a", AgentGroup: "default", Since: at, URL: "u", Log: "l"}},
 	} {
 		for format, ending := range map[output.Format]string{output.JSON: ".json", output.YAML: ".yaml"} {
 			var got bytes.Buffer
@@ -55,6 +63,19 @@ func TestOutputIsStable(t *testing.T) {
 			}
 			golden(t, name+ending, got.Bytes())
 		}
+	}
+	for name, tables := range map[string][]output.Rows{
+		"cluster-status":    statusTables(clusterStatusFrom(someStatus)),
+		"placement-explain": explainedTables(leases[0], explainedFrom(somePlacement(leases[0]))),
+		"agent-drain":       {moveRows(someMoves)},
+		"agent-traffic":     {trafficRows(someTraffic)},
+		"top":               {busiest([]agent{agentFrom(ended), agentFrom(live)})},
+	} {
+		var got bytes.Buffer
+		if err := output.Tables(&got, tables...); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".txt", bytes.ReplaceAll(got.Bytes(), []byte(output.Time(at)), []byte("2026-01-31 12:00:00")))
 	}
 	for name, rows := range map[string]output.Rows{
 		"topic": topicRows(aTopic), "agent-list": agentRows(live, ended), "lease-list": leaseRows(leases), "key-list": keyRows(valid, revoked),
@@ -66,6 +87,40 @@ func TestOutputIsStable(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden(t, name+".txt", bytes.ReplaceAll(got.Bytes(), []byte(output.Time(at)), []byte("2026-01-31 12:00:00"))) // tables are local
+	}
+}
+
+var (
+	someTraffic = []client.Traffic{
+		{Direction: client.DirectionProduce, Zone: "az-a", Bytes: 5 << 30}, {Direction: client.DirectionFetch, Bytes: 1},
+	}
+	someMoves = client.Drain{MoveCount: 3, Moves: []client.Move{
+		{Topic: "orders", Partition: 0, FromAgentID: "agent-az-a-1", ToAgentID: "agent-az-b-1"}, {Topic: "orders", Partition: 7, FromAgentID: "agent-az-a-1"},
+	}}
+	someStatus = client.ClusterStatus{
+		AgentGroups: []client.AgentGroupStatus{{
+			AgentGroup: "default", Topics: 2, Partitions: 12, LeaderlessPartitions: 1, MovingPartitions: 2, ClientBytesAcrossZones: 3 << 20,
+			Zones: []client.ZoneStatus{{
+				Zone: "az-a", Agents: 2, DrainingAgents: 1, Partitions: 6, InBytesPerSecond: 50 << 20, CapacityBytesPerSecond: 200 << 20,
+			}, {Zone: "az-b", Agents: 1, SuspectAgents: 1}},
+			Traffic: []client.ZoneTraffic{
+				{AgentZone: "az-a", OtherZone: "az-a", Direction: client.DirectionProduce, Bytes: 9 << 20},
+				{AgentZone: "az-a", OtherZone: "az-b", Direction: client.DirectionFetch, Bytes: 3 << 20},
+				{AgentZone: "az-b", Direction: client.DirectionProduce, Bytes: 7},
+			},
+		}},
+		Warnings: []string{"1 partition of default has no leader"}, AnsweredBy: "host-1", PlacementBy: "host-2",
+	}
+)
+
+func somePlacement(l client.Lease) client.Placement {
+	return client.Placement{
+		Lease: l, Pinned: true, Reasons: []string{"an operator pinned it"}, WouldMove: []string{"lease transfer --unpin"},
+		Candidates: []client.PlacementCandidate{
+			{AgentID: "agent-az-a-1", Zone: "az-a", Eligible: true, Verdict: "it is here", TopicPartitions: 1, Partitions: 4, BytesPerSecond: 1 << 20, CapacityBytesPerSecond: 100 << 20},
+			{AgentID: "agent-az-b-1", Zone: "az-b", Verdict: "it drains"},
+		},
+		Zones: []client.PlacementZone{{Zone: "az-a", Agents: 1, CapacityBytesPerSecond: 100 << 20, LeastPartitions: 1, MostPartitions: 2, Partitions: 1}},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/streamhouse/streamhouse/client"
@@ -25,18 +26,33 @@ type topicCommand struct {
 type topicSettings struct {
 	AllowBufferedAcks *bool             `help:"Let producers ask for acks before records are stored; these are lost if their agent dies." negatable:""`
 	MaxRecordBytes    *int32            `help:"Largest record in bytes. Default: 1 MiB; 1 to 3145728."                                    placeholder:"N"`
-	Set               map[string]string `help:"Set a value by its name in the configuration: max_record_bytes, allow_buffered_acks."     mapsep:"none"   placeholder:"KEY=VALUE"`
+	PreferredZones    *[]string         `help:"Zones whose agents should lead the topic, at most 10; others do while none lives there. 'none': every zone with agents leads its share, the default." placeholder:"ZONE"`
+	Set               map[string]string `help:"Set a value by its name in the configuration: max_record_bytes, allow_buffered_acks, preferred_zones."     mapsep:"none"   placeholder:"KEY=VALUE"`
 }
 
 // config merges flags and --set; what is set twice is an error.
 func (s topicSettings) config() (client.TopicConfig, error) {
 	c := client.TopicConfig{MaxRecordBytes: s.MaxRecordBytes, AllowBufferedAcks: s.AllowBufferedAcks}
+	if s.PreferredZones != nil {
+		c.PreferredZones = zones(*s.PreferredZones)
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.Set)) {
 		if err := setOne(&c, name, s.Set[name]); err != nil {
 			return c, err
 		}
 	}
 	return c, nil
+}
+
+// noZones is how no preference is written: an empty list cannot be.
+const noZones = "none"
+
+func zones(given []string) *[]string {
+	if len(given) == 1 && given[0] == noZones {
+		given = nil
+	}
+	list := append([]string{}, given...)
+	return &list
 }
 
 func setOne(c *client.TopicConfig, name, value string) error {
@@ -60,8 +76,13 @@ func setOne(c *client.TopicConfig, name, value string) error {
 			return usage("--set %s=%s: must be true or false", name, value)
 		}
 		c.AllowBufferedAcks = &allow
+	case "preferred_zones":
+		if c.PreferredZones != nil {
+			return usage("preferred_zones is set twice")
+		}
+		c.PreferredZones = zones(strings.FieldsFunc(value, func(r rune) bool { return r == ',' }))
 	default:
-		return usage("--set %s=%s: a topic has no such setting; it has max_record_bytes and allow_buffered_acks", name, value)
+		return usage("--set %s=%s: a topic has no such setting; it has max_record_bytes, allow_buffered_acks and preferred_zones", name, value)
 	}
 	return nil
 }
@@ -79,23 +100,26 @@ type topic struct {
 type topicConfig struct {
 	MaxRecordBytes    int32 `json:"max_record_bytes"`
 	AllowBufferedAcks bool  `json:"allow_buffered_acks"`
+	// PreferredZones; empty: none.
+	PreferredZones []string `json:"preferred_zones"`
 }
 
 func topicFrom(t client.Topic) topic {
 	return topic{
 		Name: t.Name, ID: t.ID, AgentGroup: t.AgentGroup, PartitionCount: t.PartitionCount, CreatedAt: t.CreatedAt,
-		Config: topicConfig{MaxRecordBytes: t.MaxRecordBytes, AllowBufferedAcks: t.AllowBufferedAcks},
+		Config: topicConfig{MaxRecordBytes: t.MaxRecordBytes, AllowBufferedAcks: t.AllowBufferedAcks, PreferredZones: append([]string{}, t.PreferredZones...)},
 	}
 }
 
 func topicRows(topics ...topic) output.Rows {
 	rows := output.Rows{
-		Head:  []string{"TOPIC", "PARTITIONS", "GROUP", "MAX RECORD", "BUFFERED ACKS", "CREATED", "ID"},
+		Head:  []string{"TOPIC", "PARTITIONS", "GROUP", "MAX RECORD", "BUFFERED ACKS", "PREFERRED ZONES", "CREATED", "ID"},
 		Empty: "There are no topics: `streamhouse topic create` makes one.",
 	}
 	for _, t := range topics {
 		rows.Body = append(rows.Body, []string{
 			t.Name, fmt.Sprint(t.PartitionCount), t.AgentGroup, fmt.Sprint(t.Config.MaxRecordBytes), yesNo(t.Config.AllowBufferedAcks),
+			strings.Join(t.Config.PreferredZones, ","),
 			output.Time(t.CreatedAt), t.ID,
 		})
 	}
@@ -228,7 +252,7 @@ func (c topicUpdateCommand) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	if config == (client.TopicConfig{}) {
-		return usage("nothing to change: pass --max-record-bytes, --allow-buffered-acks or --set KEY=VALUE")
+		return usage("nothing to change: pass --max-record-bytes, --allow-buffered-acks, --preferred-zones or --set KEY=VALUE")
 	}
 	admin, closing, err := e.admin()
 	if err != nil {

@@ -104,3 +104,26 @@ func TestLine(t *testing.T) {
 		t.Errorf("got %q, %v", w.String(), err)
 	}
 }
+
+func TestBytesAndRates(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{
+		0: "0 B", 999: "999 B", 1000: "0.98 KiB", 1024: "1.00 KiB", 10 << 10: "10.0 KiB", 100 << 10: "100 KiB", 999 << 10: "999 KiB",
+		5 << 30: "5.00 GiB", 1<<63 - 1: "8.00 EiB", -2048: "-2.00 KiB",
+	} {
+		if got := Bytes(n); got != want {
+			t.Errorf("%d: got %s, want %s", n, got, want)
+		}
+	}
+	if Rate(0) != "" || Rate(100<<20) != "100 MiB/s" {
+		t.Errorf("got %q and %q", Rate(0), Rate(100<<20))
+	}
+}
+
+func TestTablesStandApart(t *testing.T) {
+	t.Parallel()
+	var w strings.Builder
+	if err := Tables(&w, Rows{Head: []string{"A"}}, Rows{Empty: "none"}); err != nil || w.String() != "A\n\nnone\n" {
+		t.Errorf("got %q, %v", w.String(), err)
+	}
+}
