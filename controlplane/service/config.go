@@ -33,7 +33,7 @@ type Config struct {
 
 	SessionDuration   time.Duration `default:"30s"   help:"Silence that ends an agent's session."`
 	HeartbeatInterval time.Duration `default:"1s"    help:"Time between an agent's heartbeats."`
-	SuspectAfter      time.Duration `default:"2s"    help:"Silence after which an agent's partitions may be led by others. A long one makes takeovers rare on slow machines."`
+	SuspectAfter      time.Duration `default:"2s"    help:"Silence after which an agent's partitions may be led by others; at least two heartbeat intervals. A long one makes takeovers rare on slow machines."`
 	WatchInterval     time.Duration `default:"100ms" help:"Time between two looks at what other replicas have changed."`
 	ProducerExpiry    time.Duration `default:"168h"  help:"Idle time after which an idempotent producer is forgotten: what it sends next is refused (PRODUCER_UNKNOWN), and it takes a new producer id."`
 }
@@ -78,7 +78,7 @@ func (c Config) Validate() error {
 		c.validateAgentGroups(),
 		between("session-duration", c.SessionDuration, minSessionDuration, maxSessionDuration),
 		between("heartbeat-interval", c.HeartbeatInterval, minInterval, c.SessionDuration/3),
-		between("suspect-after", c.SuspectAfter, c.HeartbeatInterval, maxSuspectAfter),
+		between("suspect-after", c.SuspectAfter, 2*c.HeartbeatInterval, maxSuspectAfter),
 		between("watch-interval", c.WatchInterval, minInterval, maxWatchInterval),
 		between("producer-expiry", c.ProducerExpiry, minProducerExpiry, maxProducerExpiry),
 	)

@@ -10,22 +10,33 @@ SELECT agent_group FROM agents WHERE agent_id = @agent_id;
 UPDATE sessions SET ended_at = clock_timestamp(), end_reason = 'superseded' WHERE agent_id = @agent_id AND ended_at IS NULL;
 
 -- name: InsertSession :exec
-INSERT INTO sessions (session_id, agent_id, agent_group, zone, address, version, duration_ms)
-VALUES (@session_id, @agent_id, @agent_group, @zone, @address, @version, @duration_ms);
+INSERT INTO sessions (session_id, agent_id, agent_group, zone, address, version, duration_ms, capacity_bytes_per_second, registration_id)
+VALUES (@session_id, @agent_id, @agent_group, @zone, @address, @version, @duration_ms, @capacity_bytes_per_second, sqlc.narg(registration_id));
+
+-- The session of an earlier attempt of the same registration, whatever has become of it. Requires: LockAgentGroup. No row: this is the first.
+-- name: FindRegistration :many
+SELECT session_id, agent_id, agent_group FROM sessions WHERE registration_id = @registration_id::uuid;
 
 -- The heartbeat that changes nothing but the time, which is nearly every one. Compares no clock: a session that lives is renewed,
 -- one that has ended is not (a slow heartbeat waits for the expirer and then finds the fact).
 -- No row: the session has ended, never was, or something else changes too: RenewSessionAndState tells.
--- name: RenewSession :execrows
+-- name: RenewSession :many
 UPDATE sessions SET last_heartbeat_at = clock_timestamp()
 WHERE session_id = @session_id AND agent_group = @agent_group AND ended_at IS NULL
-  AND NOT suspect AND (draining OR NOT @draining::boolean) AND unfit = @unfit::boolean;
+  AND NOT suspect AND (draining OR NOT @draining::boolean) AND unfit = @unfit::boolean
+RETURNING drain_requested;
 
 -- The heartbeat that clears suspicion, or begins to drain, or changes fitness. Requires: LockAgentGroup.
 -- No row: the session has ended or never was.
--- name: RenewSessionAndState :execrows
+-- name: RenewSessionAndState :many
 UPDATE sessions SET last_heartbeat_at = clock_timestamp(), suspect = false, draining = draining OR @draining::boolean, unfit = @unfit::boolean
-WHERE session_id = @session_id AND agent_group = @agent_group AND ended_at IS NULL;
+WHERE session_id = @session_id AND agent_group = @agent_group AND ended_at IS NULL
+RETURNING drain_requested;
+
+-- An operator wants the agent drained. Requires: LockAgentGroup. No row changed: it was wanted before, or the agent does not live.
+-- name: RequestDrain :execrows
+UPDATE sessions SET drain_requested = true
+WHERE agent_id = @agent_id AND agent_group = @agent_group AND ended_at IS NULL AND NOT drain_requested;
 
 -- No row: the session never was, or is of another agent group.
 -- name: GetSession :one

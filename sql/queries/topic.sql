@@ -1,7 +1,7 @@
 -- No row: a topic of this name exists (whoever inserts it at the same time is waited for). Requires: LockAgentGroup.
 -- name: InsertTopic :many
-INSERT INTO topics (topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, revision)
-VALUES (@topic_id, @name, @agent_group, @partition_count, @max_record_bytes, @allow_buffered_acks, @revision)
+INSERT INTO topics (topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, preferred_zones, revision)
+VALUES (@topic_id, @name, @agent_group, @partition_count, @max_record_bytes, @allow_buffered_acks, @preferred_zones::text[], @revision)
 ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING
 RETURNING *;
 
@@ -17,12 +17,14 @@ ORDER BY e.partition;
 SELECT * FROM topics
 WHERE name = @name AND deleted_at IS NULL AND (@agent_group::text = '' OR agent_group = @agent_group::text);
 
+-- A page of the partitions from a number on.
 -- name: PartitionStatuses :many
 SELECT p.partition, p.epoch, p.log_start_offset, p.high_watermark, p.assigned_agent_id, s.agent_id AS leader_agent_id, s.zone AS leader_zone
 FROM partitions p
 LEFT JOIN sessions s ON s.session_id = p.leader_session_id AND s.ended_at IS NULL
-WHERE p.topic_id = @topic_id
-ORDER BY p.partition;
+WHERE p.topic_id = @topic_id AND p.partition >= @first
+ORDER BY p.partition
+LIMIT @page;
 
 -- name: ListTopics :many
 SELECT * FROM topics
@@ -33,6 +35,7 @@ ORDER BY name LIMIT @page;
 -- name: UpdateTopic :many
 UPDATE topics SET max_record_bytes = COALESCE(sqlc.narg(max_record_bytes), max_record_bytes),
                   allow_buffered_acks = COALESCE(sqlc.narg(allow_buffered_acks), allow_buffered_acks),
+                  preferred_zones = COALESCE(sqlc.narg(preferred_zones)::text[], preferred_zones),
                   revision = @revision
 WHERE topic_id = @topic_id AND deleted_at IS NULL
 RETURNING *;

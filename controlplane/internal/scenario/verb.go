@@ -15,7 +15,8 @@ import (
 // verbs are all that stories can do.
 func verbs() map[string]verb {
 	return map[string]verb{
-		"group": doGroup, "register": doRegister, "heartbeat": doHeartbeat, "deregister": doDeregister, "check": doCheck,
+		"group": doGroup, "create-group": doCreateGroup, "delete-group": doDeleteGroup, "groups": doGroups, "key": doKey, "revoke": doRevoke,
+		"register": doRegister, "heartbeat": doHeartbeat, "deregister": doDeregister, "check": doCheck,
 		"wait": doWait, "clock": doClock, "judge": doJudge, "settle": doSettle, "agents": doAgents,
 		"topic": doTopic, "update": doUpdate, "delete": doDelete, "purge": doPurge, "topics": doTopics, "resolve": doResolve,
 		"acquire": doAcquire, "release": doRelease, "leases": doLeases,
@@ -23,13 +24,6 @@ func verbs() map[string]verb {
 		"watch": doWatch, "hold": doHold,
 		"show": doShow, "restart": doRestart, "catalog": doCatalog, "adopt": doAdopt,
 	}
-}
-
-func doGroup(w *World, c command) (call, error) {
-	name, err := c.word(0)
-	return func(ctx context.Context) (string, error) {
-		return "", w.catalog.EnsureAgentGroup(ctx, store.AgentGroup(name))
-	}, err
 }
 
 // speaker is the process that the command names first, and the agent group of the key that it uses: its own, unless "key" says otherwise.
@@ -50,17 +44,27 @@ func doRegister(w *World, c command) (call, error) {
 	request := &controlplanev1.RegisterRequest{
 		AgentId: id, AgentGroup: c.text("group", "default"), Zone: c.text("zone", "z1"), Address: "http://" + id, Version: "1",
 	}
+	if request.CapacityBytesPerSecond, err = c.number("capacity", 0); err != nil {
+		return nil, err
+	}
+	if r := c.text("registration", ""); r != "" {
+		request.RegistrationId = uuid.NewSHA1(uuid.Nil, []byte(r)).String()
+	}
 	return func(ctx context.Context) (string, error) {
 		response, err := w.catalog.Register(ctx, store.AgentGroup(c.text("key", request.GetAgentGroup())), request)
 		if err != nil {
 			return "", err
 		}
+		session := uuid.MustParse(response.GetSessionId())
+		if known := w.sessionName(session.String()); known != "?" { // of an earlier attempt
+			return "session " + known, nil
+		}
 		p := process{
-			name: fmt.Sprintf("%s/%d", id, len(w.processes[id])+1), id: uuid.MustParse(response.GetSessionId()), group: store.AgentGroup(request.GetAgentGroup()),
+			name: fmt.Sprintf("%s/%d", id, len(w.processes[id])+1), id: session, group: store.AgentGroup(request.GetAgentGroup()),
 		}
 		w.processes[id], w.last = append(w.processes[id], p), p.id
 		return "session " + p.name, nil
-	}, c.known("group", "zone", "key")
+	}, c.known("group", "zone", "key", "registration", "capacity")
 }
 
 func doHeartbeat(w *World, c command) (call, error) {
@@ -70,8 +74,12 @@ func doHeartbeat(w *World, c command) (call, error) {
 	}
 	request := &controlplanev1.HeartbeatRequest{SessionId: p.id.String(), Draining: c.has("draining"), Unfit: c.has("unfit")}
 	return func(ctx context.Context) (string, error) {
-		if _, err := w.catalog.Heartbeat(ctx, group, request); err != nil {
+		response, err := w.catalog.Heartbeat(ctx, group, request)
+		if err != nil {
 			return "", err
+		}
+		if response.GetDrain() {
+			return p.name + " lives, is asked to drain", nil
 		}
 		return p.name + " lives", nil
 	}, c.known("key")

@@ -21,6 +21,9 @@ func doTopic(w *World, c command) (call, error) {
 	if c.has("buffered") {
 		request.Config.AllowBufferedAcks = new(true)
 	}
+	if zones := c.text("zones", ""); zones != "" {
+		request.Config.PreferredZones = &controlplanev1.PreferredZones{Zones: strings.Split(zones, ",")}
+	}
 	if request.PartitionCount, err = c.number32("partitions", 1); err != nil {
 		return nil, err
 	}
@@ -32,18 +35,21 @@ func doTopic(w *World, c command) (call, error) {
 		w.last = uuid.MustParse(response.GetTopic().GetTopicId())
 		w.topics[name] = append(w.topics[name], w.last)
 		return w.assignments(ctx, name)
-	}, c.known("group", "partitions")
+	}, c.known("group", "partitions", "zones")
 }
 
-// assignments tells which agents a topic's partitions are assigned to.
+// assignments tells which agents a topic's partitions are assigned to. By pages of two.
 func (w *World) assignments(ctx context.Context, name string) (string, error) {
-	response, err := w.catalog.GetTopic(ctx, store.EveryAgentGroup, &controlplanev1.GetTopicRequest{Name: name})
-	if err != nil {
-		return "", err
-	}
 	var lines []string
-	for _, p := range response.GetPartitions() {
-		lines = append(lines, fmt.Sprintf("%s/%d is assigned to %s", name, p.GetPartition(), orNobody(p.GetAssignedAgentId())))
+	for token, more := "", true; more; more = token != "" {
+		response, err := w.catalog.GetTopic(ctx, store.EveryAgentGroup, &controlplanev1.GetTopicRequest{Name: name, PageSize: 2, PageToken: token})
+		if err != nil {
+			return "", err
+		}
+		for _, p := range response.GetPartitions() {
+			lines = append(lines, fmt.Sprintf("%s/%d is assigned to %s", name, p.GetPartition(), orNobody(p.GetAssignedAgentId())))
+		}
+		token = response.GetNextPageToken()
 	}
 	return strings.Join(lines, "\n"), nil
 }
@@ -55,13 +61,21 @@ func orNobody(agentID string) string {
 	return agentID
 }
 
-// doUpdate: "update orders buffered" or "update orders durable".
+// doUpdate: "update orders buffered", "update orders durable" or "update orders zones=z1,z2" (zones=: none).
 func doUpdate(w *World, c command) (call, error) {
 	name, err := c.word(0)
+	config := &controlplanev1.TopicConfig{}
+	if c.has("buffered") || c.has("durable") {
+		config.AllowBufferedAcks = new(c.has("buffered"))
+	}
+	if zones, given := c.options["zones"]; given {
+		config.PreferredZones = &controlplanev1.PreferredZones{}
+		if zones != "" {
+			config.PreferredZones.Zones = strings.Split(zones, ",")
+		}
+	}
 	return func(ctx context.Context) (string, error) {
-		_, err := w.catalog.UpdateTopic(ctx, &controlplanev1.UpdateTopicRequest{
-			Name: name, Config: &controlplanev1.TopicConfig{AllowBufferedAcks: new(c.has("buffered"))},
-		})
+		_, err := w.catalog.UpdateTopic(ctx, &controlplanev1.UpdateTopicRequest{Name: name, Config: config})
 		return "", err
 	}, err
 }

@@ -106,6 +106,9 @@ func placedAgents(page *controlplanev1.Placement) string {
 		if a.GetDraining() {
 			text.WriteString(" draining")
 		}
+		if a.GetSuspect() {
+			text.WriteString(" suspect")
+		}
 	}
 	return text.String()
 }

@@ -28,6 +28,7 @@ type Store interface {
 	Lookups
 	Topics
 	Cluster
+	AgentGroups
 	Keys
 	Placements
 	Judging
@@ -39,10 +40,12 @@ type Store interface {
 
 // Sessions are the liveness of agents (protocol, section 2).
 type Sessions interface {
-	// Register starts a session and supersedes a live one of the same agent id, at once.
-	// Refusals: UNKNOWN_AGENT_GROUP, WRONG_AGENT_GROUP (the request names another one than agentGroup, or the agent id lives in another).
+	// Register starts a session and supersedes a live one of the same agent id, at once. A repeat of the same registration id answers the session
+	// that the first has begun, whatever has become of it, and changes nothing. Refusals: UNKNOWN_AGENT_GROUP, WRONG_AGENT_GROUP (the request
+	// names another one than agentGroup, or the agent id lives in another), INVALID (another agent used the registration id).
 	Register(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.RegisterRequest) (*controlplanev1.RegisterResponse, error)
-	// Heartbeat renews the session, clears suspicion, takes over draining and unfit, and answers with at most PlacementPage partitions.
+	// Heartbeat renews the session, clears suspicion, takes over draining and unfit, keeps the report, and answers with at most PlacementPage
+	// partitions and whether the agent is to be drained.
 	// Refusals: SESSION_EXPIRED, SESSION_SUPERSEDED.
 	Heartbeat(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.HeartbeatRequest) (*controlplanev1.HeartbeatResponse, error)
 	// Deregister ends the session. Idempotent: a session that has ended, or never was, is no refusal.
@@ -82,7 +85,7 @@ type Topics interface {
 	// CreateTopic creates the topic and its partitions; their assignment follows at once where agents live.
 	// Refusals: TOPIC_EXISTS, UNKNOWN_AGENT_GROUP.
 	CreateTopic(ctx context.Context, request *controlplanev1.CreateTopicRequest) (*controlplanev1.CreateTopicResponse, error)
-	// GetTopic refuses with UNKNOWN_TOPIC.
+	// GetTopic describes a topic, with at most 10,000 of its partitions. It refuses with UNKNOWN_TOPIC, a malformed page token with INVALID.
 	GetTopic(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.GetTopicRequest) (*controlplanev1.GetTopicResponse, error)
 	// ListTopics refuses a malformed page token with INVALID.
 	ListTopics(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ListTopicsRequest) (*controlplanev1.ListTopicsResponse, error)
@@ -98,10 +101,20 @@ type Cluster interface {
 	ListAgents(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ListAgentsRequest) (*controlplanev1.ListAgentsResponse, error)
 	// ListLeases refuses a malformed page token with INVALID, an unknown topic with UNKNOWN_TOPIC.
 	ListLeases(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ListLeasesRequest) (*controlplanev1.ListLeasesResponse, error)
+}
+
+// AgentGroups come and go by the admins' will. One that was removed may be made again; until then whatever names it is refused with
+// UNKNOWN_AGENT_GROUP. An agent id stays with its agent group even then (P7).
+type AgentGroups interface {
 	// EnsureAgentGroup creates the agent group where it does not exist. Refusal: INVALID (its name).
 	EnsureAgentGroup(ctx context.Context, agentGroup AgentGroup) error
-	// ListAgentGroups lists them by name.
-	ListAgentGroups(ctx context.Context) ([]AgentGroup, error)
+	// CreateAgentGroup refuses with AGENT_GROUP_EXISTS, INVALID (its name).
+	CreateAgentGroup(ctx context.Context, request *controlplanev1.CreateAgentGroupRequest) (*controlplanev1.CreateAgentGroupResponse, error)
+	// ListAgentGroups lists them by name, with what is in them.
+	ListAgentGroups(ctx context.Context) (*controlplanev1.ListAgentGroupsResponse, error)
+	// DeleteAgentGroup removes one that has no topic (nor partitions of deleted ones that are still to be purged), no session that lives and no
+	// valid key. Refusals: UNKNOWN_AGENT_GROUP, AGENT_GROUP_NOT_EMPTY, INVALID (the default one).
+	DeleteAgentGroup(ctx context.Context, request *controlplanev1.DeleteAgentGroupRequest) (*controlplanev1.DeleteAgentGroupResponse, error)
 }
 
 // KeyHash is the SHA-256 of an API key, all of it ("shk_" included).

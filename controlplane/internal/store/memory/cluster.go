@@ -17,27 +17,6 @@ import (
 // leasePage is how many leases are listed where the request does not say.
 const leasePage = 10_000
 
-// EnsureAgentGroup creates the agent group where it does not exist.
-func (s *Store) EnsureAgentGroup(_ context.Context, name store.AgentGroup) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.groups[name] == nil {
-		s.groups[name] = &group{name: name}
-	}
-	return nil
-}
-
-// ListAgentGroups lists agent groups by name.
-func (s *Store) ListAgentGroups(context.Context) (names []store.AgentGroup, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for name := range s.groups {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
 // ListAgents lists the newest session of each agent that lives or ended within the last day.
 func (s *Store) ListAgents(_ context.Context, bound store.AgentGroup, request *controlplanev1.ListAgentsRequest) (*controlplanev1.ListAgentsResponse, error) {
 	s.mu.Lock()
@@ -70,10 +49,14 @@ func (s *Store) agentMessage(n *session) *controlplanev1.Agent {
 		AgentId: n.agentID, AgentGroup: string(n.group.name), Zone: n.zone, Address: n.address, Version: n.version, State: n.state(),
 		SessionId: n.id.String(), StartedAt: timestamppb.New(n.startedAt), LastHeartbeatAt: timestamppb.New(n.heardAt),
 		ExpiresAt: timestamppb.New(n.heardAt.Add(n.duration)), EndReason: n.endReason,
+		CapacityBytesPerSecond: n.capacity, InBytesPerSecond: n.report.GetInBytesPerSecond(), OutBytesPerSecond: n.report.GetOutBytesPerSecond(),
 	}
 	for _, p := range s.partitions(n.group) {
 		if p.leader == n && n.lives() {
 			agent.LeaseCount++
+		}
+		if p.assigned == n.agentID {
+			agent.AssignedCount++
 		}
 	}
 	return agent
@@ -85,8 +68,10 @@ func (n *session) state() controlplanev1.AgentState {
 		return controlplanev1.AgentState_AGENT_STATE_ENDED
 	case n.suspect:
 		return controlplanev1.AgentState_AGENT_STATE_SUSPECT
-	case n.draining:
+	case n.leaving():
 		return controlplanev1.AgentState_AGENT_STATE_DRAINING
+	case n.unfit:
+		return controlplanev1.AgentState_AGENT_STATE_UNFIT
 	default:
 		return controlplanev1.AgentState_AGENT_STATE_LIVE
 	}
@@ -130,7 +115,7 @@ func (s *Store) ListLeases(_ context.Context, bound store.AgentGroup, request *c
 func (p *partition) leaseMessage() *controlplanev1.Lease {
 	lease := &controlplanev1.Lease{
 		Topic: p.topic.name, TopicId: p.topic.id.String(), Partition: p.number, Epoch: p.epoch, AssignedAgentId: p.assigned,
-		HighWatermark: p.highWatermark,
+		HighWatermark: p.highWatermark, Pinned: p.pinned,
 	}
 	if p.leader != nil && p.leader.lives() {
 		lease.Leader, lease.Zone = p.leader.agentID, p.leader.zone

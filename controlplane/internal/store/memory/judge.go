@@ -167,7 +167,7 @@ func (s *Store) partitions(g *group) (all []*partition) {
 // present says whether partitions of the topic may be placed on this agent, or stay there. Where buffered acks are allowed a suspect
 // counts: what it acknowledged may be in its memory alone.
 func (n *session) present(t *topic) bool {
-	return n.lives() && !n.draining && !n.unfit && (!n.suspect || t.buffered)
+	return n.lives() && !n.leaving() && !n.unfit && (!n.suspect || t.buffered)
 }
 
 func (s *Store) assigneeIsPresent(p *partition) bool {

@@ -18,7 +18,9 @@ func (s *Store) Revisions(context.Context) (map[store.AgentGroup]int64, error) {
 	defer s.mu.Unlock()
 	revisions := map[store.AgentGroup]int64{}
 	for name, g := range s.groups {
-		revisions[name] = g.revision
+		if !g.removed {
+			revisions[name] = g.revision
+		}
 	}
 	return revisions, nil
 }
@@ -83,7 +85,9 @@ func upTo[T revised](revision int64, rows []T) []T {
 }
 
 func (t *topic) config() *controlplanev1.TopicConfig {
-	return &controlplanev1.TopicConfig{MaxRecordBytes: new(t.maxRecordBytes), AllowBufferedAcks: new(t.buffered)}
+	return &controlplanev1.TopicConfig{
+		MaxRecordBytes: new(t.maxRecordBytes), AllowBufferedAcks: new(t.buffered), PreferredZones: &controlplanev1.PreferredZones{Zones: slices.Clone(t.preferred)},
+	}
 }
 
 func (t *topic) placed() *controlplanev1.PlacedTopic {
@@ -110,7 +114,7 @@ func (p *partition) placed() *controlplanev1.PlacedPartition {
 func (s *Store) placedAgents(g *group) (agents []*controlplanev1.PlacedAgent) {
 	for _, n := range s.sessions {
 		if n.group == g && n.lives() {
-			agents = append(agents, &controlplanev1.PlacedAgent{AgentId: n.agentID, Zone: n.zone, Address: n.address, Draining: n.draining})
+			agents = append(agents, &controlplanev1.PlacedAgent{AgentId: n.agentID, Zone: n.zone, Address: n.address, Draining: n.leaving(), Suspect: n.suspect})
 		}
 	}
 	slices.SortFunc(agents, func(a, b *controlplanev1.PlacedAgent) int { return cmp.Compare(a.GetAgentId(), b.GetAgentId()) })

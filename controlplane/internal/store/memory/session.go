@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -29,11 +30,19 @@ type session struct {
 	duration                    time.Duration
 	startedAt, heardAt, endedAt time.Time
 	draining, unfit, suspect    bool
+	drain                       bool // an operator wants it drained
+	registration                string
+	capacity                    int64
+	report                      *controlplanev1.AgentReport // nil: none yet
+	reportedAt                  time.Time
 	endReason                   string // empty: it lives
 	evidenceFor                 string // life of the catalog for which all evidence was shown; empty: none ever
 }
 
 func (n *session) lives() bool { return n.endReason == "" }
+
+// leaving: it wants to, or an operator wants it to.
+func (n *session) leaving() bool { return n.draining || n.drain }
 
 // end: death is a fact, written once.
 func (s *Store) end(n *session, reason string) {
@@ -72,6 +81,12 @@ func (s *Store) Register(_ context.Context, name store.AgentGroup, request *cont
 	if owner, seen := s.agents[request.GetAgentId()]; seen && owner != name {
 		return nil, store.Refuse(refusalv1.Reason_REASON_WRONG_AGENT_GROUP, "the agent id is taken in another agent group")
 	}
+	if before := s.registered(request.GetRegistrationId()); before != nil {
+		if before.agentID != request.GetAgentId() || before.group != g {
+			return nil, invalid("registration_id", "was used by another agent")
+		}
+		return s.registration(before), nil
+	}
 	s.agents[request.GetAgentId()] = name
 	if before := s.live(request.GetAgentId()); before != nil {
 		s.end(before, superseded)
@@ -79,13 +94,28 @@ func (s *Store) Register(_ context.Context, name store.AgentGroup, request *cont
 	n := &session{
 		id: s.config.NewID(), agentID: request.GetAgentId(), group: g, zone: request.GetZone(), address: request.GetAddress(),
 		version: request.GetVersion(), duration: s.config.SessionDuration, startedAt: time.Now(), heardAt: time.Now(),
+		registration: request.GetRegistrationId(), capacity: cmp.Or(request.GetCapacityBytesPerSecond(), 100<<20),
 	}
 	s.sessions[n.id] = n
 	s.sessionsChanged(g)
+	return s.registration(n), nil
+}
+
+// registered is the session that this registration has begun; nil: none.
+func (s *Store) registered(registration string) *session {
+	for _, n := range s.sessions {
+		if registration != "" && n.registration == registration {
+			return n
+		}
+	}
+	return nil
+}
+
+func (s *Store) registration(n *session) *controlplanev1.RegisterResponse {
 	return &controlplanev1.RegisterResponse{
 		SessionId: n.id.String(), SessionDurationMs: n.duration.Milliseconds(), HeartbeatIntervalMs: s.config.HeartbeatInterval.Milliseconds(),
 		Incarnation: s.trust.incarnation,
-	}, nil
+	}
 }
 
 // Heartbeat renews a session that has not ended; it reads no clock but to write it down.
@@ -98,10 +128,16 @@ func (s *Store) Heartbeat(_ context.Context, name store.AgentGroup, request *con
 	defer s.mu.Unlock()
 	n := s.known(name, id)
 	s.attend(name, n, request)
+	if _, err := s.group(name); err != nil {
+		return nil, err
+	}
 	if refusal := refuseEnded(n); refusal != nil {
 		return nil, &store.Refused{Refusal: refusal}
 	}
 	n.heardAt = time.Now()
+	if request.GetReport() != nil {
+		n.report, n.reportedAt = request.GetReport(), n.heardAt
+	}
 	before := *n
 	n.suspect = false
 	n.draining = n.draining || request.GetDraining() // never goes back
@@ -112,6 +148,7 @@ func (s *Store) Heartbeat(_ context.Context, name store.AgentGroup, request *con
 	return &controlplanev1.HeartbeatResponse{
 		SessionDurationMs: n.duration.Milliseconds(), Placement: s.placement(n.group, request.GetRevision(), store.PlacementPage),
 		CatalogStart: s.trust.life, CatalogState: s.trust.state(),
+		Drain: n.drain,
 	}, nil
 }
 
@@ -123,6 +160,9 @@ func (s *Store) Deregister(_ context.Context, name store.AgentGroup, request *co
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, err := s.group(name); err != nil {
+		return nil, err
+	}
 	if n := s.known(name, id); n != nil && n.lives() {
 		s.end(n, deregistered)
 		s.sessionsChanged(n.group)

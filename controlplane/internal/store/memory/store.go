@@ -26,7 +26,7 @@ type Config struct {
 type Store struct {
 	config Config
 	// Capacity one: a signal says "look", not how often.
-	placementChanged, unsettled chan struct{}
+	placementChanged, unsettled, reshaped chan struct{}
 
 	mu         sync.Mutex // guards everything below
 	groups     map[store.AgentGroup]*group
@@ -44,7 +44,9 @@ type Store struct {
 type group struct {
 	name      store.AgentGroup
 	revision  int64
+	shape     int64 // revision of the last change that placement may have an answer to
 	unsettled bool
+	removed   bool
 }
 
 // topic is its id; the name is a label.
@@ -53,7 +55,8 @@ type topic struct {
 	name           string
 	group          *group
 	maxRecordBytes int32
-	buffered       bool // ACKS_BUFFERED are allowed
+	buffered       bool     // ACKS_BUFFERED are allowed
+	preferred      []string // zones
 	partitionCount int32
 	createdAt      time.Time
 	deleted        bool
@@ -70,6 +73,7 @@ type partition struct {
 	tenureFirst   int64    // first offset of the newest tenure
 	highWatermark int64
 	assigned      string // agent id; empty: nobody
+	pinned        bool
 	revision      int64
 	segments      []segment
 	producers     map[int64]producer
@@ -87,7 +91,7 @@ func New(config Config) *Store {
 		config.NewID = uuid.New
 	}
 	s := &Store{
-		config: config, placementChanged: make(chan struct{}, 1), unsettled: make(chan struct{}, 1),
+		config: config, placementChanged: make(chan struct{}, 1), unsettled: make(chan struct{}, 1), reshaped: make(chan struct{}, 1),
 		groups: map[store.AgentGroup]*group{}, agents: map[string]store.AgentGroup{}, sessions: map[uuid.UUID]*session{},
 		topics: map[uuid.UUID]*topic{}, objects: map[string]*object{}, producerID: 1, trust: trust{life: "1", verified: true},
 	}
@@ -105,6 +109,9 @@ func (s *Store) PlacementChanged() <-chan struct{} { return s.placementChanged }
 
 // Unsettled signals after a session or a topic changed.
 func (s *Store) Unsettled() <-chan struct{} { return s.unsettled }
+
+// Reshaped signals after a session, a topic or a pin changed.
+func (s *Store) Reshaped() <-chan struct{} { return s.reshaped }
 
 func signal(c chan struct{}) {
 	select {
@@ -126,16 +133,17 @@ func (s *Store) sessionsChanged(g *group) {
 	s.unsettle(g)
 }
 
+// unsettle: partitions may need another agent. Requires: the change was stamped.
 func (s *Store) unsettle(g *group) {
 	g.unsettled = true
 	signal(s.unsettled)
+	s.reshape(g)
 }
 
-func (s *Store) group(name store.AgentGroup) (*group, error) {
-	if g, known := s.groups[name]; known {
-		return g, nil
-	}
-	return nil, store.Refuse(refusalv1.Reason_REASON_UNKNOWN_AGENT_GROUP, "there is no agent group %q", name)
+// reshape: placement may have an answer to what was stamped last.
+func (s *Store) reshape(g *group) {
+	g.shape = g.revision
+	signal(s.reshaped)
 }
 
 // find answers the topic and its partition; nil where there is none. A deleted topic is none.

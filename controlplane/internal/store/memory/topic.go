@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"slices"
+	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -19,6 +20,7 @@ import (
 const (
 	defaultMaxRecordBytes = 1 << 20
 	topicPage             = 1000
+	statusPage            = 10_000
 )
 
 // byName are the live topics by name.
@@ -63,6 +65,7 @@ func (s *Store) CreateTopic(_ context.Context, request *controlplanev1.CreateTop
 	t := &topic{
 		id: s.config.NewID(), name: request.GetName(), group: g, createdAt: time.Now(), revision: s.stamp(g), partitionCount: request.GetPartitionCount(),
 		maxRecordBytes: cmp.Or(request.GetConfig().GetMaxRecordBytes(), defaultMaxRecordBytes), buffered: request.GetConfig().GetAllowBufferedAcks(),
+		preferred: slices.Clone(request.GetConfig().GetPreferredZones().GetZones()),
 	}
 	s.topics[t.id] = t
 	for number := range t.partitionCount {
@@ -70,6 +73,7 @@ func (s *Store) CreateTopic(_ context.Context, request *controlplanev1.CreateTop
 		p.assigned, p.revision = s.choose(p), s.stamp(g)
 		t.partitions = append(t.partitions, p)
 	}
+	s.reshape(g)
 	return &controlplanev1.CreateTopicResponse{Topic: t.message()}, nil
 }
 
@@ -82,14 +86,26 @@ func (t *topic) message() *controlplanev1.Topic {
 
 // GetTopic describes a topic and its partitions.
 func (s *Store) GetTopic(_ context.Context, bound store.AgentGroup, request *controlplanev1.GetTopicRequest) (*controlplanev1.GetTopicResponse, error) {
+	after, err := parseToken(request.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, err := s.named(bound, request.GetName())
 	if err != nil {
 		return nil, err
 	}
+	first, err := strconv.Atoi(cmp.Or(after, "0"))
+	if err != nil || first < 0 {
+		return nil, invalid("page_token", "must be the next_page_token of an answer")
+	}
 	response := &controlplanev1.GetTopicResponse{Topic: t.message()}
-	for _, p := range t.partitions {
+	last := first + int(cmp.Or(request.GetPageSize(), statusPage))
+	if last < len(t.partitions) {
+		response.NextPageToken = pageToken(strconv.Itoa(last))
+	}
+	for _, p := range t.partitions[min(first, len(t.partitions)):min(last, len(t.partitions))] {
 		status := &controlplanev1.PartitionStatus{Partition: p.number, Epoch: p.epoch, HighWatermark: p.highWatermark, AssignedAgentId: p.assigned}
 		if p.leader != nil && p.leader.lives() {
 			status.LeaderAgentId, status.LeaderZone = p.leader.agentID, p.leader.zone
@@ -147,6 +163,9 @@ func (s *Store) UpdateTopic(_ context.Context, request *controlplanev1.UpdateTop
 	}
 	if config := request.GetConfig(); config != nil && config.AllowBufferedAcks != nil {
 		t.buffered = config.GetAllowBufferedAcks()
+	}
+	if config := request.GetConfig(); config.GetPreferredZones() != nil {
+		t.preferred = slices.Clone(config.GetPreferredZones().GetZones())
 	}
 	t.revision = s.stamp(t.group)
 	s.unsettle(t.group) // a suspect may count otherwise now

@@ -221,6 +221,8 @@ func restamp(ctx context.Context, q *db.Queries, group db.LockAgentGroupsRow, in
 	if err != nil {
 		return fmt.Errorf("restamp partitions: %w", err)
 	}
-	rows, err := q.AdvanceRevision(ctx, revision+topics+partitions+1, true, group.AgentGroup)
+	rows, err := q.AdvanceRevision(ctx, db.AdvanceRevisionParams{
+		Revision: revision + topics + partitions + 1, Unsettled: true, Reshaped: true, AgentGroup: group.AgentGroup,
+	})
 	return verdict("advance revision", rows, 1, err)
 }

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
-	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
@@ -31,7 +30,7 @@ func (s *Store) ListAgents(ctx context.Context, agentGroup store.AgentGroup, req
 		return response, nil
 	}
 	err := s.read(ctx, func(ctx context.Context, q *db.Queries) error {
-		rows, err := q.ListAgents(ctx, string(wanted))
+		rows, err := q.ListAgents(ctx, string(wanted), "")
 		response.Agents = make([]*controlplanev1.Agent, len(rows))
 		for i, row := range rows {
 			response.Agents[i] = agentMessage(row)
@@ -49,7 +48,8 @@ func agentMessage(row db.ListAgentsRow) *controlplanev1.Agent {
 		AgentId: row.AgentID, AgentGroup: row.AgentGroup, Zone: row.Zone, Address: row.Address, Version: row.Version,
 		State: agentState(row), SessionId: row.SessionID.String(), StartedAt: timestamppb.New(row.StartedAt),
 		LastHeartbeatAt: timestamppb.New(row.LastHeartbeatAt), ExpiresAt: timestamppb.New(row.ExpiresAt),
-		LeaseCount: row.LeaseCount, EndReason: text(row.EndReason),
+		LeaseCount: row.LeaseCount, AssignedCount: row.AssignedCount, EndReason: text(row.EndReason), CapacityBytesPerSecond: row.CapacityBytesPerSecond,
+		InBytesPerSecond: row.InBytesPerSecond, OutBytesPerSecond: row.OutBytesPerSecond,
 	}
 }
 
@@ -59,8 +59,10 @@ func agentState(row db.ListAgentsRow) controlplanev1.AgentState {
 		return controlplanev1.AgentState_AGENT_STATE_ENDED
 	case row.Suspect:
 		return controlplanev1.AgentState_AGENT_STATE_SUSPECT
-	case row.Draining:
+	case row.Draining || row.DrainRequested:
 		return controlplanev1.AgentState_AGENT_STATE_DRAINING
+	case row.Unfit:
+		return controlplanev1.AgentState_AGENT_STATE_UNFIT
 	default:
 		return controlplanev1.AgentState_AGENT_STATE_LIVE
 	}
@@ -124,34 +126,10 @@ func leaseColumns(agentGroup store.AgentGroup, request *controlplanev1.ListLease
 func leaseMessage(row db.ListLeasesRow) *controlplanev1.Lease {
 	lease := &controlplanev1.Lease{
 		Topic: row.Topic, TopicId: row.TopicID.String(), Partition: row.Partition, Leader: text(row.Leader), Zone: text(row.Zone),
-		Epoch: row.Epoch, AssignedAgentId: text(row.AssignedAgentID), HighWatermark: row.HighWatermark,
+		Epoch: row.Epoch, AssignedAgentId: text(row.AssignedAgentID), HighWatermark: row.HighWatermark, Pinned: row.Pinned,
 	}
 	if row.LastHeartbeatAt != nil && row.DurationMs != nil {
 		lease.ExpiresAt = timestamppb.New(row.LastHeartbeatAt.Add(time.Duration(*row.DurationMs) * time.Millisecond))
 	}
 	return lease
-}
-
-// EnsureAgentGroup creates the agent group where it does not exist.
-func (s *Store) EnsureAgentGroup(ctx context.Context, agentGroup store.AgentGroup) error {
-	return s.read(ctx, func(ctx context.Context, q *db.Queries) error {
-		_, err := q.InsertAgentGroup(ctx, string(agentGroup))
-		if violates(err, "agent_groups_name_is_a_key_prefix") {
-			return store.Refuse(refusalv1.Reason_REASON_INVALID, "agent group %q: must be 1 to 40 of a-z, 0-9 and -", agentGroup)
-		}
-		return err
-	})
-}
-
-// ListAgentGroups lists agent groups by name.
-func (s *Store) ListAgentGroups(ctx context.Context) (agentGroups []store.AgentGroup, err error) {
-	err = s.read(ctx, func(ctx context.Context, q *db.Queries) error {
-		rows, err := q.Revisions(ctx)
-		agentGroups = make([]store.AgentGroup, len(rows))
-		for i, row := range rows {
-			agentGroups[i] = store.AgentGroup(row.AgentGroup)
-		}
-		return err
-	})
-	return agentGroups, err
 }

@@ -26,9 +26,7 @@ func (s *Store) CreateKey(ctx context.Context, hash store.KeyHash, request *cont
 	agentGroup := store.AgentGroup(request.GetAgentGroup())
 	admin := request.GetRole() == accessv1.Role_ROLE_ADMIN
 	if admin && agentGroup != "" {
-		refused := store.Refuse(refusalv1.Reason_REASON_INVALID, "agent_group must be empty for admins: they belong to none")
-		refused.Refusal.Field = "agent_group"
-		return nil, refused
+		return nil, refuseField("agent_group", "must be empty for admins: they belong to none")
 	}
 	if !admin && agentGroup == "" {
 		agentGroup = store.DefaultAgentGroup
@@ -45,11 +43,13 @@ func (s *Store) CreateKey(ctx context.Context, hash store.KeyHash, request *cont
 
 func (s *Store) insertKey(ctx context.Context, arg db.InsertKeyParams, agentGroup store.AgentGroup) (*controlplanev1.Key, error) {
 	var key *controlplanev1.Key
-	err := s.read(ctx, func(ctx context.Context, q *db.Queries) error {
-		rows, err := q.InsertKey(ctx, arg)
-		if violates(err, "api_keys_agent_group_fkey") {
-			return store.Refuse(refusalv1.Reason_REASON_UNKNOWN_AGENT_GROUP, "there is no agent group %q", agentGroup)
+	err := s.write(ctx, harmless, func(ctx context.Context, q *db.Queries) error {
+		if arg.AgentGroup != nil { // its lock: an agent group with a valid key is not removed
+			if _, err := enterPlace(ctx, q, agentGroup); err != nil {
+				return err
+			}
 		}
+		rows, err := q.InsertKey(ctx, arg)
 		if err != nil {
 			return fmt.Errorf("insert key: %w", err)
 		}

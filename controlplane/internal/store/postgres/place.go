@@ -20,8 +20,8 @@ type place struct {
 	agentGroup store.AgentGroup
 	// before is the revision found, revision the last one given out by this transaction.
 	before, revision int64
-	// unsettled: partitions may need another agent.
-	unsettled bool
+	// unsettled: partitions may need another agent. reshaped: placement may have an answer to what changed.
+	unsettled, reshaped bool
 }
 
 // take gives out a revision.
@@ -42,12 +42,13 @@ func (p *place) takeEach(n int) []int64 {
 // sessionsChanged publishes that the list of agents is another one, and that partitions may need another agent.
 func (p *place) sessionsChanged() {
 	p.take()
-	p.unsettled = true
+	p.unsettled, p.reshaped = true, true
 }
 
-// inPlace runs fn under the agent group's lock, publishes the revisions that it took, and tells this process's hub and judge.
+// inPlace runs fn under the agent group's lock, publishes the revisions that it took, and tells this process's hub, judge and
+// controller.
 func (s *Store) inPlace(ctx context.Context, again twice, agentGroup store.AgentGroup, fn func(ctx context.Context, p *place) error) error {
-	var changed, unsettled bool
+	var changed, unsettled, reshaped bool
 	err := s.write(ctx, again, func(ctx context.Context, q *db.Queries) error {
 		p, err := enterPlace(ctx, q, agentGroup)
 		if err != nil {
@@ -56,7 +57,7 @@ func (s *Store) inPlace(ctx context.Context, again twice, agentGroup store.Agent
 		if err := fn(ctx, p); err != nil {
 			return err
 		}
-		changed, unsettled = p.revision != p.before, p.unsettled
+		changed, unsettled, reshaped = p.revision != p.before, p.unsettled, p.reshaped
 		return p.publish(ctx)
 	})
 	if err != nil {
@@ -67,6 +68,9 @@ func (s *Store) inPlace(ctx context.Context, again twice, agentGroup store.Agent
 	}
 	if unsettled {
 		signal(s.unsettled)
+	}
+	if reshaped {
+		signal(s.reshaped)
 	}
 	return nil
 }
@@ -86,7 +90,9 @@ func (p *place) publish(ctx context.Context) error {
 	if p.revision == p.before && !p.unsettled {
 		return nil
 	}
-	rows, err := p.AdvanceRevision(ctx, p.revision, p.unsettled, string(p.agentGroup))
+	rows, err := p.AdvanceRevision(ctx, db.AdvanceRevisionParams{
+		Revision: p.revision, Unsettled: p.unsettled, Reshaped: p.reshaped, AgentGroup: string(p.agentGroup),
+	})
 	return verdict("advance revision", rows, 1, err)
 }
 

@@ -94,7 +94,8 @@ func readAgents(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup,
 	page.Agents = nil
 	for _, row := range sessions {
 		page.Agents = append(page.Agents, &controlplanev1.PlacedAgent{
-			AgentId: row.AgentID, Zone: row.Zone, Address: row.Address, Draining: row.Draining,
+			AgentId: row.AgentID, Zone: row.Zone, Address: row.Address, Draining: row.Draining || row.DrainRequested,
+			Suspect: row.Suspect,
 		})
 	}
 	return nil
@@ -137,7 +138,10 @@ func placedTopic(row db.Topic) *controlplanev1.PlacedTopic {
 }
 
 func topicConfig(row db.Topic) *controlplanev1.TopicConfig {
-	return &controlplanev1.TopicConfig{MaxRecordBytes: new(row.MaxRecordBytes), AllowBufferedAcks: new(row.AllowBufferedAcks)}
+	return &controlplanev1.TopicConfig{
+		MaxRecordBytes: new(row.MaxRecordBytes), AllowBufferedAcks: new(row.AllowBufferedAcks),
+		PreferredZones: &controlplanev1.PreferredZones{Zones: row.PreferredZones},
+	}
 }
 
 func placedPartition(row db.PlacedPartitionsAfterRow) *controlplanev1.PlacedPartition {

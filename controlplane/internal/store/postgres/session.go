@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,11 @@ import (
 // superseded is the end_reason that means that another process took over the agent id.
 const superseded = "superseded"
 
-// Register starts a session. Run twice, the second one supersedes the first, of which nobody has heard.
+// defaultCapacity is the weight of an agent that names none: 100 MiB/s.
+const defaultCapacity = 100 << 20
+
+// Register starts a session. Run twice, the second run finds the session of the first by its registration id; without one it supersedes
+// it, of which nobody has heard.
 func (s *Store) Register(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.RegisterRequest) (
 	*controlplanev1.RegisterResponse, error,
 ) {
@@ -29,14 +34,24 @@ func (s *Store) Register(ctx context.Context, agentGroup store.AgentGroup, reque
 	response := &controlplanev1.RegisterResponse{
 		SessionDurationMs: s.config.SessionDuration.Milliseconds(), HeartbeatIntervalMs: s.config.HeartbeatInterval.Milliseconds(),
 	}
-	err := s.inPlace(ctx, harmless, agentGroup, func(ctx context.Context, p *place) error {
+	registration, err := parseRegistration(request.GetRegistrationId())
+	if err != nil {
+		return nil, err
+	}
+	err = s.inPlace(ctx, harmless, agentGroup, func(ctx context.Context, p *place) error {
 		state, err := p.CatalogState(ctx)
 		if err != nil {
 			return fmt.Errorf("read catalog state: %w", err)
 		}
+		response.Incarnation = int32(state.Incarnation)
+		before, err := findRegistration(ctx, p, registration, request)
+		if err != nil || before != uuid.Nil {
+			response.SessionId = before.String()
+			return err
+		}
 		session := uuid.New()
-		response.Incarnation, response.SessionId = int32(state.Incarnation), session.String()
-		return s.register(ctx, p, session, request)
+		response.SessionId = session.String()
+		return s.register(ctx, p, session, registration, request)
 	})
 	if err != nil {
 		return nil, err
@@ -44,7 +59,26 @@ func (s *Store) Register(ctx context.Context, agentGroup store.AgentGroup, reque
 	return response, nil
 }
 
-func (s *Store) register(ctx context.Context, p *place, session uuid.UUID, request *controlplanev1.RegisterRequest) error {
+// findRegistration answers the session that this very registration has begun, or none. What has become of it is no matter: a repeat that
+// comes late must not end the session that its agent has begun meanwhile.
+func findRegistration(ctx context.Context, p *place, registration *uuid.UUID, request *controlplanev1.RegisterRequest) (uuid.UUID, error) {
+	if registration == nil {
+		return uuid.Nil, nil
+	}
+	rows, err := p.FindRegistration(ctx, *registration)
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("find registration: %w", err)
+	}
+	for _, row := range rows {
+		if row.AgentID != request.GetAgentId() || row.AgentGroup != string(p.agentGroup) {
+			return uuid.Nil, refuseField("registration_id", "must be a new random UUID: another agent has used it")
+		}
+		return row.SessionID, nil
+	}
+	return uuid.Nil, nil
+}
+
+func (s *Store) register(ctx context.Context, p *place, session uuid.UUID, registration *uuid.UUID, request *controlplanev1.RegisterRequest) error {
 	if err := claimAgent(ctx, p, request.GetAgentId()); err != nil {
 		return err
 	}
@@ -55,7 +89,11 @@ func (s *Store) register(ctx context.Context, p *place, session uuid.UUID, reque
 	err := p.InsertSession(ctx, db.InsertSessionParams{
 		SessionID: session, AgentID: request.GetAgentId(), AgentGroup: string(p.agentGroup), Zone: request.GetZone(),
 		Address: request.GetAddress(), Version: request.GetVersion(), DurationMs: s.config.SessionDuration.Milliseconds(),
+		CapacityBytesPerSecond: cmp.Or(request.GetCapacityBytesPerSecond(), defaultCapacity), RegistrationID: registration,
 	})
+	if violates(err, "sessions_registration_id_key") { // another agent group's agent was quicker
+		return refuseField("registration_id", "must be a new random UUID: another agent has used it")
+	}
 	if err != nil {
 		return fmt.Errorf("insert session: %w", err)
 	}
@@ -93,42 +131,51 @@ func (s *Store) Heartbeat(ctx context.Context, agentGroup store.AgentGroup, requ
 	if err != nil {
 		return nil, err
 	}
-	if err := s.renew(ctx, agentGroup, session, request.GetDraining(), request.GetUnfit()); err != nil {
+	drain, err := s.renew(ctx, agentGroup, session, request.GetDraining(), request.GetUnfit())
+	if err != nil {
 		return nil, err
 	}
+	s.saveReport(ctx, agentGroup, session, request.GetReport())
 	placement, err := s.PlacementAfter(ctx, agentGroup, request.GetRevision(), store.PlacementPage)
 	if err != nil {
 		return nil, err
 	}
 	return &controlplanev1.HeartbeatResponse{
 		SessionDurationMs: s.config.SessionDuration.Milliseconds(), Placement: placement, CatalogStart: life, CatalogState: state,
+		Drain: drain,
 	}, nil
 }
 
-func (s *Store) renew(ctx context.Context, agentGroup store.AgentGroup, session uuid.UUID, draining, unfit bool) error {
-	var renewed int64
-	err := s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
+// renew renews the session, and says whether an operator wants it drained.
+func (s *Store) renew(ctx context.Context, agentGroup store.AgentGroup, session uuid.UUID, draining, unfit bool) (drain bool, err error) {
+	var renewed []bool
+	err = s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
 		renewed, err = q.RenewSession(ctx, db.RenewSessionParams{
 			SessionID: session, AgentGroup: string(agentGroup), Draining: draining, Unfit: unfit,
 		})
 		return err
 	})
-	if err != nil || renewed == 1 {
-		return err
+	if err != nil {
+		return false, err
 	}
-	return s.inPlace(ctx, harmless, agentGroup, func(ctx context.Context, p *place) error {
+	if len(renewed) == 1 {
+		return renewed[0], nil
+	}
+	err = s.inPlace(ctx, harmless, agentGroup, func(ctx context.Context, p *place) error {
 		rows, err := p.RenewSessionAndState(ctx, db.RenewSessionAndStateParams{
 			SessionID: session, AgentGroup: string(agentGroup), Draining: draining, Unfit: unfit,
 		})
 		if err != nil {
 			return fmt.Errorf("renew session: %w", err)
 		}
-		if rows == 0 {
+		if len(rows) == 0 {
 			return refuseUnlessLive(ctx, p.Queries, agentGroup, session)
 		}
+		drain = rows[0]
 		p.sessionsChanged()
 		return nil
 	})
+	return drain, err
 }
 
 // Deregister ends the session; the leases that it still holds are free by that.
@@ -185,16 +232,33 @@ func leaseSession(row db.Session) *lease.Session {
 	return &lease.Session{
 		ID: row.SessionID, AgentID: row.AgentID, Address: row.Address, Zone: row.Zone,
 		Ended: row.EndedAt != nil, Superseded: row.EndReason != nil && *row.EndReason == superseded,
-		Draining: row.Draining, Unfit: row.Unfit, Suspect: row.Suspect,
+		Draining: row.Draining || row.DrainRequested, Unfit: row.Unfit, Suspect: row.Suspect,
 	}
 }
 
 func parseSession(text string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil {
-		refused := store.Refuse(refusalv1.Reason_REASON_INVALID, "session_id must be a UUID")
-		refused.Refusal.Field = "session_id"
-		return uuid.Nil, refused
+		return uuid.Nil, refuseField("session_id", "must be a UUID")
 	}
 	return id, nil
+}
+
+// parseRegistration answers nil for an agent that gives none.
+func parseRegistration(text string) (*uuid.UUID, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // as the column has it
+	}
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return nil, refuseField("registration_id", "must be a UUID")
+	}
+	return &id, nil
+}
+
+// refuseField refuses with INVALID for what is wrong with one field.
+func refuseField(field, problem string) *store.Refused {
+	refused := store.Refuse(refusalv1.Reason_REASON_INVALID, "%s %s", field, problem)
+	refused.Refusal.Field = field
+	return refused
 }

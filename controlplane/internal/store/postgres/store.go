@@ -22,7 +22,7 @@ type Store struct {
 	queries *db.Queries // outside of transactions, one statement each
 	config  Config
 	// Capacity one: a signal says "look", not how often.
-	placementChanged, unsettled chan struct{}
+	placementChanged, unsettled, reshaped chan struct{}
 }
 
 var _ store.Store = (*Store)(nil)
@@ -43,7 +43,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	}
 	return &Store{
 		pool: pool, queries: db.New(pool), config: config,
-		placementChanged: make(chan struct{}, 1), unsettled: make(chan struct{}, 1),
+		placementChanged: make(chan struct{}, 1), unsettled: make(chan struct{}, 1), reshaped: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -91,6 +91,9 @@ func (s *Store) PlacementChanged() <-chan struct{} { return s.placementChanged }
 
 // Unsettled signals after this process changed a session or a topic.
 func (s *Store) Unsettled() <-chan struct{} { return s.unsettled }
+
+// Reshaped signals after this process changed a session, a topic or a pin.
+func (s *Store) Reshaped() <-chan struct{} { return s.reshaped }
 
 func signal(c chan struct{}) {
 	select {

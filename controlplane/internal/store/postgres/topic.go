@@ -1,11 +1,13 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -27,6 +29,8 @@ const (
 	partitionPage = 10_000
 	// topicPage is how many topics are listed where the request does not say.
 	topicPage = 1000
+	// statusPage is how many partitions GetTopic describes where the request does not say: 3.5 MiB with the longest names that there can be.
+	statusPage = 10_000
 )
 
 // CreateTopic creates a topic with its partitions, assigned where agents live. Run twice, it would say "exists" of its own work.
@@ -44,7 +48,7 @@ func (s *Store) CreateTopic(ctx context.Context, request *controlplanev1.CreateT
 		if err != nil {
 			return err
 		}
-		topic = topicMessage(row)
+		topic, p.reshaped = topicMessage(row), true
 		return insertPartitions(ctx, p, row)
 	})
 	if err != nil {
@@ -57,6 +61,7 @@ func insertTopic(ctx context.Context, p *place, request *controlplanev1.CreateTo
 	arg := db.InsertTopicParams{
 		TopicID: uuid.New(), Name: request.GetName(), AgentGroup: string(p.agentGroup), PartitionCount: request.GetPartitionCount(),
 		MaxRecordBytes: defaultMaxRecordBytes, AllowBufferedAcks: request.GetConfig().GetAllowBufferedAcks(), Revision: p.take(),
+		PreferredZones: zoneList(request.GetConfig().GetPreferredZones()),
 	}
 	if config := request.GetConfig(); config != nil && config.MaxRecordBytes != nil {
 		arg.MaxRecordBytes = config.GetMaxRecordBytes()
@@ -71,6 +76,11 @@ func insertTopic(ctx context.Context, p *place, request *controlplanev1.CreateTo
 		return db.Topic{}, refused
 	}
 	return rows[0], nil
+}
+
+// zoneList is never nil, which would be NULL.
+func zoneList(preferred *controlplanev1.PreferredZones) []string {
+	return append([]string{}, preferred.GetZones()...)
 }
 
 func insertPartitions(ctx context.Context, p *place, topic db.Topic) error {
@@ -111,26 +121,31 @@ func topicMessage(row db.Topic) *controlplanev1.Topic {
 	}
 }
 
-// GetTopic describes a topic from one snapshot.
+// GetTopic describes a topic from one snapshot, with a page of its partitions. The token is the first number of the next page.
 func (s *Store) GetTopic(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.GetTopicRequest) (
 	*controlplanev1.GetTopicResponse, error,
 ) {
+	first, err := parseNumberToken(request.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	size := cmp.Or(request.GetPageSize(), statusPage)
 	response := &controlplanev1.GetTopicResponse{}
-	err := s.snapshot(ctx, func(ctx context.Context, q *db.Queries) error {
+	err = s.snapshot(ctx, func(ctx context.Context, q *db.Queries) error {
 		row, err := getTopic(ctx, q, agentGroup, request.GetName())
 		if err != nil {
 			return err
 		}
-		statuses, err := q.PartitionStatuses(ctx, row.TopicID)
+		statuses, err := q.PartitionStatuses(ctx, row.TopicID, first, size)
 		if err != nil {
 			return fmt.Errorf("read partitions: %w", err)
 		}
-		response.Topic, response.Partitions = topicMessage(row), make([]*controlplanev1.PartitionStatus, len(statuses))
+		response.Topic, response.Partitions, response.NextPageToken = topicMessage(row), make([]*controlplanev1.PartitionStatus, len(statuses)), ""
 		for i, status := range statuses {
-			response.Partitions[i] = &controlplanev1.PartitionStatus{
-				Partition: status.Partition, Epoch: status.Epoch, LeaderAgentId: text(status.LeaderAgentID), LeaderZone: text(status.LeaderZone),
-				LogStartOffset: status.LogStartOffset, HighWatermark: status.HighWatermark, AssignedAgentId: text(status.AssignedAgentID),
-			}
+			response.Partitions[i] = statusMessage(status)
+		}
+		if next := first + size; next < row.PartitionCount {
+			response.NextPageToken = pageToken(strconv.Itoa(int(next)))
 		}
 		return nil
 	})
@@ -138,6 +153,26 @@ func (s *Store) GetTopic(ctx context.Context, agentGroup store.AgentGroup, reque
 		return nil, err
 	}
 	return response, nil
+}
+
+func statusMessage(row db.PartitionStatusesRow) *controlplanev1.PartitionStatus {
+	return &controlplanev1.PartitionStatus{
+		Partition: row.Partition, Epoch: row.Epoch, LeaderAgentId: text(row.LeaderAgentID), LeaderZone: text(row.LeaderZone),
+		LogStartOffset: row.LogStartOffset, HighWatermark: row.HighWatermark, AssignedAgentId: text(row.AssignedAgentID),
+	}
+}
+
+// parseNumberToken reads a token that is a number; an empty one is 0.
+func parseNumberToken(token string) (int32, error) {
+	last, err := parseToken(token)
+	if err != nil || last == "" {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(last, 10, 32)
+	if err != nil || n < 0 {
+		return 0, refuseToken()
+	}
+	return int32(n), nil
 }
 
 // getTopic finds a live topic by name, or refuses.
@@ -196,9 +231,7 @@ func parseToken(token string) (last string, err error) {
 }
 
 func refuseToken() error {
-	refused := store.Refuse(refusalv1.Reason_REASON_INVALID, "page_token must be the next_page_token of an answer")
-	refused.Refusal.Field = "page_token"
-	return refused
+	return refuseField("page_token", "must be the next_page_token of an answer")
 }
 
 // UpdateTopic changes what is present in the request.
@@ -208,7 +241,7 @@ func (s *Store) UpdateTopic(ctx context.Context, request *controlplanev1.UpdateT
 		rows, err := p.UpdateTopic(ctx, db.UpdateTopicParams{
 			// Fields, not getters: absent differs from zero.
 			MaxRecordBytes: request.GetConfig().MaxRecordBytes, AllowBufferedAcks: request.GetConfig().AllowBufferedAcks,
-			Revision: p.take(), TopicID: id,
+			PreferredZones: presentZones(request.GetConfig().GetPreferredZones()), Revision: p.take(), TopicID: id,
 		})
 		if err != nil || len(rows) == 0 {
 			return verdict("update topic", int64(len(rows)), 1, err)
@@ -220,6 +253,14 @@ func (s *Store) UpdateTopic(ctx context.Context, request *controlplanev1.UpdateT
 		return nil, err
 	}
 	return &controlplanev1.UpdateTopicResponse{Topic: topic}, nil
+}
+
+// presentZones is nil where the request says nothing of them.
+func presentZones(preferred *controlplanev1.PreferredZones) []string {
+	if preferred == nil {
+		return nil
+	}
+	return zoneList(preferred)
 }
 
 // DeleteTopic marks the topic deleted. Run twice, it would say "unknown" of its own work.
@@ -258,7 +299,7 @@ func (s *Store) changeTopic(ctx context.Context, again twice, name string, fn fu
 		if err != nil {
 			return err
 		}
-		p.unsettled = true
+		p.unsettled, p.reshaped = true, true
 		return fn(ctx, p, row.TopicID)
 	})
 }

@@ -444,7 +444,11 @@ func (x *CreateTopicResponse) GetTopic() *Topic {
 type GetTopicRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Topic name.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// At most this many partitions; 0: 10,000.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before; empty: the first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -486,11 +490,27 @@ func (x *GetTopicRequest) GetName() string {
 	return ""
 }
 
+func (x *GetTopicRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetTopicRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 type GetTopicResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Topic *Topic                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	// Ordered by partition.
-	Partitions    []*PartitionStatus `protobuf:"bytes,2,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	Partitions []*PartitionStatus `protobuf:"bytes,2,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	// Empty: this was the last page.
+	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -537,6 +557,13 @@ func (x *GetTopicResponse) GetPartitions() []*PartitionStatus {
 		return x.Partitions
 	}
 	return nil
+}
+
+func (x *GetTopicResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 type ListTopicsRequest struct {
@@ -874,14 +901,19 @@ const file_streamhouse_controlplane_v1_topic_proto_rawDesc = "" +
 	"agentGroup\x12@\n" +
 	"\x06config\x18\x04 \x01(\v2(.streamhouse.controlplane.v1.TopicConfigR\x06config\"O\n" +
 	"\x13CreateTopicResponse\x128\n" +
-	"\x05topic\x18\x01 \x01(\v2\".streamhouse.controlplane.v1.TopicR\x05topic\"D\n" +
+	"\x05topic\x18\x01 \x01(\v2\".streamhouse.controlplane.v1.TopicR\x05topic\"\x96\x01\n" +
 	"\x0fGetTopicRequest\x121\n" +
-	"\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9_-]{1,200}$R\x04name\"\x9a\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9_-]{1,200}$R\x04name\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"\xc2\x01\n" +
 	"\x10GetTopicResponse\x128\n" +
 	"\x05topic\x18\x01 \x01(\v2\".streamhouse.controlplane.v1.TopicR\x05topic\x12L\n" +
 	"\n" +
 	"partitions\x18\x02 \x03(\v2,.streamhouse.controlplane.v1.PartitionStatusR\n" +
-	"partitions\"e\n" +
+	"partitions\x12&\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"e\n" +
 	"\x11ListTopicsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\x90N(\x00R\bpageSize\x12'\n" +

@@ -10,23 +10,84 @@ import (
 )
 
 const advanceRevision = `-- name: AdvanceRevision :execrows
-UPDATE agent_groups SET revision = $1, unsettled = unsettled OR $2::boolean WHERE agent_group = $3
+UPDATE agent_groups SET revision = $1, unsettled = unsettled OR $2::boolean,
+       shape_revision = CASE WHEN $3::boolean THEN $1 ELSE shape_revision END
+WHERE agent_group = $4
 `
 
-// Publishes revisions that were given out under LockAgentGroup. unsettled: partitions may need another agent.
-func (q *Queries) AdvanceRevision(ctx context.Context, revision int64, unsettled bool, agentGroup string) (int64, error) {
-	result, err := q.db.Exec(ctx, advanceRevision, revision, unsettled, agentGroup)
+type AdvanceRevisionParams struct {
+	Revision   int64
+	Unsettled  bool
+	Reshaped   bool
+	AgentGroup string
+}
+
+// Publishes revisions that were given out under LockAgentGroup. unsettled: partitions may need another agent. reshaped: placement may have an
+// answer to what changed.
+func (q *Queries) AdvanceRevision(ctx context.Context, arg AdvanceRevisionParams) (int64, error) {
+	result, err := q.db.Exec(ctx, advanceRevision,
+		arg.Revision,
+		arg.Unsettled,
+		arg.Reshaped,
+		arg.AgentGroup,
+	)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
 }
 
-const getRevision = `-- name: GetRevision :one
-SELECT revision FROM agent_groups WHERE agent_group = $1
+const agentGroupContents = `-- name: AgentGroupContents :many
+SELECT g.agent_group,
+       (SELECT count(*) FROM topics t WHERE t.agent_group = g.agent_group AND t.deleted_at IS NULL)::int AS topics,
+       (SELECT count(*) FROM sessions s WHERE s.agent_group = g.agent_group AND s.ended_at IS NULL)::int AS agents,
+       (SELECT count(*) FROM api_keys k WHERE k.agent_group = g.agent_group AND k.revoked_at IS NULL)::int AS keys,
+       EXISTS (SELECT 1 FROM partitions p WHERE p.agent_group = g.agent_group)::boolean AS has_partitions
+FROM agent_groups g
+WHERE g.deleted_at IS NULL AND ($1::text = '' OR g.agent_group = $1::text)
+ORDER BY g.agent_group
 `
 
-// No row: no such agent group.
+type AgentGroupContentsRow struct {
+	AgentGroup    string
+	Topics        int32
+	Agents        int32
+	Keys          int32
+	HasPartitions bool
+}
+
+// What is in each agent group (in one; empty: in all). has_partitions: also of deleted topics that are still to be purged.
+func (q *Queries) AgentGroupContents(ctx context.Context, agentGroup string) ([]AgentGroupContentsRow, error) {
+	rows, err := q.db.Query(ctx, agentGroupContents, agentGroup)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AgentGroupContentsRow
+	for rows.Next() {
+		var i AgentGroupContentsRow
+		if err := rows.Scan(
+			&i.AgentGroup,
+			&i.Topics,
+			&i.Agents,
+			&i.Keys,
+			&i.HasPartitions,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const getRevision = `-- name: GetRevision :one
+SELECT revision FROM agent_groups WHERE agent_group = $1 AND deleted_at IS NULL
+`
+
+// No row: no such agent group, or it was removed.
 func (q *Queries) GetRevision(ctx context.Context, agentGroup string) (int64, error) {
 	row := q.db.QueryRow(ctx, getRevision, agentGroup)
 	var revision int64
@@ -35,10 +96,11 @@ func (q *Queries) GetRevision(ctx context.Context, agentGroup string) (int64, er
 }
 
 const insertAgentGroup = `-- name: InsertAgentGroup :execrows
-INSERT INTO agent_groups (agent_group) VALUES ($1) ON CONFLICT DO NOTHING
+INSERT INTO agent_groups (agent_group) VALUES ($1)
+ON CONFLICT (agent_group) DO UPDATE SET deleted_at = NULL, revision = agent_groups.revision + 1 WHERE agent_groups.deleted_at IS NOT NULL
 `
 
-// No row changed: it exists.
+// One that was removed begins again with nothing in it. No row changed: it exists.
 func (q *Queries) InsertAgentGroup(ctx context.Context, agentGroup string) (int64, error) {
 	result, err := q.db.Exec(ctx, insertAgentGroup, agentGroup)
 	if err != nil {
@@ -48,11 +110,11 @@ func (q *Queries) InsertAgentGroup(ctx context.Context, agentGroup string) (int6
 }
 
 const lockAgentGroup = `-- name: LockAgentGroup :one
-SELECT revision FROM agent_groups WHERE agent_group = $1 FOR NO KEY UPDATE
+SELECT revision FROM agent_groups WHERE agent_group = $1 AND deleted_at IS NULL FOR NO KEY UPDATE
 `
 
 // First lock of every transaction that changes the placement of an agent group (only object keys come before it). It is what makes
-// commit order revision order. No row: no such agent group.
+// commit order revision order. No row: no such agent group, or it was removed.
 func (q *Queries) LockAgentGroup(ctx context.Context, agentGroup string) (int64, error) {
 	row := q.db.QueryRow(ctx, lockAgentGroup, agentGroup)
 	var revision int64
@@ -60,13 +122,27 @@ func (q *Queries) LockAgentGroup(ctx context.Context, agentGroup string) (int64,
 	return revision, err
 }
 
+const markAgentGroupDeleted = `-- name: MarkAgentGroupDeleted :execrows
+UPDATE agent_groups SET deleted_at = clock_timestamp(), revision = revision + 1, unsettled = false WHERE agent_group = $1 AND deleted_at IS NULL
+`
+
+// Requires: LockAgentGroup, and that it is empty. Topics, sessions and keys of a removed agent group are refused, each under that lock.
+func (q *Queries) MarkAgentGroupDeleted(ctx context.Context, agentGroup string) (int64, error) {
+	result, err := q.db.Exec(ctx, markAgentGroupDeleted, agentGroup)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const revisions = `-- name: Revisions :many
-SELECT agent_group, revision FROM agent_groups ORDER BY agent_group
+SELECT agent_group, revision, shape_revision FROM agent_groups WHERE deleted_at IS NULL ORDER BY agent_group
 `
 
 type RevisionsRow struct {
-	AgentGroup string
-	Revision   int64
+	AgentGroup    string
+	Revision      int64
+	ShapeRevision int64
 }
 
 func (q *Queries) Revisions(ctx context.Context) ([]RevisionsRow, error) {
@@ -78,7 +154,7 @@ func (q *Queries) Revisions(ctx context.Context) ([]RevisionsRow, error) {
 	var items []RevisionsRow
 	for rows.Next() {
 		var i RevisionsRow
-		if err := rows.Scan(&i.AgentGroup, &i.Revision); err != nil {
+		if err := rows.Scan(&i.AgentGroup, &i.Revision, &i.ShapeRevision); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -103,7 +179,7 @@ func (q *Queries) Settle(ctx context.Context, agentGroup string) (int64, error) 
 }
 
 const unsettledAgentGroups = `-- name: UnsettledAgentGroups :many
-SELECT agent_group FROM agent_groups WHERE unsettled ORDER BY agent_group
+SELECT agent_group FROM agent_groups WHERE unsettled AND deleted_at IS NULL ORDER BY agent_group
 `
 
 func (q *Queries) UnsettledAgentGroups(ctx context.Context) ([]string, error) {

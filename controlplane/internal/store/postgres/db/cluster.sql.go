@@ -12,40 +12,145 @@ import (
 	"github.com/google/uuid"
 )
 
+const desertedZones = `-- name: DesertedZones :many
+SELECT t.agent_group, z.zone::text AS zone, min(t.name)::text AS topic
+FROM topics t CROSS JOIN LATERAL unnest(t.preferred_zones) AS z(zone)
+WHERE t.deleted_at IS NULL AND ($1::text = '' OR t.agent_group = $1::text)
+  AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.agent_group = t.agent_group AND s.zone = z.zone AND s.ended_at IS NULL)
+GROUP BY 1, 2 ORDER BY 1, 2
+`
+
+type DesertedZonesRow struct {
+	AgentGroup string
+	Zone       string
+	Topic      string
+}
+
+// Zones that topics prefer and in which no agent lives, with one such topic each.
+func (q *Queries) DesertedZones(ctx context.Context, agentGroup string) ([]DesertedZonesRow, error) {
+	rows, err := q.db.Query(ctx, desertedZones, agentGroup)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DesertedZonesRow
+	for rows.Next() {
+		var i DesertedZonesRow
+		if err := rows.Scan(&i.AgentGroup, &i.Zone, &i.Topic); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const getLease = `-- name: GetLease :many
+SELECT t.name AS topic, t.topic_id, p.partition, p.epoch, p.assigned_agent_id, p.high_watermark, p.pinned, s.agent_id AS leader, s.zone,
+       s.last_heartbeat_at, s.duration_ms
+FROM partitions p
+JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
+LEFT JOIN sessions s ON s.session_id = p.leader_session_id AND s.ended_at IS NULL
+WHERE p.topic_id = $1 AND p.partition = $2
+`
+
+type GetLeaseRow struct {
+	Topic           string
+	TopicID         uuid.UUID
+	Partition       int32
+	Epoch           int32
+	AssignedAgentID *string
+	HighWatermark   int64
+	Pinned          bool
+	Leader          *string
+	Zone            *string
+	LastHeartbeatAt *time.Time
+	DurationMs      *int64
+}
+
+// The lease of one partition of a live topic. No row: no such partition.
+func (q *Queries) GetLease(ctx context.Context, topicID uuid.UUID, partition int32) ([]GetLeaseRow, error) {
+	rows, err := q.db.Query(ctx, getLease, topicID, partition)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []GetLeaseRow
+	for rows.Next() {
+		var i GetLeaseRow
+		if err := rows.Scan(
+			&i.Topic,
+			&i.TopicID,
+			&i.Partition,
+			&i.Epoch,
+			&i.AssignedAgentID,
+			&i.HighWatermark,
+			&i.Pinned,
+			&i.Leader,
+			&i.Zone,
+			&i.LastHeartbeatAt,
+			&i.DurationMs,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listAgents = `-- name: ListAgents :many
-SELECT s.session_id, s.agent_id, s.agent_group, s.zone, s.address, s.version, s.duration_ms, s.started_at, s.last_heartbeat_at, s.draining, s.unfit, s.suspect, s.ended_at, s.end_reason, s.evidence_for, (s.last_heartbeat_at + s.duration_ms * interval '1 millisecond')::timestamptz AS expires_at,
+SELECT s.session_id, s.agent_id, s.agent_group, s.zone, s.address, s.version, s.duration_ms, s.started_at, s.last_heartbeat_at, s.draining, s.unfit, s.suspect, s.ended_at, s.end_reason, s.evidence_for, s.capacity_bytes_per_second, s.registration_id, s.drain_requested, (s.last_heartbeat_at + s.duration_ms * interval '1 millisecond')::timestamptz AS expires_at,
        (SELECT count(*) FROM partitions p JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
-        WHERE p.leader_session_id = s.session_id AND s.ended_at IS NULL)::int AS lease_count
+        WHERE p.leader_session_id = s.session_id AND s.ended_at IS NULL)::int AS lease_count,
+       COALESCE(l.partitions, 0)::int AS assigned_count,
+       COALESCE(r.in_bytes_per_second, 0)::bigint AS in_bytes_per_second, COALESCE(r.out_bytes_per_second, 0)::bigint AS out_bytes_per_second
 FROM agents a
-JOIN LATERAL (SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for FROM sessions n WHERE n.agent_id = a.agent_id ORDER BY n.started_at DESC LIMIT 1) AS s ON true
+JOIN LATERAL (SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested FROM sessions n WHERE n.agent_id = a.agent_id ORDER BY n.started_at DESC LIMIT 1) AS s ON true
+LEFT JOIN agent_reports r ON r.session_id = s.session_id
+LEFT JOIN (SELECT p.assigned_agent_id, count(*) AS partitions FROM partitions p
+           JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
+           WHERE $1::text = '' OR p.agent_group = $1::text
+           GROUP BY p.assigned_agent_id) AS l ON l.assigned_agent_id = a.agent_id
 WHERE ($1::text = '' OR a.agent_group = $1::text)
+  AND ($2::text = '' OR a.agent_id = $2::text)
   AND (s.ended_at IS NULL OR s.ended_at > clock_timestamp() - interval '1 day')
 ORDER BY s.agent_group, s.zone, s.agent_id
 `
 
 type ListAgentsRow struct {
-	SessionID       uuid.UUID
-	AgentID         string
-	AgentGroup      string
-	Zone            string
-	Address         string
-	Version         string
-	DurationMs      int64
-	StartedAt       time.Time
-	LastHeartbeatAt time.Time
-	Draining        bool
-	Unfit           bool
-	Suspect         bool
-	EndedAt         *time.Time
-	EndReason       *string
-	EvidenceFor     *string
-	ExpiresAt       time.Time
-	LeaseCount      int32
+	SessionID              uuid.UUID
+	AgentID                string
+	AgentGroup             string
+	Zone                   string
+	Address                string
+	Version                string
+	DurationMs             int64
+	StartedAt              time.Time
+	LastHeartbeatAt        time.Time
+	Draining               bool
+	Unfit                  bool
+	Suspect                bool
+	EndedAt                *time.Time
+	EndReason              *string
+	EvidenceFor            *string
+	CapacityBytesPerSecond int64
+	RegistrationID         *uuid.UUID
+	DrainRequested         bool
+	ExpiresAt              time.Time
+	LeaseCount             int32
+	AssignedCount          int32
+	InBytesPerSecond       int64
+	OutBytesPerSecond      int64
 }
 
-// The newest session of every agent that lives or ended within the last day. empty: every agent group.
-func (q *Queries) ListAgents(ctx context.Context, agentGroup string) ([]ListAgentsRow, error) {
-	rows, err := q.db.Query(ctx, listAgents, agentGroup)
+// The newest session of every agent that lives or ended within the last day, with its last rates. Empty: every agent group, every agent.
+func (q *Queries) ListAgents(ctx context.Context, agentGroup string, agentID string) ([]ListAgentsRow, error) {
+	rows, err := q.db.Query(ctx, listAgents, agentGroup, agentID)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +174,14 @@ func (q *Queries) ListAgents(ctx context.Context, agentGroup string) ([]ListAgen
 			&i.EndedAt,
 			&i.EndReason,
 			&i.EvidenceFor,
+			&i.CapacityBytesPerSecond,
+			&i.RegistrationID,
+			&i.DrainRequested,
 			&i.ExpiresAt,
 			&i.LeaseCount,
+			&i.AssignedCount,
+			&i.InBytesPerSecond,
+			&i.OutBytesPerSecond,
 		); err != nil {
 			return nil, err
 		}
@@ -83,7 +194,7 @@ func (q *Queries) ListAgents(ctx context.Context, agentGroup string) ([]ListAgen
 }
 
 const listLeases = `-- name: ListLeases :many
-SELECT t.name AS topic, t.topic_id, p.partition, p.epoch, p.assigned_agent_id, p.high_watermark, s.agent_id AS leader, s.zone,
+SELECT t.name AS topic, t.topic_id, p.partition, p.epoch, p.assigned_agent_id, p.high_watermark, p.pinned, s.agent_id AS leader, s.zone,
        s.last_heartbeat_at, s.duration_ms
 FROM partitions p
 JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
@@ -112,6 +223,7 @@ type ListLeasesRow struct {
 	Epoch           int32
 	AssignedAgentID *string
 	HighWatermark   int64
+	Pinned          bool
 	Leader          *string
 	Zone            *string
 	LastHeartbeatAt *time.Time
@@ -142,11 +254,90 @@ func (q *Queries) ListLeases(ctx context.Context, arg ListLeasesParams) ([]ListL
 			&i.Epoch,
 			&i.AssignedAgentID,
 			&i.HighWatermark,
+			&i.Pinned,
 			&i.Leader,
 			&i.Zone,
 			&i.LastHeartbeatAt,
 			&i.DurationMs,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const partitionTally = `-- name: PartitionTally :many
+SELECT p.agent_group, COALESCE(s.zone, '')::text AS zone, (s.session_id IS NOT NULL)::boolean AS led, count(*)::int AS partitions,
+       count(*) FILTER (WHERE s.agent_id <> p.assigned_agent_id)::int AS moving
+FROM partitions p
+JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
+LEFT JOIN sessions s ON s.session_id = p.leader_session_id AND s.ended_at IS NULL
+WHERE $1::text = '' OR p.agent_group = $1::text
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+`
+
+type PartitionTallyRow struct {
+	AgentGroup string
+	Zone       string
+	Led        bool
+	Partitions int32
+	Moving     int32
+}
+
+// Partitions by agent group and the zone of their leader (empty: nobody leads). moving: the leader is not who should lead.
+func (q *Queries) PartitionTally(ctx context.Context, agentGroup string) ([]PartitionTallyRow, error) {
+	rows, err := q.db.Query(ctx, partitionTally, agentGroup)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PartitionTallyRow
+	for rows.Next() {
+		var i PartitionTallyRow
+		if err := rows.Scan(
+			&i.AgentGroup,
+			&i.Zone,
+			&i.Led,
+			&i.Partitions,
+			&i.Moving,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const topicTally = `-- name: TopicTally :many
+SELECT g.agent_group, count(t.topic_id)::int AS topics
+FROM agent_groups g LEFT JOIN topics t ON t.agent_group = g.agent_group AND t.deleted_at IS NULL
+WHERE g.deleted_at IS NULL AND ($1::text = '' OR g.agent_group = $1::text)
+GROUP BY g.agent_group ORDER BY g.agent_group
+`
+
+type TopicTallyRow struct {
+	AgentGroup string
+	Topics     int32
+}
+
+// Topics of each agent group. Empty: of all.
+func (q *Queries) TopicTally(ctx context.Context, agentGroup string) ([]TopicTallyRow, error) {
+	rows, err := q.db.Query(ctx, topicTally, agentGroup)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TopicTallyRow
+	for rows.Next() {
+		var i TopicTallyRow
+		if err := rows.Scan(&i.AgentGroup, &i.Topics); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

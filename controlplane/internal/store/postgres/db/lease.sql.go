@@ -105,7 +105,7 @@ func (q *Queries) InsertTenures(ctx context.Context, arg InsertTenuresParams) (i
 
 const lockPartitions = `-- name: LockPartitions :many
 WITH locked AS MATERIALIZED (
-    SELECT p.partition_id, p.topic_id, p.partition, p.agent_group, p.epoch, p.leader_session_id, p.high_watermark, p.log_start_offset, p.assigned_agent_id, p.revision FROM ROWS FROM (unnest($1::uuid[]), unnest($2::int[])) AS e(topic_id, partition)
+    SELECT p.partition_id, p.topic_id, p.partition, p.agent_group, p.epoch, p.leader_session_id, p.high_watermark, p.log_start_offset, p.assigned_agent_id, p.revision, p.pinned FROM ROWS FROM (unnest($1::uuid[]), unnest($2::int[])) AS e(topic_id, partition)
     JOIN partitions p ON p.topic_id = e.topic_id AND p.partition = e.partition
     ORDER BY p.topic_id, p.partition
     FOR NO KEY UPDATE OF p

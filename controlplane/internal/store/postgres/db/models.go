@@ -46,6 +46,12 @@ type Session struct {
 	EndReason *string
 	// Life of the server for which the agent has shown all its evidence; null: none ever, from an agent that gives none.
 	EvidenceFor *string
+	// Bytes of records that the agent is meant for: its weight in placement.
+	CapacityBytesPerSecond int64
+	// Names one wish for a session: a repeat of Register, however late, finds this row. Null: the agent gave none.
+	RegistrationID *uuid.UUID
+	// An operator wants it drained; placement treats it as draining from now on. Never goes back.
+	DrainRequested bool
 }
 
 // A topic is its random id; the name is a label that is free again once the topic is deleted.
@@ -62,4 +68,6 @@ type Topic struct {
 	DeletedAt *time.Time
 	// Revision of its agent group at the last change.
 	Revision int64
+	// Zones whose agents should lead it while any live there; empty: every zone leads its share.
+	PreferredZones []string
 }

@@ -207,7 +207,7 @@ func (q *Queries) PlacedPartitionsOfTopics(ctx context.Context, topicIds []uuid.
 }
 
 const placedTopicsAfter = `-- name: PlacedTopicsAfter :many
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision FROM topics
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones FROM topics
 WHERE agent_group = $1 AND revision > $2 AND (deleted_at IS NULL OR $2::bigint > 0)
 ORDER BY revision LIMIT $3
 `
@@ -231,6 +231,7 @@ func (q *Queries) PlacedTopicsAfter(ctx context.Context, agentGroup string, afte
 			&i.CreatedAt,
 			&i.DeletedAt,
 			&i.Revision,
+			&i.PreferredZones,
 		); err != nil {
 			return nil, err
 		}
@@ -243,7 +244,7 @@ func (q *Queries) PlacedTopicsAfter(ctx context.Context, agentGroup string, afte
 }
 
 const resolveTopics = `-- name: ResolveTopics :many
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision FROM topics
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones FROM topics
 WHERE agent_group = $1 AND deleted_at IS NULL
   AND (name = ANY($2::text[]) OR topic_id = ANY($3::uuid[]))
 ORDER BY name
@@ -268,6 +269,7 @@ func (q *Queries) ResolveTopics(ctx context.Context, agentGroup string, names []
 			&i.CreatedAt,
 			&i.DeletedAt,
 			&i.Revision,
+			&i.PreferredZones,
 		); err != nil {
 			return nil, err
 		}

@@ -53,6 +53,37 @@ func (q *Queries) DeregisterSession(ctx context.Context, sessionID uuid.UUID, ag
 	return result.RowsAffected(), nil
 }
 
+const findRegistration = `-- name: FindRegistration :many
+SELECT session_id, agent_id, agent_group FROM sessions WHERE registration_id = $1::uuid
+`
+
+type FindRegistrationRow struct {
+	SessionID  uuid.UUID
+	AgentID    string
+	AgentGroup string
+}
+
+// The session of an earlier attempt of the same registration, whatever has become of it. Requires: LockAgentGroup. No row: this is the first.
+func (q *Queries) FindRegistration(ctx context.Context, registrationID uuid.UUID) ([]FindRegistrationRow, error) {
+	rows, err := q.db.Query(ctx, findRegistration, registrationID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FindRegistrationRow
+	for rows.Next() {
+		var i FindRegistrationRow
+		if err := rows.Scan(&i.SessionID, &i.AgentID, &i.AgentGroup); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const getAgent = `-- name: GetAgent :one
 SELECT agent_group FROM agents WHERE agent_id = $1
 `
@@ -65,7 +96,7 @@ func (q *Queries) GetAgent(ctx context.Context, agentID string) (string, error) 
 }
 
 const getSession = `-- name: GetSession :one
-SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for FROM sessions WHERE session_id = $1 AND agent_group = $2
+SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested FROM sessions WHERE session_id = $1 AND agent_group = $2
 `
 
 // No row: the session never was, or is of another agent group.
@@ -88,6 +119,9 @@ func (q *Queries) GetSession(ctx context.Context, sessionID uuid.UUID, agentGrou
 		&i.EndedAt,
 		&i.EndReason,
 		&i.EvidenceFor,
+		&i.CapacityBytesPerSecond,
+		&i.RegistrationID,
+		&i.DrainRequested,
 	)
 	return i, err
 }
@@ -106,18 +140,20 @@ func (q *Queries) InsertAgent(ctx context.Context, agentID string, agentGroup st
 }
 
 const insertSession = `-- name: InsertSession :exec
-INSERT INTO sessions (session_id, agent_id, agent_group, zone, address, version, duration_ms)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO sessions (session_id, agent_id, agent_group, zone, address, version, duration_ms, capacity_bytes_per_second, registration_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 `
 
 type InsertSessionParams struct {
-	SessionID  uuid.UUID
-	AgentID    string
-	AgentGroup string
-	Zone       string
-	Address    string
-	Version    string
-	DurationMs int64
+	SessionID              uuid.UUID
+	AgentID                string
+	AgentGroup             string
+	Zone                   string
+	Address                string
+	Version                string
+	DurationMs             int64
+	CapacityBytesPerSecond int64
+	RegistrationID         *uuid.UUID
 }
 
 func (q *Queries) InsertSession(ctx context.Context, arg InsertSessionParams) error {
@@ -129,12 +165,14 @@ func (q *Queries) InsertSession(ctx context.Context, arg InsertSessionParams) er
 		arg.Address,
 		arg.Version,
 		arg.DurationMs,
+		arg.CapacityBytesPerSecond,
+		arg.RegistrationID,
 	)
 	return err
 }
 
 const liveSessions = `-- name: LiveSessions :many
-SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for FROM sessions WHERE agent_group = $1 AND ended_at IS NULL ORDER BY agent_id
+SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested FROM sessions WHERE agent_group = $1 AND ended_at IS NULL ORDER BY agent_id
 `
 
 // The sessions of an agent group that live.
@@ -163,6 +201,9 @@ func (q *Queries) LiveSessions(ctx context.Context, agentGroup string) ([]Sessio
 			&i.EndedAt,
 			&i.EndReason,
 			&i.EvidenceFor,
+			&i.CapacityBytesPerSecond,
+			&i.RegistrationID,
+			&i.DrainRequested,
 		); err != nil {
 			return nil, err
 		}
@@ -205,10 +246,11 @@ func (q *Queries) LockSessions(ctx context.Context, sessionIds []uuid.UUID) ([]L
 	return items, nil
 }
 
-const renewSession = `-- name: RenewSession :execrows
+const renewSession = `-- name: RenewSession :many
 UPDATE sessions SET last_heartbeat_at = clock_timestamp()
 WHERE session_id = $1 AND agent_group = $2 AND ended_at IS NULL
   AND NOT suspect AND (draining OR NOT $3::boolean) AND unfit = $4::boolean
+RETURNING drain_requested
 `
 
 type RenewSessionParams struct {
@@ -221,22 +263,35 @@ type RenewSessionParams struct {
 // The heartbeat that changes nothing but the time, which is nearly every one. Compares no clock: a session that lives is renewed,
 // one that has ended is not (a slow heartbeat waits for the expirer and then finds the fact).
 // No row: the session has ended, never was, or something else changes too: RenewSessionAndState tells.
-func (q *Queries) RenewSession(ctx context.Context, arg RenewSessionParams) (int64, error) {
-	result, err := q.db.Exec(ctx, renewSession,
+func (q *Queries) RenewSession(ctx context.Context, arg RenewSessionParams) ([]bool, error) {
+	rows, err := q.db.Query(ctx, renewSession,
 		arg.SessionID,
 		arg.AgentGroup,
 		arg.Draining,
 		arg.Unfit,
 	)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	var items []bool
+	for rows.Next() {
+		var drain_requested bool
+		if err := rows.Scan(&drain_requested); err != nil {
+			return nil, err
+		}
+		items = append(items, drain_requested)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
-const renewSessionAndState = `-- name: RenewSessionAndState :execrows
+const renewSessionAndState = `-- name: RenewSessionAndState :many
 UPDATE sessions SET last_heartbeat_at = clock_timestamp(), suspect = false, draining = draining OR $1::boolean, unfit = $2::boolean
 WHERE session_id = $3 AND agent_group = $4 AND ended_at IS NULL
+RETURNING drain_requested
 `
 
 type RenewSessionAndStateParams struct {
@@ -248,13 +303,39 @@ type RenewSessionAndStateParams struct {
 
 // The heartbeat that clears suspicion, or begins to drain, or changes fitness. Requires: LockAgentGroup.
 // No row: the session has ended or never was.
-func (q *Queries) RenewSessionAndState(ctx context.Context, arg RenewSessionAndStateParams) (int64, error) {
-	result, err := q.db.Exec(ctx, renewSessionAndState,
+func (q *Queries) RenewSessionAndState(ctx context.Context, arg RenewSessionAndStateParams) ([]bool, error) {
+	rows, err := q.db.Query(ctx, renewSessionAndState,
 		arg.Draining,
 		arg.Unfit,
 		arg.SessionID,
 		arg.AgentGroup,
 	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []bool
+	for rows.Next() {
+		var drain_requested bool
+		if err := rows.Scan(&drain_requested); err != nil {
+			return nil, err
+		}
+		items = append(items, drain_requested)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const requestDrain = `-- name: RequestDrain :execrows
+UPDATE sessions SET drain_requested = true
+WHERE agent_id = $1 AND agent_group = $2 AND ended_at IS NULL AND NOT drain_requested
+`
+
+// An operator wants the agent drained. Requires: LockAgentGroup. No row changed: it was wanted before, or the agent does not live.
+func (q *Queries) RequestDrain(ctx context.Context, agentID string, agentGroup string) (int64, error) {
+	result, err := q.db.Exec(ctx, requestDrain, agentID, agentGroup)
 	if err != nil {
 		return 0, err
 	}
@@ -262,7 +343,7 @@ func (q *Queries) RenewSessionAndState(ctx context.Context, arg RenewSessionAndS
 }
 
 const sessionsByID = `-- name: SessionsByID :many
-SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for FROM sessions WHERE session_id = ANY($1::uuid[])
+SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested FROM sessions WHERE session_id = ANY($1::uuid[])
 `
 
 func (q *Queries) SessionsByID(ctx context.Context, sessionIds []uuid.UUID) ([]Session, error) {
@@ -290,6 +371,9 @@ func (q *Queries) SessionsByID(ctx context.Context, sessionIds []uuid.UUID) ([]S
 			&i.EndedAt,
 			&i.EndReason,
 			&i.EvidenceFor,
+			&i.CapacityBytesPerSecond,
+			&i.RegistrationID,
+			&i.DrainRequested,
 		); err != nil {
 			return nil, err
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 const getTopic = `-- name: GetTopic :one
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision FROM topics
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones FROM topics
 WHERE name = $1 AND deleted_at IS NULL AND ($2::text = '' OR agent_group = $2::text)
 `
 
@@ -30,6 +30,7 @@ func (q *Queries) GetTopic(ctx context.Context, name string, agentGroup string) 
 		&i.CreatedAt,
 		&i.DeletedAt,
 		&i.Revision,
+		&i.PreferredZones,
 	)
 	return i, err
 }
@@ -65,10 +66,10 @@ func (q *Queries) InsertPartitions(ctx context.Context, arg InsertPartitionsPara
 }
 
 const insertTopic = `-- name: InsertTopic :many
-INSERT INTO topics (topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, revision)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO topics (topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, preferred_zones, revision)
+VALUES ($1, $2, $3, $4, $5, $6, $7::text[], $8)
 ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING
-RETURNING topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision
+RETURNING topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones
 `
 
 type InsertTopicParams struct {
@@ -78,6 +79,7 @@ type InsertTopicParams struct {
 	PartitionCount    int32
 	MaxRecordBytes    int32
 	AllowBufferedAcks bool
+	PreferredZones    []string
 	Revision          int64
 }
 
@@ -90,6 +92,7 @@ func (q *Queries) InsertTopic(ctx context.Context, arg InsertTopicParams) ([]Top
 		arg.PartitionCount,
 		arg.MaxRecordBytes,
 		arg.AllowBufferedAcks,
+		arg.PreferredZones,
 		arg.Revision,
 	)
 	if err != nil {
@@ -109,6 +112,7 @@ func (q *Queries) InsertTopic(ctx context.Context, arg InsertTopicParams) ([]Top
 			&i.CreatedAt,
 			&i.DeletedAt,
 			&i.Revision,
+			&i.PreferredZones,
 		); err != nil {
 			return nil, err
 		}
@@ -121,7 +125,7 @@ func (q *Queries) InsertTopic(ctx context.Context, arg InsertTopicParams) ([]Top
 }
 
 const listTopics = `-- name: ListTopics :many
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision FROM topics
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones FROM topics
 WHERE deleted_at IS NULL AND name > $1 AND ($2::text = '' OR agent_group = $2::text)
 ORDER BY name LIMIT $3
 `
@@ -145,6 +149,7 @@ func (q *Queries) ListTopics(ctx context.Context, after string, agentGroup strin
 			&i.CreatedAt,
 			&i.DeletedAt,
 			&i.Revision,
+			&i.PreferredZones,
 		); err != nil {
 			return nil, err
 		}
@@ -173,8 +178,9 @@ const partitionStatuses = `-- name: PartitionStatuses :many
 SELECT p.partition, p.epoch, p.log_start_offset, p.high_watermark, p.assigned_agent_id, s.agent_id AS leader_agent_id, s.zone AS leader_zone
 FROM partitions p
 LEFT JOIN sessions s ON s.session_id = p.leader_session_id AND s.ended_at IS NULL
-WHERE p.topic_id = $1
+WHERE p.topic_id = $1 AND p.partition >= $2
 ORDER BY p.partition
+LIMIT $3
 `
 
 type PartitionStatusesRow struct {
@@ -187,8 +193,9 @@ type PartitionStatusesRow struct {
 	LeaderZone      *string
 }
 
-func (q *Queries) PartitionStatuses(ctx context.Context, topicID uuid.UUID) ([]PartitionStatusesRow, error) {
-	rows, err := q.db.Query(ctx, partitionStatuses, topicID)
+// A page of the partitions from a number on.
+func (q *Queries) PartitionStatuses(ctx context.Context, topicID uuid.UUID, first int32, page int32) ([]PartitionStatusesRow, error) {
+	rows, err := q.db.Query(ctx, partitionStatuses, topicID, first, page)
 	if err != nil {
 		return nil, err
 	}
@@ -218,14 +225,16 @@ func (q *Queries) PartitionStatuses(ctx context.Context, topicID uuid.UUID) ([]P
 const updateTopic = `-- name: UpdateTopic :many
 UPDATE topics SET max_record_bytes = COALESCE($1, max_record_bytes),
                   allow_buffered_acks = COALESCE($2, allow_buffered_acks),
-                  revision = $3
-WHERE topic_id = $4 AND deleted_at IS NULL
-RETURNING topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision
+                  preferred_zones = COALESCE($3::text[], preferred_zones),
+                  revision = $4
+WHERE topic_id = $5 AND deleted_at IS NULL
+RETURNING topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones
 `
 
 type UpdateTopicParams struct {
 	MaxRecordBytes    *int32
 	AllowBufferedAcks *bool
+	PreferredZones    []string
 	Revision          int64
 	TopicID           uuid.UUID
 }
@@ -235,6 +244,7 @@ func (q *Queries) UpdateTopic(ctx context.Context, arg UpdateTopicParams) ([]Top
 	rows, err := q.db.Query(ctx, updateTopic,
 		arg.MaxRecordBytes,
 		arg.AllowBufferedAcks,
+		arg.PreferredZones,
 		arg.Revision,
 		arg.TopicID,
 	)
@@ -255,6 +265,7 @@ func (q *Queries) UpdateTopic(ctx context.Context, arg UpdateTopicParams) ([]Top
 			&i.CreatedAt,
 			&i.DeletedAt,
 			&i.Revision,
+			&i.PreferredZones,
 		); err != nil {
 			return nil, err
 		}

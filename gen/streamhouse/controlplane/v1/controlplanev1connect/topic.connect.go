@@ -82,7 +82,7 @@ type TopicServiceClient interface {
 	// Creates a topic and assigns its partitions over the zones and live agents of its agent group.
 	// A repeat of the same call answers TOPIC_EXISTS. Refusals: INVALID, TOPIC_EXISTS, UNKNOWN_AGENT_GROUP.
 	CreateTopic(context.Context, *v1.CreateTopicRequest) (*v1.CreateTopicResponse, error)
-	// Describes one topic. Refusals: UNKNOWN_TOPIC.
+	// Describes one topic, with a page of its partitions. Refusals: UNKNOWN_TOPIC, INVALID.
 	GetTopic(context.Context, *v1.GetTopicRequest) (*v1.GetTopicResponse, error)
 	// Lists topics by name; a client sees those of its agent group.
 	ListTopics(context.Context, *v1.ListTopicsRequest) (*v1.ListTopicsResponse, error)
@@ -103,7 +103,7 @@ type TopicServiceHandler interface {
 	// Creates a topic and assigns its partitions over the zones and live agents of its agent group.
 	// A repeat of the same call answers TOPIC_EXISTS. Refusals: INVALID, TOPIC_EXISTS, UNKNOWN_AGENT_GROUP.
 	CreateTopic(context.Context, *v1.CreateTopicRequest) (*v1.CreateTopicResponse, error)
-	// Describes one topic. Refusals: UNKNOWN_TOPIC.
+	// Describes one topic, with a page of its partitions. Refusals: UNKNOWN_TOPIC, INVALID.
 	GetTopic(context.Context, *v1.GetTopicRequest) (*v1.GetTopicResponse, error)
 	// Lists topics by name; a client sees those of its agent group.
 	ListTopics(context.Context, *v1.ListTopicsRequest) (*v1.ListTopicsResponse, error)
