@@ -38,8 +38,10 @@ type Config struct {
 	S3AccessKey string        `placeholder:"ID"   help:"Access key; empty, with the secret key: the AWS chain (environment, profile, instance or task role)."`
 	S3SecretKey secret.Secret `placeholder:"KEY"  help:"Secret key, with the access key."`
 
-	MaxObjectBytes   int           `default:"8388608"   help:"Size in bytes at which an object is sealed, 64 KiB to 256 MiB."                              placeholder:"N"`
-	Linger           time.Duration `default:"250ms"     help:"Longest that records wait for others while an object is on its way; an idle agent uploads at once."`
+	MaxObjectBytes   int           `default:"8388608"   help:"Bytes of batches at which an object is sealed, 64 KiB to 256 MiB."                              placeholder:"N"`
+	PutsPerSecond    float64       `default:"4"         help:"Budget of PUTs, 0.1 to 10000 a second: what bounds the bill, and how soon lone records are durable. Full objects, hand-overs and the first records of a lease wait for nothing." placeholder:"N"`
+	PutBurst         int           `default:"8"         help:"PUTs that an agent may save up, 1 to 10000; until they are used up, records are uploaded at once." placeholder:"N"`
+	Linger           time.Duration `default:"250ms"     help:"Longest that records of many partitions wait for others while they are fewer than 8 KiB a partition."`
 	MaxUploads       int           `default:"6"         help:"Uploads in flight, 1 to 64."                                                                 placeholder:"N"`
 	MaxBufferedBytes int           `default:"268435456" help:"Bytes of records on their way to the bucket; beyond it producers are told to come back (OVERLOADED)." placeholder:"N"`
 	CacheBytes       int64         `default:"268435456" help:"Bytes of segments kept in memory for readers."                                               placeholder:"N"`
@@ -59,6 +61,8 @@ func DefaultConfig() Config {
 		AgentGroup:       "default",
 		Zone:             "default",
 		MaxObjectBytes:   8 << 20,
+		PutsPerSecond:    4,
+		PutBurst:         8,
 		Linger:           250 * time.Millisecond,
 		MaxUploads:       6,
 		MaxBufferedBytes: 256 << 20,
@@ -74,6 +78,8 @@ const (
 	minObjectBytes = 64 << 10
 	maxObjectBytes = 256 << 20
 	maxUploads     = 64
+	minPuts        = 0.1
+	maxPuts        = 10_000
 	minCacheBytes  = 1 << 20
 	maxWait        = 10 * time.Minute
 )
@@ -152,6 +158,12 @@ func (c Config) validateSizes() error {
 	}
 	if c.MaxUploads < 1 || c.MaxUploads > maxUploads {
 		faults = append(faults, fmt.Errorf("max-uploads: %d is not between 1 and %d", c.MaxUploads, maxUploads))
+	}
+	if !(c.PutsPerSecond >= minPuts && c.PutsPerSecond <= maxPuts) { // NaN is not
+		faults = append(faults, fmt.Errorf("puts-per-second: %v is not between %v and %v", c.PutsPerSecond, minPuts, maxPuts))
+	}
+	if c.PutBurst < 1 || c.PutBurst > maxPuts {
+		faults = append(faults, fmt.Errorf("put-burst: %d is not between 1 and %d", c.PutBurst, maxPuts))
 	}
 	if c.CacheBytes < minCacheBytes {
 		faults = append(faults, fmt.Errorf("cache-bytes: %d is below %d", c.CacheBytes, minCacheBytes))

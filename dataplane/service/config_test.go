@@ -50,6 +50,8 @@ func TestValidate(t *testing.T) {
 		"max-object-bytes":   func(c *Config) { c.MaxObjectBytes = 1 },
 		"max-buffered-bytes": func(c *Config) { c.MaxBufferedBytes = 1 << 20 },
 		"max-uploads":        func(c *Config) { c.MaxUploads = 0 },
+		"puts-per-second":    func(c *Config) { c.PutsPerSecond = 0 },
+		"put-burst":          func(c *Config) { c.PutBurst = 0 },
 		"cache-bytes":        func(c *Config) { c.CacheBytes = 0 },
 		"linger":             func(c *Config) { c.Linger = -1 },
 		"lookup-interval":    func(c *Config) { c.LookupInterval = time.Hour },

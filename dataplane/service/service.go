@@ -115,7 +115,7 @@ func (s *Service) agentConfig(id string) agent.Config {
 	return agent.Config{
 		Session:        session.Config{AgentID: id, AgentGroup: c.AgentGroup, Zone: c.Zone, Address: s.URL, Version: s.deps.Version},
 		MaxObjectBytes: c.MaxObjectBytes, MaxBufferedBytes: c.MaxBufferedBytes,
-		Flush:          flush.Config{Linger: c.Linger, MaxUploads: c.MaxUploads},
+		Flush:          flush.Config{Linger: c.Linger, MaxUploads: c.MaxUploads, PutsPerSecond: c.PutsPerSecond, PutBurst: c.PutBurst},
 		Fetch:          fetch.Config{LookupInterval: c.LookupInterval, Cache: cache.Config{MaxBytes: c.CacheBytes}},
 		ProduceTimeout: c.ProduceTimeout, DrainDeadline: c.DrainDeadline, DrainLinger: c.DrainLinger,
 	}

@@ -133,6 +133,7 @@ func (c *Cluster) newAgent(t testing.TB, id, zone, agentGroup, key string) *Agen
 			"serve", "--agent-id", id, "--zone", zone, "--agent-group", agentGroup, "--listen", fmt.Sprintf("127.0.0.1:%d", port),
 			"--advertised-address", a.URL, "--control-plane", strings.Join(controlPlanes, ","), "--s3-endpoint", bucket, "--s3-path-style",
 			"--s3-bucket", c.S3.Bucket, "--s3-region", "us-east-1",
+			"--puts-per-second", "1000", "--put-burst", "1000", // these tests wait for each acknowledgement, and nobody pays
 		}, c.Options.AgentArgs...),
 		Env: []string{"STREAMHOUSE_AGENT_KEY=" + key, "STREAMHOUSE_S3_ACCESS_KEY=" + c.S3.AccessKey, "STREAMHOUSE_S3_SECRET_KEY=" + c.S3.SecretKey},
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/streamhouse/streamhouse/dataplane/internal/agent"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
 
@@ -101,7 +102,7 @@ func TestP6_NoLeaderIsSurelyNot(t *testing.T) {
 
 func TestPutsAreSharedByAllPartitionsUnderLoad(t *testing.T) {
 	tell(t, 20, func(s *story) {
-		a := s.Start("a")
+		a := s.Start("a", func(c *agent.Config) { c.Flush.PutsPerSecond, c.Flush.PutBurst = 4, 8 })
 		s.leads(a, 19)
 		s.Bucket.Delay(50 * time.Millisecond)
 		before := s.Bucket.Puts()

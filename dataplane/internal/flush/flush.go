@@ -1,12 +1,20 @@
 // Package flush seals the open object and uploads sealed ones; commit (next door) makes them visible.
 // Nothing here acknowledges a producer or talks to the control plane.
 //
-// When to seal: at once while nothing else of this agent is on its way (lowest latency), else when what is ahead has settled or the linger
-// has passed (fewer PUTs), when the object is full, and at once for a hand-off, a drain or a tenure's first object. Never before an upload
-// can begin: at a takeover of many partitions each brings a first batch, and an object for each would be a queue of uploads.
+// When an object is sealed, never before its upload can begin: at a takeover of many partitions each brings a first batch, and an object
+// for each would be a queue of uploads.
+//
+//	full                                  at once, by the ledger itself, even if it must wait for an upload
+//	a hand-off or a drain waits for it    at once
+//	first batch of a tenure just begun    at once
+//	many small segments                   when they have grown, or after the linger: each is a row in the catalog
+//	any other                             as soon as the budget has a PUT for it; an agent that was idle has
+//
+// Only the last one waits for the budget; all spend of it. So there are never more PUTs than the bytes need and the budget allows, however
+// many partitions the bytes are spread over.
 //
 // Promises: P8 in part (a key is written once, by If-None-Match, with the same bytes at every repeat).
-// Read: flush.go, health.go.
+// Read: flush.go, budget.go, health.go.
 package flush
 
 import (
@@ -23,13 +31,22 @@ import (
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
 
+// promptly is how soon an object is sealed that had to wait for nothing.
+const promptly = time.Millisecond
+
 // Config of a flusher.
 type Config struct {
-	// Linger is the longest that an object stays open while others are on their way.
+	// Linger is the longest that an object of many small segments stays open so that they grow.
 	Linger time.Duration
 	// MaxUploads bounds the uploads in flight; at least 1.
 	MaxUploads int
+	// PutsPerSecond (above 0) and PutBurst (at least 1) are the budget of the agent's PUTs.
+	PutsPerSecond float64
+	PutBurst      int
 }
+
+// Budget is what the flushers of an agent's sessions share.
+func (c Config) Budget() *Budget { return NewBudget(c.PutsPerSecond, c.PutBurst) }
 
 // Store is where objects go; an objectstore.Store is one.
 type Store interface {
@@ -41,16 +58,17 @@ type Flusher struct {
 	ledger *ingest.Ledger
 	store  Store
 	health *Health
+	budget *Budget
 	config Config
 	log    *slog.Logger
 	slots  chan struct{} // one for each upload in flight
 	freed  chan struct{} // capacity 1: an upload ended
 }
 
-// New returns a flusher of ledger. health is told of every upload.
-func New(ledger *ingest.Ledger, store Store, health *Health, config Config, log *slog.Logger) *Flusher {
+// New returns a flusher of ledger. health is told of every upload, all of them spend of budget.
+func New(ledger *ingest.Ledger, store Store, health *Health, budget *Budget, config Config, log *slog.Logger) *Flusher {
 	return &Flusher{
-		ledger: ledger, store: store, health: health, config: config, log: log,
+		ledger: ledger, store: store, health: health, budget: budget, config: config, log: log,
 		slots: make(chan struct{}, config.MaxUploads), freed: make(chan struct{}, 1),
 	}
 }
@@ -62,13 +80,15 @@ func (f *Flusher) Run(ctx context.Context) error {
 	linger := time.NewTimer(0)
 	defer linger.Stop()
 	for ctx.Err() == nil {
-		switch wait := f.untilSeal(time.Now()); {
-		case wait > 0:
-			linger.Reset(wait)
-		case len(f.slots) < cap(f.slots): // else it stays open: sealed, it would wait too, and take nothing more
-			f.ledger.Seal()
-		}
 		f.begin(ctx, &uploads)
+		if len(f.slots) < cap(f.slots) { // else it stays open: sealed, it would wait too, and take nothing more
+			reason, wait := f.decide(time.Now())
+			if wait == 0 {
+				f.ledger.Seal(reason)
+				continue
+			}
+			linger.Reset(wait)
+		}
 		select {
 		case <-f.ledger.Flush:
 		case <-f.freed:
@@ -79,17 +99,27 @@ func (f *Flusher) Run(ctx context.Context) error {
 	return nil
 }
 
-// untilSeal is how long the open object may stay open.
-func (f *Flusher) untilSeal(now time.Time) time.Duration {
+// decide tells how long the open object stays open, and why it is sealed then.
+func (f *Flusher) decide(now time.Time) (ingest.Reason, time.Duration) {
 	open := f.ledger.Open()
+	age := now.Sub(open.OpenedAt)
 	switch {
 	case open.Empty:
-		return time.Hour
-	case open.Urgent || open.Ahead == 0:
-		return 0
-	default:
-		return max(0, f.config.Linger-now.Sub(open.OpenedAt))
+		return 0, time.Hour
+	case open.Urgent:
+		return ingest.Urgent, 0
+	case open.First:
+		return ingest.First, 0
+	case open.Growing && age < f.config.Linger:
+		return 0, f.config.Linger - age
+	case open.Full:
+		return ingest.Full, 0
 	}
+	wait := f.budget.Wait(now)
+	if open.Ahead == 0 && age < promptly {
+		return ingest.Idle, wait
+	}
+	return ingest.Lingered, wait
 }
 
 // begin starts as many uploads as there are slots and objects.
@@ -105,6 +135,7 @@ func (f *Flusher) begin(ctx context.Context, uploads *sync.WaitGroup) {
 			<-f.slots
 			return
 		}
+		f.budget.Spend(time.Now())
 		uploads.Go(func() { f.upload(ctx, o) })
 	}
 }

@@ -21,14 +21,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // bucket takes a time for each object.
 type bucket struct {
-	mu    sync.Mutex
-	takes time.Duration
-	puts  []time.Time // when each began
+	mu              sync.Mutex
+	takes           time.Duration
+	puts            []time.Time // when each began
+	segments, bytes int
 }
 
-func (b *bucket) Put(ctx context.Context, _ string, _ []byte, _ uint32) error {
+func (b *bucket) Put(ctx context.Context, _ string, body []byte, _ uint32) error {
+	footer, err := object.Parse(body)
+	if err != nil {
+		return err
+	}
 	b.mu.Lock()
 	b.puts = append(b.puts, time.Now())
+	b.segments += len(footer.Segments)
+	b.bytes += len(body)
 	b.mu.Unlock()
 	select {
 	case <-time.After(b.takes):
@@ -71,7 +78,8 @@ func TestFirstBatchesOfManyTenuresShareObjects(t *testing.T) {
 		ledger.GrantAll(granted)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		flusher := New(ledger, store, NewHealth(), Config{Linger: time.Minute, MaxUploads: uploads}, slog.New(slog.DiscardHandler))
+		config := Config{Linger: time.Minute, MaxUploads: uploads, PutsPerSecond: 0.001, PutBurst: 1}
+		flusher := New(ledger, store, NewHealth(), config.Budget(), config, slog.New(slog.DiscardHandler))
 		go func() { done <- flusher.Run(ctx) }()
 		for _, g := range granted {
 			if d := ledger.Append(g.Partition, batch(t)); d.Pending == nil {

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/streamhouse/streamhouse/client/recordbatch"
@@ -13,6 +14,31 @@ import (
 func (l *Ledger) Append(p partition.ID, b *Batch) Decision {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.admit(p, b)
+}
+
+// AppendAll is Append for the batches of one request, bs[i] for ps[i]: they go into one object if they fit, and the flusher is woken once.
+// After a batch that was not taken at once the later ones of its partition are Skipped, so that they keep their order.
+func (l *Ledger) AppendAll(ps []partition.ID, bs []*Batch) []Decision {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]Decision, len(bs))
+	var stuck []partition.ID
+	for i, b := range bs {
+		if len(stuck) > 0 && slices.Contains(stuck, ps[i]) {
+			all[i].Verdict = Skipped
+			continue
+		}
+		all[i] = l.admit(ps[i], b)
+		if !all[i].Verdict.Final() {
+			stuck = append(stuck, ps[i])
+		}
+	}
+	return all
+}
+
+// admit requires mu.
+func (l *Ledger) admit(p partition.ID, b *Batch) Decision {
 	t := l.tenures[p]
 	if t == nil || t.closing || l.stopped {
 		return Decision{}
@@ -53,8 +79,8 @@ func (l *Ledger) append(t *tenure, b *Batch) *Pending {
 	if b.Header.Producer.Idempotent() {
 		t.remember(b, pending)
 	}
-	s := l.segment(t, b)
-	s.add(b, pending)
+	fresh, growing := l.open == nil || t.awaited(), l.open != nil && l.open.growing()
+	l.segment(t, b).add(b, pending)
 	t.next += int64(b.Header.RecordCount)
 	l.open.size += len(b.Bytes)
 	if b.Header.Producer.Idempotent() {
@@ -63,9 +89,12 @@ func (l *Ledger) append(t *tenure, b *Batch) *Pending {
 	l.buffered += len(b.Bytes) + batchOverhead
 	t.wake()
 	if l.full() {
-		l.seal()
+		l.seal(Full)
 	}
-	notify(l.Flush)
+	// Nothing else changes when the open object is to be sealed: the flusher need not look after every batch.
+	if fresh || l.open == nil || growing && !l.open.growing() {
+		notify(l.Flush)
+	}
 	return pending
 }
 
@@ -74,7 +103,7 @@ func (l *Ledger) segment(t *tenure, b *Batch) *segment {
 	const maxSegmentRecords = 1 << 30
 	s := l.openAt[t]
 	if s != nil && int64(s.count)+int64(b.Header.RecordCount) > maxSegmentRecords {
-		l.seal()
+		l.seal(Full)
 		s = nil
 	}
 	if l.open == nil {
@@ -87,22 +116,26 @@ func (l *Ledger) segment(t *tenure, b *Batch) *segment {
 		l.open.weight += segmentWeight
 		t.segments = append(t.segments, s)
 	}
-	l.open.urgent = l.open.urgent || t.urgent
-	t.urgent = false
+	l.open.first = l.open.first || t.awaited()
+	t.fresh = false
 	return s
 }
 
+// full counts batches alone: were the footer counted, the same bytes in more partitions would need more objects. While segments are many
+// and small an object may grow beyond its size, up to growth times.
 func (l *Ledger) full() bool {
-	return object.Size(len(l.open.segments), l.open.size) >= l.config.MaxObjectBytes || l.open.weight >= maxObjectWeight ||
-		len(l.open.segments) >= object.MaxSegments/4
+	o := l.open
+	return o.size >= l.config.MaxObjectBytes && (!o.growing() || o.size >= growth*l.config.MaxObjectBytes) ||
+		o.weight >= maxObjectWeight || len(o.segments) >= object.MaxSegments/4
 }
 
 // seal gives the open object its key; its content is fixed from now on. Requires: mu.
-func (l *Ledger) seal() {
+func (l *Ledger) seal(reason Reason) {
 	o := l.open
 	if o == nil {
 		return
 	}
+	o.reason = reason
 	o.Key = object.Key{AgentGroup: l.config.AgentGroup, Incarnation: l.config.Incarnation, Session: l.config.Session, Counter: l.counter}
 	l.counter++
 	o.sort()
@@ -118,8 +151,10 @@ type Open struct {
 	Empty bool
 	// OpenedAt is when its first batch came.
 	OpenedAt time.Time
-	// Urgent: somebody waits for it.
-	Urgent bool
+	// Urgent: a hand-off or a drain waits for it. First: it has the first batch of a tenure, for which a producer may have waited.
+	Urgent, First bool
+	// Full: it has its size, and would be sealed were it not growing. Growing: its segments are many and small.
+	Full, Growing bool
 	// Ahead is how many sealed objects are not settled yet.
 	Ahead int
 }
@@ -135,14 +170,17 @@ func (l *Ledger) Open() Open {
 	if l.open == nil {
 		return Open{Empty: true, Ahead: ahead}
 	}
-	return Open{OpenedAt: l.open.OpenedAt, Urgent: l.open.urgent || l.stopped, Ahead: ahead}
+	return Open{
+		OpenedAt: l.open.OpenedAt, Urgent: l.open.urgent || l.stopped, First: l.open.first,
+		Full: l.open.size >= l.config.MaxObjectBytes, Growing: l.open.growing(), Ahead: ahead,
+	}
 }
 
 // Seal closes the open object, if there is one.
-func (l *Ledger) Seal() {
+func (l *Ledger) Seal(reason Reason) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.seal()
+	l.seal(reason)
 }
 
 // NextUpload hands out the next sealed object, once; nil: there is none. One of which nothing is left to commit is never begun.

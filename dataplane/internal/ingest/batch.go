@@ -84,7 +84,14 @@ const (
 	Doubtful
 	// Overloaded: too many bytes are in flight.
 	Overloaded
+	// Skipped: not looked at, because an earlier batch of the same call and partition was not taken.
+	Skipped
 )
+
+// Final tells whether asking again would change nothing.
+func (v Verdict) Final() bool {
+	return v == Accepted || v == InFlight || v == Duplicate || v == Overloaded
+}
 
 // Decision is the ledger's answer to Append.
 type Decision struct {

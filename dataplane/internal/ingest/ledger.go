@@ -18,7 +18,7 @@ type Config struct {
 	AgentGroup  string
 	Session     object.UUID
 	Incarnation int32
-	// MaxObjectBytes seals the open object.
+	// MaxObjectBytes of batches seal the open object.
 	MaxObjectBytes int
 	// MaxBufferedBytes bounds the batches in flight; beyond it Append says Overloaded.
 	MaxBufferedBytes int
@@ -205,7 +205,7 @@ func (l *Ledger) Abandon(reason refusalv1.Reason) {
 func (l *Ledger) GiveUpUploads(reason refusalv1.Reason) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.seal()
+	l.seal(Urgent)
 	for _, o := range slices.Clone(l.queue) {
 		if !o.uploaded {
 			l.kill(o, reason)

@@ -88,7 +88,7 @@ func TestP2_P3_P6_LedgerAgainstTheSmallestCatalog(t *testing.T) {
 			"late":    func(t *rapid.T) { w.late(t, pick("p")) },
 			"append":  func(t *rapid.T) { w.append(t, pick("p"), rapid.Bool().Draw(t, "idempotent")) },
 			"again":   func(t *rapid.T) { w.append(t, pick("p"), false) },
-			"seal":    func(*rapid.T) { w.ledger.Seal() },
+			"seal":    func(*rapid.T) { w.ledger.Seal(Lingered) },
 			"begin":   func(t *rapid.T) { w.begin(t) },
 			"stored":  func(t *rapid.T) { w.stored(t, true) },
 			"failed":  func(t *rapid.T) { w.stored(t, false) },
@@ -327,7 +327,7 @@ func (w *world) finish(t *rapid.T) {
 		if w.ledger.Idle() {
 			break
 		}
-		w.ledger.Seal()
+		w.ledger.Seal(Lingered)
 		w.begin(t)
 		w.stored(t, true)
 		w.send(t)

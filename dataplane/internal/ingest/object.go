@@ -16,9 +16,42 @@ const (
 	segmentWeight  = 130
 	producerWeight = 40
 	// maxObjectWeight bounds an object's share of a commit request, and maxCommitWeight the whole: messages end at 4 MiB.
-	maxObjectWeight = 1 << 20
+	maxObjectWeight = 2 << 20
 	maxCommitWeight = 3 << 20
 )
+
+// An open object of more than fewSegments segments is growing until they have goodSegmentBytes each on average: a segment is a row in the
+// catalog, whatever its size.
+const (
+	fewSegments      = 64
+	goodSegmentBytes = 8 << 10
+	// growth bounds how many times its size an object may become by that.
+	growth = 4
+)
+
+// Reason is why an object was sealed.
+type Reason uint8
+
+// The reasons.
+const (
+	// Full: it had reached its greatest size.
+	Full Reason = iota + 1
+	// Urgent: a hand-off or a drain waited for it.
+	Urgent
+	// First: it has the first batch of a tenure that has just begun.
+	First
+	// Idle: nothing else was on its way, and the budget allowed it.
+	Idle
+	// Lingered: it had waited for the budget, or to grow.
+	Lingered
+)
+
+// Reasons lists all of them.
+func Reasons() []Reason { return []Reason{Full, Urgent, First, Idle, Lingered} }
+
+func (r Reason) String() string {
+	return [...]string{"unsealed", "size", "urgent", "first", "idle", "linger"}[r]
+}
 
 // segment is one tenure's contiguous run of batches in one object. The ledger's mutex guards it; once its object is sealed, all but sent
 // and dropped is read-only.
@@ -66,11 +99,22 @@ type Object struct {
 	segments []*segment
 	size     int // bytes of batches
 	weight   int
-	urgent   bool // somebody waits for it: a hand-off, a drain, a tenure's first object
+	urgent   bool   // a hand-off or a drain waits for it
+	first    bool   // it has a batch for which a tenure was awaited
+	reason   Reason // why it was sealed
 
 	sealed   *object.Sealed
 	uploaded bool
 	dead     bool // definitely never stored: nothing of it is committed
+}
+
+// Reason is why it was sealed. Requires: it was.
+func (o *Object) Reason() Reason { return o.reason }
+
+// growing tells whether its segments are many and small.
+func (o *Object) growing() bool {
+	n := len(o.segments)
+	return n > fewSegments && o.size < n*goodSegmentBytes
 }
 
 // Encode builds the bytes to upload. It is called once, after the object was sealed, by whoever uploads it.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"math"
+	"time"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
@@ -11,6 +12,9 @@ import (
 
 // maxProducers bounds how many producers a tenure remembers; the longest silent are forgotten and looked up again.
 const maxProducers = 10_000
+
+// hurry is how long after its beginning a tenure's first batch is uploaded at once.
+const hurry = 2 * time.Second
 
 // tenure is one epoch of this session over one partition. The ledger's mutex guards it.
 type tenure struct {
@@ -22,9 +26,10 @@ type tenure struct {
 	next          int64 // offset of the next record
 	logStart      int64
 
+	began   time.Time
 	closing bool // takes no more batches
 	ended   bool // nothing of it is committed any more, unless it was sent before
-	urgent  bool // its first object does not linger
+	fresh   bool // nothing was appended yet
 
 	segments  []*segment // not settled yet, in order of offset
 	producers map[int64]*producer
@@ -37,13 +42,16 @@ type tenure struct {
 func newTenure(p partition.ID, g *controlplanev1.Grant) *tenure {
 	t := &tenure{
 		partition: p, epoch: g.GetEpoch(), first: g.GetTenureFirstOffset(), highWatermark: g.GetHighWatermark(), next: g.GetHighWatermark(),
-		logStart: g.GetLogStartOffset(), urgent: true, producers: map[int64]*producer{}, complete: g.GetProducersComplete(),
+		logStart: g.GetLogStartOffset(), began: time.Now(), fresh: true, producers: map[int64]*producer{}, complete: g.GetProducersComplete(),
 	}
 	for _, s := range g.GetProducers() {
 		t.producers[s.GetProducerId()] = producerOf(s)
 	}
 	return t
 }
+
+// awaited tells whether its first batch is still to come, and is likely to have waited for this tenure to begin: then it waits no more.
+func (t *tenure) awaited() bool { return t.fresh && time.Since(t.began) < hurry }
 
 // decide judges a batch without changing anything but what the batch remembers of its own wait, and forgetting a producer that was silent for long.
 func (t *tenure) decide(b *Batch) Decision {

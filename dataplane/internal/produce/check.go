@@ -22,6 +22,7 @@ type entry struct {
 	batch     *ingest.Batch
 	buffered  bool // ACKS_BUFFERED
 
+	slow     bool // its partition could not take everything at once: place sees to it
 	appended bool // the batch's bytes have been with a ledger: they are not written to again
 	pending  *ingest.Pending
 	repeat   bool            // pending is an earlier copy's

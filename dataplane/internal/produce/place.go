@@ -45,6 +45,9 @@ func open(entries []*entry) []*entry {
 // handIn appends what can be appended here and waits for its fate.
 func (s *Service) handIn(ctx context.Context, p partition.ID, entries []*entry) {
 	for _, e := range entries {
+		if e.pending != nil { // taken already
+			continue
+		}
 		if e.appended { // an object that failed may still be on its way with the old bytes
 			e.batch.Bytes = bytes.Clone(e.batch.Bytes)
 		}
@@ -53,17 +56,21 @@ func (s *Service) handIn(ctx context.Context, p partition.ID, entries []*entry) 
 		}
 	}
 	for _, e := range entries {
-		if e.pending == nil {
-			continue
+		if e.pending != nil {
+			s.fate(ctx, e)
 		}
-		select {
-		case <-e.pending.Done():
-			s.settle(e, e.pending.Outcome())
-		case <-ctx.Done():
-			e.outcome = s.unanswered(e)
-		}
-		e.pending = nil
 	}
+}
+
+// fate waits for what becomes of an entry that was taken.
+func (s *Service) fate(ctx context.Context, e *entry) {
+	select {
+	case <-e.pending.Done():
+		s.settle(e, e.pending.Outcome())
+	case <-ctx.Done():
+		e.outcome = s.unanswered(e)
+	}
+	e.pending = nil
 }
 
 // settle turns a batch's fate into its entry's outcome; none if it may be tried elsewhere.

@@ -28,6 +28,7 @@ import (
 // Desk is where batches are handed in; a term.Desk is one.
 type Desk interface {
 	Append(partition.ID, *ingest.Batch) ingest.Decision
+	AppendAll([]partition.ID, []*ingest.Batch) []ingest.Decision
 	Learn(p partition.ID, epoch partition.Epoch, producerID int64, state *controlplanev1.ProducerState)
 	Demand(partition.ID)
 	Leads(partition.ID) (partition.Epoch, bool)
@@ -135,25 +136,69 @@ func (s *Service) produce(ctx context.Context, req *dataplanev1.ProduceRequest, 
 	return res, nil
 }
 
-// placeAll brings every entry to its outcome: partitions side by side, the entries of one in order.
+// placeAll brings every entry to its outcome. Most are taken at once, all together. The partitions of the others go side by side, the
+// entries of one in order.
 func (s *Service) placeAll(ctx context.Context, entries []*entry, h hop) {
-	groups := map[partition.ID][]*entry{}
-	var order []partition.ID
+	slow := s.takeAll(entries)
+	var others sync.WaitGroup
+	for _, of := range slow {
+		others.Go(func() { s.place(ctx, of[0].partition, of, h) })
+	}
+	defer others.Wait()
 	for _, e := range entries {
-		if groups[e.partition] == nil {
-			order = append(order, e.partition)
+		if e.pending != nil && !e.slow {
+			s.fate(ctx, e)
 		}
-		groups[e.partition] = append(groups[e.partition], e)
 	}
-	if len(order) == 1 {
-		s.place(ctx, order[0], entries, h)
-		return
+	for _, of := range byPartition(entries, func(e *entry) bool { return e.outcome == nil && !e.slow }) {
+		others.Go(func() { s.place(ctx, of[0].partition, of, h) })
 	}
-	var all sync.WaitGroup
-	for _, p := range order {
-		all.Go(func() { s.place(ctx, p, groups[p], h) })
+}
+
+// takeAll hands all entries in, and returns those of the partitions of which not all were taken.
+func (s *Service) takeAll(entries []*entry) (slow [][]*entry) {
+	ps, bs := make([]partition.ID, len(entries)), make([]*ingest.Batch, len(entries))
+	for i, e := range entries {
+		ps[i], bs[i] = e.partition, e.batch
+		if e.appended {
+			return byPartition(entries, func(e *entry) bool { e.slow = true; return true })
+		}
 	}
-	all.Wait()
+	stuck := map[partition.ID]bool{}
+	for i, d := range s.Desk.AppendAll(ps, bs) {
+		if d.Verdict.Final() {
+			entries[i].epoch = d.Epoch
+			s.taken(entries[i], d)
+			continue
+		}
+		stuck[ps[i]] = true
+	}
+	if len(stuck) == 0 {
+		return nil
+	}
+	return byPartition(entries, func(e *entry) bool {
+		e.slow = stuck[e.partition]
+		return e.slow && e.outcome == nil
+	})
+}
+
+// byPartition groups the entries that are wanted, in order.
+func byPartition(entries []*entry, wanted func(*entry) bool) [][]*entry {
+	at := map[partition.ID]int{}
+	var groups [][]*entry
+	for _, e := range entries {
+		if !wanted(e) {
+			continue
+		}
+		i, ok := at[e.partition]
+		if !ok {
+			i = len(groups)
+			at[e.partition] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], e)
+	}
+	return groups
 }
 
 // recreated finds the entries whose topic turned out to be deleted while another has taken its name since. Surely nothing of them was

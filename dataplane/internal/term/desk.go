@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	"github.com/streamhouse/streamhouse/dataplane/internal/session"
@@ -13,6 +14,7 @@ import (
 // Desk is where batches are handed in. It is safe for concurrent use.
 type Desk struct {
 	config  Config
+	budget  *flush.Budget
 	drain   chan struct{} // closed by Drain
 	drained chan struct{} // closed when a drain is complete
 	leave   chan struct{} // closed by Close
@@ -26,7 +28,7 @@ type Desk struct {
 // NewDesk returns a desk without a term.
 func NewDesk(config Config) *Desk {
 	return &Desk{
-		config: config, drain: make(chan struct{}), drained: make(chan struct{}), leave: make(chan struct{}), changed: make(chan struct{}),
+		config: config, budget: config.Flush.Budget(), drain: make(chan struct{}), drained: make(chan struct{}), leave: make(chan struct{}), changed: make(chan struct{}),
 	}
 }
 
@@ -51,7 +53,7 @@ func (d *Desk) Hold(ctx context.Context, s *session.Session) error {
 }
 
 func (d *Desk) serve(ctx context.Context, s *session.Session) error {
-	t := newTerm(d.config, s)
+	t := newTerm(d.config, d.budget, s)
 	d.set(t)
 	defer d.set(nil)
 	return t.run(ctx, d.drain, d.config.Observer)
@@ -73,6 +75,15 @@ func (d *Desk) Append(p partition.ID, b *ingest.Batch) ingest.Decision {
 		return ingest.Decision{}
 	}
 	return t.ledger.Append(p, b)
+}
+
+// AppendAll hands in the batches of one request. See ingest.Ledger.AppendAll.
+func (d *Desk) AppendAll(ps []partition.ID, bs []*ingest.Batch) []ingest.Decision {
+	t := d.term()
+	if t == nil || !t.session.Alive() {
+		return make([]ingest.Decision, len(bs))
+	}
+	return t.ledger.AppendAll(ps, bs)
 }
 
 // Learn passes on what the catalog knows of a producer.

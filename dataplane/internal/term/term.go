@@ -56,7 +56,7 @@ type term struct {
 	commits *commit.Committer
 }
 
-func newTerm(c Config, s *session.Session) *term {
+func newTerm(c Config, budget *flush.Budget, s *session.Session) *term {
 	ledger := ingest.New(ingest.Config{
 		AgentGroup: c.AgentGroup, Session: s.ID, Incarnation: s.Incarnation,
 		MaxObjectBytes: c.MaxObjectBytes, MaxBufferedBytes: c.MaxBufferedBytes,
@@ -65,7 +65,7 @@ func newTerm(c Config, s *session.Session) *term {
 	deleted := func(p partition.ID) { c.Table.Forget(p.Topic) }
 	return &term{
 		session: s, ledger: ledger,
-		flusher: flush.New(ledger, c.Store, c.Health, c.Flush, log),
+		flusher: flush.New(ledger, c.Store, c.Health, budget, c.Flush, log),
 		commits: commit.New(ledger, c.Catalog, c.Observer, deleted, log),
 		leases: lease.NewManager(lease.Config{
 			Self: c.AgentID, Session: s.ID.String(), Ledger: ledger, Table: c.Table, Catalog: c.Catalog, Observer: c.Observer,
