@@ -26,7 +26,8 @@ type Config struct {
 
 	AgentID           string        `placeholder:"ID"      help:"Unique in the cluster: 1 to 100 of letters, digits, '.', '_' and '-'. Empty: the host's name. A second process with the same id ends the first."`
 	AgentGroup        string        `default:"default"     help:"Agent group; the agent key must be for it."                                        placeholder:"NAME"`
-	Zone              string        `default:"default"     help:"Availability zone, e.g. eu-west-1a."                                               placeholder:"ZONE"`
+	Zone              string        `placeholder:"ZONE"    help:"Availability zone, e.g. eu-west-1a. Empty: that of the ECS task, else of the EC2 instance, else \"default\"."`
+	Capacity          int64         `default:"104857600"   help:"Bytes of records per second, in and out together, that this agent is meant for: its weight in placement, and what streamhouse.agent.utilization is a share of." placeholder:"BYTES"`
 	AdvertisedAddress string        `placeholder:"URL"     help:"Base URL under which clients and other agents reach this agent; empty: the one that it listens on, which others can reach on the same machine only."`
 	ControlPlane      []string      `placeholder:"URL,..." help:"Base URLs of the control plane's replicas, tried in turn. Required to serve."`
 	AgentKey          secret.Secret `placeholder:"KEY"     help:"API key with the role agent (shk_ and 43 characters). Required to serve."`
@@ -59,7 +60,7 @@ func DefaultConfig() Config {
 		Log:              logs.Config{LogFormat: "text"},
 		Telemetry:        telemetry.DefaultConfig(),
 		AgentGroup:       "default",
-		Zone:             "default",
+		Capacity:         100 << 20,
 		MaxObjectBytes:   8 << 20,
 		PutsPerSecond:    4,
 		PutBurst:         8,
@@ -108,8 +109,11 @@ func (c Config) validateNames() error {
 	if c.AgentID != "" && !namePattern.MatchString(c.AgentID) {
 		faults = append(faults, fmt.Errorf("agent-id: %q must be 1 to 100 of letters, digits, '.', '_' and '-'", c.AgentID))
 	}
-	if !namePattern.MatchString(c.Zone) {
+	if c.Zone != "" && !namePattern.MatchString(c.Zone) {
 		faults = append(faults, fmt.Errorf("zone: %q must be 1 to 100 of letters, digits, '.', '_' and '-'", c.Zone))
+	}
+	if c.Capacity < 1 {
+		faults = append(faults, fmt.Errorf("capacity: %d is below 1 byte per second", c.Capacity))
 	}
 	if object.ValidateAgentGroup(c.AgentGroup) != nil {
 		faults = append(faults, fmt.Errorf("agent-group: %q must be 1 to 40 of a-z, 0-9 and '-'", c.AgentGroup))

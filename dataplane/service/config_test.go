@@ -40,7 +40,9 @@ func TestValidate(t *testing.T) {
 	}
 	for want, change := range map[string]func(*Config){
 		"agent-id":           func(c *Config) { c.AgentID = "a/b" },
-		"zone":               func(c *Config) { c.Zone = "" },
+		"zone":               func(c *Config) { c.Zone = "a/b" },
+		"capacity":           func(c *Config) { c.Capacity = 0 },
+		"otlp-endpoint":      func(c *Config) { c.Telemetry.OTLPEndpoint = "nowhere" },
 		"agent-group":        func(c *Config) { c.AgentGroup = "A" },
 		"advertised-address": func(c *Config) { c.AdvertisedAddress = "host:1" },
 		"control-plane":      func(c *Config) { c.ControlPlane = nil },

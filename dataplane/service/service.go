@@ -24,6 +24,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
 	"github.com/streamhouse/streamhouse/dataplane/internal/session"
+	"github.com/streamhouse/streamhouse/dataplane/internal/zone"
 )
 
 // maxRequestBytes bounds a Produce.
@@ -48,6 +49,7 @@ type Deps struct {
 type Service struct {
 	config Config
 	deps   Deps
+	zone   string // configured, or found
 	server *listen.Server
 	agent  *agent.Agent
 	meters *telemetry.Provider
@@ -82,9 +84,10 @@ func (s *Service) assemble() error {
 	if err != nil {
 		return err
 	}
+	s.zone = s.findZone(context.Background())
 	s.meters, err = telemetry.New(s.config.Telemetry, telemetry.Identity{
 		Service: "streamhouse-agent", Version: s.deps.Version, Attributes: map[string]string{
-			"service.instance.id": id, "streamhouse.agent_group": s.config.AgentGroup, "cloud.availability_zone": s.config.Zone,
+			"service.instance.id": id, "streamhouse.agent_group": s.config.AgentGroup, "cloud.availability_zone": s.zone,
 		},
 	}, s.deps.Log.Logger)
 	if err != nil {
@@ -110,10 +113,24 @@ func (s *Service) assemble() error {
 	return err
 }
 
+// findZone asks the machine where nobody has said in which zone it is.
+func (s *Service) findZone(ctx context.Context) string {
+	if s.config.Zone != "" {
+		return s.config.Zone
+	}
+	found, err := zone.Here().Find(ctx)
+	if err != nil {
+		s.deps.Log.WarnContext(ctx, "zone is unknown: set it", slog.String("zone", found), slog.Any("error", err))
+	} else if found != zone.Default {
+		s.deps.Log.InfoContext(ctx, "zone was found", slog.String("zone", found))
+	}
+	return found
+}
+
 func (s *Service) agentConfig(id string) agent.Config {
 	c := s.config
 	return agent.Config{
-		Session:        session.Config{AgentID: id, AgentGroup: c.AgentGroup, Zone: c.Zone, Address: s.URL, Version: s.deps.Version},
+		Session:        session.Config{AgentID: id, AgentGroup: c.AgentGroup, Zone: s.zone, Address: s.URL, Version: s.deps.Version, Capacity: c.Capacity},
 		MaxObjectBytes: c.MaxObjectBytes, MaxBufferedBytes: c.MaxBufferedBytes,
 		Flush:          flush.Config{Linger: c.Linger, MaxUploads: c.MaxUploads, PutsPerSecond: c.PutsPerSecond, PutBurst: c.PutBurst},
 		Fetch:          fetch.Config{LookupInterval: c.LookupInterval, Cache: cache.Config{MaxBytes: c.CacheBytes}},

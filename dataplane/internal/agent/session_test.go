@@ -41,6 +41,20 @@ func TestLostSessionCommitsWhatItHoldsThenRegistersAnew(t *testing.T) {
 	})
 }
 
+func TestARepeatedRegistrationGetsTheSessionOfTheFirst(t *testing.T) {
+	tell(t, 1, func(s *story) {
+		a := s.Start("a")
+		s.leads(a, 0)
+		a.Link.LoseAnswers("Register", 3)
+		s.Control.Expire("a")
+		time.Sleep(10 * time.Second)
+		s.store(a, 0, s.batch("x", 0, -1), 0)
+		if n := s.Control.Registered(); n != 2 || !a.Running() {
+			t.Fatalf("%d sessions, running %v", n, a.Running())
+		}
+	})
+}
+
 func TestSupersededAgentExits(t *testing.T) {
 	tell(t, 1, func(s *story) {
 		old := s.Start("a")

@@ -54,15 +54,17 @@ type part struct {
 }
 
 type sess struct {
-	id        string
-	agent     *controlplanev1.PlacedAgent
-	heartbeat time.Time
-	ended     bool
-	cause     refusalv1.Reason
-	suspect   bool
-	unfit     bool
-	shown     string // life for which its evidence is complete
-	told      *controlplanev1.Evidence
+	id string
+	// registration is what the agent called the session before it had an id.
+	registration string
+	agent        *controlplanev1.PlacedAgent
+	heartbeat    time.Time
+	ended        bool
+	cause        refusalv1.Reason
+	suspect      bool
+	unfit        bool
+	shown        string // life for which its evidence is complete
+	told         *controlplanev1.Evidence
 }
 
 // New returns a control plane without topics and sessions.
@@ -161,6 +163,13 @@ func (c *Control) Sessions() int {
 		}
 	}
 	return n
+}
+
+// Registered is how many sessions there have been.
+func (c *Control) Registered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.sessions)
 }
 
 // Decided is how many objects have an outcome.

@@ -23,19 +23,28 @@ func (c *Control) Register(_ context.Context, req *controlplanev1.RegisterReques
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, old := range c.sessions {
+		if old.registration != "" && old.registration == req.GetRegistrationId() {
+			return c.registered(old), nil
+		}
+	}
+	for _, old := range c.sessions {
 		if old.agent.GetAgentId() == req.GetAgentId() && !old.ended {
 			c.endSession(old, refusalv1.Reason_REASON_SESSION_SUPERSEDED)
 		}
 	}
-	s := &sess{id: newUUID().String(), heartbeat: time.Now(), agent: &controlplanev1.PlacedAgent{
+	s := &sess{id: newUUID().String(), registration: req.GetRegistrationId(), heartbeat: time.Now(), agent: &controlplanev1.PlacedAgent{
 		AgentId: req.GetAgentId(), Zone: req.GetZone(), Address: req.GetAddress(),
 	}}
 	c.sessions[s.id] = s
 	c.bump()
 	c.place()
+	return c.registered(s), nil
+}
+
+func (c *Control) registered(s *sess) *controlplanev1.RegisterResponse {
 	return &controlplanev1.RegisterResponse{
 		SessionId: s.id, SessionDurationMs: c.SessionDuration.Milliseconds(), HeartbeatIntervalMs: heartbeatInterval.Milliseconds(),
-	}, nil
+	}
 }
 
 // Heartbeat renews.

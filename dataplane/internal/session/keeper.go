@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +39,8 @@ type Config struct {
 	// to be bound first.
 	Address func() string
 	Version string
+	// Capacity is what the agent is meant for, bytes of records per second; 0: as the control plane assumes.
+	Capacity int64
 	// Unfit tells whether nothing should be placed on this agent.
 	Unfit func() bool
 	// Evidence is given to the catalog with the heartbeats.
@@ -150,9 +153,10 @@ func (k *Keeper) awaitShown(ctx context.Context, s *Session) {
 // register asks until it is answered; a nil session without an error: ctx ended or a drain began.
 func (k *Keeper) register(ctx context.Context) (*Session, time.Duration, error) {
 	var backoff catalog.Backoff
+	wanted := randomUUID().String()
 	for ctx.Err() == nil && !k.draining.Load() {
 		began := time.Now()
-		res, err := k.registerOnce(ctx)
+		res, err := k.registerOnce(ctx, wanted)
 		if err == nil {
 			id, err := object.ParseUUID(res.GetSessionId())
 			if err != nil {
@@ -173,12 +177,21 @@ func (k *Keeper) register(ctx context.Context) (*Session, time.Duration, error) 
 	return nil, 0, nil //nolint:nilerr // the end of ctx, or a drain, is no fault
 }
 
-func (k *Keeper) registerOnce(ctx context.Context) (*controlplanev1.RegisterResponse, error) {
+// registerOnce asks for the session wanted: the same in every repeat, so that a late first attempt does not end what a repeat was given.
+func (k *Keeper) registerOnce(ctx context.Context, wanted string) (*controlplanev1.RegisterResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
 	return k.catalog.Register(ctx, &controlplanev1.RegisterRequest{
 		AgentId: k.config.AgentID, AgentGroup: k.config.AgentGroup, Zone: k.config.Zone, Address: k.config.Address(), Version: k.config.Version,
+		CapacityBytesPerSecond: k.config.Capacity, RegistrationId: wanted,
 	})
+}
+
+// randomUUID is of version 4.
+func randomUUID() (u object.UUID) {
+	_, _ = rand.Read(u[:]) // never fails: crypto/rand ends the program instead
+	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
+	return u
 }
 
 // misconfigured: repeating will not help. A key may not exist yet when agent and control plane start together, so that is repeated.
