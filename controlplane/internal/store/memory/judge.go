@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/streamhouse/streamhouse/controlplane/internal/placement"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 )
 
@@ -130,7 +131,7 @@ func (s *Store) UnsettledAgentGroups(context.Context) (names []store.AgentGroup,
 	return names, nil
 }
 
-// AssignOrphans gives every partition that nobody fit should lead to the agent that has the fewest.
+// AssignOrphans gives every partition that nobody fit should lead to another agent.
 func (s *Store) AssignOrphans(_ context.Context, name store.AgentGroup) (assigned int, more bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,16 +140,7 @@ func (s *Store) AssignOrphans(_ context.Context, name store.AgentGroup) (assigne
 		return 0, false, err
 	}
 	g.unsettled = false
-	for _, p := range s.partitions(g) {
-		if s.assigneeIsPresent(p) {
-			continue
-		}
-		if agentID := s.choose(p); agentID != "" {
-			p.assigned, p.revision = agentID, s.stamp(g)
-			assigned++
-		}
-	}
-	return assigned, false, nil
+	return s.repair(g, func(p *partition) bool { return !s.assigneeIsPresent(p) }), false, nil
 }
 
 // partitions of live topics of the agent group, by topic id and number.
@@ -175,42 +167,53 @@ func (s *Store) assigneeIsPresent(p *partition) bool {
 	return n != nil && n.present(p.topic)
 }
 
-// choose picks among the agents that may be given partitions the one with the fewest of this topic, then of the zone with the fewest,
-// then with the fewest in all, then the first by id. Empty: there is none.
-func (s *Store) choose(p *partition) (best string) {
-	var least []int
-	var candidates []*session
-	for _, n := range s.sessions {
-		if n.group == p.topic.group && n.present(p.topic) && !n.suspect {
-			candidates = append(candidates, n)
-		}
+// repair assigns those of the orphans that are wanted; the others count for nothing.
+func (s *Store) repair(g *group, wanted func(*partition) bool) (assigned int) {
+	in, partitions := s.placementInput(g, wanted)
+	for _, move := range placement.Repair(in).Moves {
+		p := partitions[move.Partition]
+		p.assigned, p.revision = in.Agents[move.To].ID, s.stamp(g)
+		assigned++
 	}
-	slices.SortFunc(candidates, func(a, b *session) int { return cmp.Compare(a.agentID, b.agentID) })
-	for _, n := range candidates {
-		if load := s.load(p.topic, n, candidates); best == "" || slices.Compare(load, least) < 0 {
-			best, least = n.agentID, load
-		}
-	}
-	return best
+	return assigned
 }
 
-// load counts what the candidate is assigned: of the topic, of the topic in its zone by any candidate, in all.
-func (s *Store) load(t *topic, n *session, candidates []*session) []int {
-	var ofTopic, ofZone, all int
-	for _, p := range s.partitions(t.group) {
-		for _, other := range candidates {
-			if p.assigned == other.agentID && p.topic == t && other.zone == n.zone {
-				ofZone++
-			}
-		}
-		if p.assigned == n.agentID {
-			all++
-			if p.topic == t {
-				ofTopic++
-			}
+// placementInput is the agent group as placement sees it, and its partitions by their place there.
+func (s *Store) placementInput(g *group, wanted func(*partition) bool) (in placement.Input, placed []*partition) {
+	agents, topics := map[string]int32{}, map[*topic]int32{}
+	for _, n := range s.sessions {
+		if n.group == g && n.lives() {
+			agents[n.agentID] = int32(len(in.Agents))
+			in.Agents = append(in.Agents, placement.Agent{ID: n.agentID, Zone: n.zone, State: n.placementState()})
 		}
 	}
-	return []int{ofTopic, ofZone, all}
+	for _, p := range s.partitions(g) {
+		if _, known := topics[p.topic]; !known {
+			topics[p.topic] = int32(len(in.Topics))
+			in.Topics = append(in.Topics, placement.Topic{ID: p.topic.id, AllowBufferedAcks: p.topic.buffered})
+		}
+		agent, assigned := agents[p.assigned]
+		if !assigned {
+			agent = placement.Nobody
+		}
+		if s.assigneeIsPresent(p) || wanted(p) {
+			in.Partitions = append(in.Partitions, placement.Partition{Topic: topics[p.topic], Number: p.number, Agent: agent})
+			placed = append(placed, p)
+		}
+	}
+	return in, placed
+}
+
+func (n *session) placementState() placement.State {
+	switch {
+	case n.draining:
+		return placement.Draining
+	case n.unfit:
+		return placement.Unfit
+	case n.suspect:
+		return placement.Suspect
+	}
+	return placement.Eligible
 }
 
 // PurgeDeleted removes what deleted topics left.

@@ -70,8 +70,12 @@ func (s *Store) CreateTopic(_ context.Context, request *controlplanev1.CreateTop
 	s.topics[t.id] = t
 	for number := range t.partitionCount {
 		p := &partition{topic: t, number: number, producers: map[int64]producer{}}
-		p.assigned, p.revision = s.choose(p), s.stamp(g)
 		t.partitions = append(t.partitions, p)
+	}
+	if s.repair(g, func(p *partition) bool { return p.topic == t }) == 0 { // nobody is there
+		for _, p := range t.partitions {
+			p.revision = s.stamp(g)
+		}
 	}
 	s.reshape(g)
 	return &controlplanev1.CreateTopicResponse{Topic: t.message()}, nil

@@ -79,9 +79,9 @@ func (p *place) assign(ctx context.Context, who presence, orphans []db.LockOrpha
 	if n == 0 {
 		return nil
 	}
-	ids, wanted := make([]int64, n), make([]placement.Partition, n)
+	ids, wanted := make([]int64, n), make([]placement.Wanted, n)
 	for i, row := range orphans {
-		ids[i], wanted[i] = row.PartitionID, placement.Partition{Topic: row.TopicID, Number: row.Partition}
+		ids[i], wanted[i] = row.PartitionID, placement.Wanted{Topic: row.TopicID, Number: row.Partition}
 	}
 	loads, err := p.loads(ctx, wanted)
 	if err != nil {
@@ -92,7 +92,7 @@ func (p *place) assign(ctx context.Context, who presence, orphans []db.LockOrpha
 }
 
 // loads are the assignments that there are. Orphans count for agents that are no candidates, hence for nothing.
-func (p *place) loads(ctx context.Context, wanted []placement.Partition) (placement.Loads, error) {
+func (p *place) loads(ctx context.Context, wanted []placement.Wanted) (placement.Loads, error) {
 	loads := placement.Loads{All: map[string]int{}, Topics: map[uuid.UUID]map[string]int{}}
 	all, err := p.AgentLoads(ctx, string(p.agentGroup))
 	if err != nil {

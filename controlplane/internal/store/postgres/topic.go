@@ -88,9 +88,9 @@ func insertPartitions(ctx context.Context, p *place, topic db.Topic) error {
 	if err != nil {
 		return err
 	}
-	wanted := make([]placement.Partition, topic.PartitionCount)
+	wanted := make([]placement.Wanted, topic.PartitionCount)
 	for i := range wanted {
-		wanted[i] = placement.Partition{Topic: topic.TopicID, Number: int32(i)}
+		wanted[i] = placement.Wanted{Topic: topic.TopicID, Number: int32(i)}
 	}
 	loads, err := p.loads(ctx, wanted[:1])
 	if err != nil {
