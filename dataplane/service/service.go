@@ -1,7 +1,7 @@
 // Package service is the agent as a process: its configuration, its listener, and the agent behind it. Used by cmd and by whole-system
 // tests; everything else of the agent is internal.
 // Nothing here decides anything about records, leases or offsets.
-// Read: config.go, service.go, transport.go.
+// Read: config.go, service.go, transport.go, bench.go.
 package service
 
 import (
@@ -73,10 +73,7 @@ func New(config Config, deps Deps) (*Service, error) {
 func (s *Service) assemble() error {
 	client := newHTTPClient()
 	s.idle = client.CloseIdleConnections
-	store, err := objectstore.NewS3(context.Background(), objectstore.Config{
-		Bucket: s.config.S3Bucket, Endpoint: s.config.S3Endpoint, Region: s.config.S3Region, PathStyle: s.config.S3PathStyle,
-		AccessKey: s.config.S3AccessKey, SecretKey: s.config.S3SecretKey,
-	})
+	store, err := objectstore.NewS3(context.Background(), s.config.store())
 	if err != nil {
 		return err
 	}
@@ -125,6 +122,12 @@ func (s *Service) findZone(ctx context.Context) string {
 		s.deps.Log.InfoContext(ctx, "zone was found", slog.String("zone", found))
 	}
 	return found
+}
+
+func (c Config) store() objectstore.Config {
+	return objectstore.Config{
+		Bucket: c.S3Bucket, Endpoint: c.S3Endpoint, Region: c.S3Region, PathStyle: c.S3PathStyle, AccessKey: c.S3AccessKey, SecretKey: c.S3SecretKey,
+	}
 }
 
 func (s *Service) agentConfig(id string) agent.Config {

@@ -32,6 +32,8 @@ type commands struct {
 	Serve       struct{} `cmd:"" default:"1" help:"Serve until SIGTERM or SIGINT, then hand everything over; a second one stops at once. The default."`
 	Healthcheck struct{} `cmd:"" help:"Exit with 0 if the agent that listens here is ready."`
 	Version     struct{} `cmd:"" help:"Print the version."`
+
+	Bench service.Bench `embed:""`
 }
 
 func main() {
@@ -59,6 +61,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return nil
 	case "healthcheck":
 		return listen.Healthcheck(ctx, settings.Listener)
+	case "bench-store", "bench-cpu":
+		return cli.Bench.Run(ctx, parsed.Command, settings, stdout)
 	}
 	log, err := logs.New(stderr, settings.Log)
 	if err != nil {
