@@ -46,7 +46,7 @@ type Config struct {
 	MaxUploads       int           `default:"6"         help:"Uploads in flight, 1 to 64."                                                                 placeholder:"N"`
 	MaxBufferedBytes int           `default:"268435456" help:"Bytes of records on their way to the bucket; beyond it producers are told to come back (OVERLOADED)." placeholder:"N"`
 	CacheBytes       int64         `default:"268435456" help:"Bytes of segments kept in memory for readers."                                               placeholder:"N"`
-	LookupInterval   time.Duration `default:"250ms"     help:"Time between two lookups for all readers that wait, 10ms to 1s."`
+	LookupInterval   time.Duration `default:"1s"        help:"Time between two lookups for all readers that wait, 10ms to 1s; notices of other agents wake them earlier."`
 	ProduceTimeout   time.Duration `default:"30s"       help:"Longest that a produce call takes, whatever deadline it has."`
 
 	DrainDeadline time.Duration `default:"60s" help:"Longest time at SIGTERM for handing partitions over; then the agent stops hard, which loses nothing that was acknowledged as durable."`
@@ -68,7 +68,7 @@ func DefaultConfig() Config {
 		MaxUploads:       6,
 		MaxBufferedBytes: 256 << 20,
 		CacheBytes:       256 << 20,
-		LookupInterval:   250 * time.Millisecond,
+		LookupInterval:   time.Second,
 		ProduceTimeout:   30 * time.Second,
 		DrainDeadline:    time.Minute,
 		DrainLinger:      5 * time.Second,

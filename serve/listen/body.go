@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/grpcreflect/v2"
@@ -45,12 +46,12 @@ type boundedBody struct {
 
 	control *http.ResponseController
 	timeout time.Duration
-	ended   bool
+	ended   atomic.Bool // a handler that returns closes what a goroutine of its call may still read
 }
 
 // Read reads within the timeout.
 func (b *boundedBody) Read(p []byte) (int, error) {
-	if !b.ended {
+	if !b.ended.Load() {
 		_ = b.control.SetReadDeadline(time.Now().Add(b.timeout)) // unsupported by test recorders alone
 	}
 	n, err := b.ReadCloser.Read(p)
@@ -67,8 +68,7 @@ func (b *boundedBody) Close() error {
 }
 
 func (b *boundedBody) end() {
-	if !b.ended {
-		b.ended = true
+	if b.ended.CompareAndSwap(false, true) {
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 }

@@ -92,11 +92,14 @@ func New(config Config, deps Deps) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{config: config, deps: deps, control: control, table: route.New(config.Session.AgentID, control)}
-	a.reader, err = fetch.New(config.Session.AgentGroup, a.table, control, deps.Store, config.Fetch, deps.Log)
+	others := peer.New(deps.Dial, deps.Interceptors...)
+	reading := config.Fetch
+	reading.Self, reading.Peers = config.Session.AgentID, others
+	a.reader, err = fetch.New(config.Session.AgentGroup, a.table, control, deps.Store, reading, deps.Log)
 	if err != nil {
 		return nil, err
 	}
-	a.write(peer.New(deps.Dial, deps.Interceptors...))
+	a.write(others)
 	a.records = record.Service{
 		Reader: a.reader, Writer: a.produce,
 		Metadata:    record.NewMetadata(a.table, config.Session.AgentID, config.Session.AgentGroup, a.claims),
@@ -155,13 +158,19 @@ func (a *Agent) claims(p partition.ID) bool {
 // Register adds the agent's RPCs to a server.
 func (a *Agent) Register(server *connect.Server) {
 	dataplanev1connect.RegisterRecordServiceHandler(server, a.records)
-	dataplanev1connect.RegisterPeerServiceHandler(server, peers{produce: a.produce})
+	dataplanev1connect.RegisterPeerServiceHandler(server, peers{produce: a.produce, reader: a.reader})
 }
 
 // peers is PeerService.
 type peers struct {
 	dataplanev1connect.UnimplementedPeerServiceHandler
 	produce *produce.Service
+	reader  *fetch.Service
+}
+
+// Notices tells another agent what this one commits.
+func (p peers) Notices(ctx context.Context, stream dataplanev1connect.PeerServiceNoticesServerStream) error {
+	return p.reader.Notices(ctx, stream)
 }
 
 // ForwardProduce takes a Produce from another agent.

@@ -3,7 +3,7 @@
 //
 // What is known to be committed is served at once from memory, cache or bucket. "Nothing there", the end and
 // "out of range" are said only after a lookup that started after the request arrived; who waits is woken by
-// this agent's own commits and by one lookup an interval for all that wait.
+// this agent's own commits, by notices of other agents' (package notice), and by one lookup an interval for all that wait.
 //
 //	resolve topic → locate (index, else catalog) → load segments → cut batches → answer
 //	                          nothing there ↘ wait ↗
@@ -14,5 +14,5 @@
 // wrong "nothing there"), P7 (only topics of the own agent group, only to its callers).
 //
 // Read: service.go, target.go, locate.go, read.go, cut.go, decode.go, fetch.go, offsets.go, consume.go,
-// stream.go, refuse.go.
+// stream.go, peers.go, refuse.go.
 package fetch

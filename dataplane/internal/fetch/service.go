@@ -12,20 +12,32 @@ import (
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/cache"
 	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
+	"github.com/streamhouse/streamhouse/dataplane/internal/notice"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
+	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
 )
 
 // Routes knows the topics of the agent group and who leads their partitions; package route's Table does.
 type Routes interface {
 	lookup.Leaders
+	// Leader has no address where nobody is known to lead.
+	Leader(p partition.ID) route.Leader
 	// ResolveTopic finds a topic by name, or by id where name is empty. Its errors are refusals, or the context's.
 	ResolveTopic(ctx context.Context, name, id string) (route.Topic, error)
 }
 
+// Peers reaches other agents of the agent group; package peer's Peers does.
+type Peers interface {
+	// Client is that of the agent at an address. An error: it was out of reach a moment ago.
+	Client(address string) (dataplanev1connect.PeerServiceClient, error)
+}
+
 // Config tunes reading. A zero field means its default.
 type Config struct {
-	LookupInterval  time.Duration // between lookups for all who wait; default 250 ms, 10 ms to 1 s
+	Self            string        // id of this agent
+	Peers           Peers         // nil: other agents are never asked, and waiting readers rely on lookups alone
+	LookupInterval  time.Duration // between lookups for all who wait; default 1 s, 10 ms to 1 s
 	SignOfLife      time.Duration // silence on a Consume stream before an empty message; default 5 s, 100 ms to 10 s
 	CatalogPatience time.Duration // a stream that waits ends when lookups have failed for so long; default 10 s, at least 1 s
 	Lookup          lookup.Config
@@ -35,7 +47,7 @@ type Config struct {
 
 func (c Config) orDefaults() Config {
 	if c.LookupInterval == 0 {
-		c.LookupInterval = 250 * time.Millisecond
+		c.LookupInterval = time.Second
 	}
 	if c.SignOfLife == 0 {
 		c.SignOfLife = 5 * time.Second
@@ -73,6 +85,8 @@ type Service struct {
 	coalescer *lookup.Coalescer
 	watch     *lookup.Watch
 	cache     *cache.Cache
+	board     *notice.Board
+	listener  *notice.Listener // nil: no peers
 	turn      atomic.Uint64 // whose turn it is to be read first
 
 	stop     sync.Once
@@ -103,11 +117,15 @@ func New(group string, routes Routes, catalog lookup.Catalog, bucket cache.Bucke
 	if err != nil {
 		return nil, err
 	}
-	return &Service{
+	s := &Service{
 		group: group, routes: routes, config: config, log: log,
 		index: index, coalescer: coalescer, watch: watch, cache: segments,
-		stopping: make(chan struct{}),
-	}, nil
+		board: notice.NewBoard(), stopping: make(chan struct{}),
+	}
+	if config.Peers != nil {
+		s.listener = notice.NewListener(config.Self, routes, index, watch.Moved, s.openNotices, log)
+	}
+	return s, nil
 }
 
 // Run answers lookups until ctx ends; then it stops the readers, too.
@@ -116,6 +134,9 @@ func (s *Service) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.coalescer.Run(ctx) })
 	g.Go(func() error { return s.watch.Run(ctx) })
+	if s.listener != nil {
+		g.Go(func() error { return s.listener.Run(ctx) })
+	}
 	return g.Wait()
 }
 
@@ -130,15 +151,20 @@ func (s *Service) Coalescer() *lookup.Coalescer { return s.coalescer }
 func (s *Service) Committed(c partition.Committed) {
 	s.cache.Committed(c)
 	s.index.Committed(c)
+	s.board.Committed(c)
 }
 
 // Led takes what this agent was told when it became leader.
 func (s *Service) Led(p partition.ID, epoch partition.Epoch, logStartOffset, highWatermark int64) {
 	s.index.Led(p, epoch, logStartOffset, highWatermark)
+	s.board.Led(p, epoch, logStartOffset, highWatermark)
 }
 
 // Adopted says that this agent's session is of this incarnation: what earlier ones knew is not the catalog's any more.
 func (s *Service) Adopted(incarnation int32) { s.index.Adopted(incarnation) }
 
-// Moved has the catalog asked for those who wait: no more commits of this agent will wake them.
-func (s *Service) Moved(p partition.ID, _ partition.Epoch) { s.watch.Moved(p) }
+// Moved has the catalog asked for those who wait, here and on other agents: no more commits of this agent will wake them.
+func (s *Service) Moved(p partition.ID, epoch partition.Epoch) {
+	s.watch.Moved(p)
+	s.board.Moved(p, epoch)
+}

@@ -32,6 +32,7 @@ type Index struct {
 	recent  list.List                      // the one used last in front
 	entries int                            // sum of cost
 	waiting map[partition.ID]map[*Subscription]struct{}
+	awaited *Awaited // nil: nobody follows who waits
 }
 
 type entry struct {
@@ -88,12 +89,18 @@ func (x *Index) Led(p partition.ID, epoch partition.Epoch, logStartOffset, highW
 func (x *Index) Committed(c partition.Committed) {
 	x.learn(c.Partition, Answer{
 		State: State{Epoch: c.Epoch, LogStart: c.LogStartOffset, HighWatermark: c.NextOffset},
-		Segments: []Segment{{
-			ObjectKey: c.ObjectKey, Position: c.BytePosition, SizeBytes: c.SizeBytes, CRC32C: c.CRC32C,
-			BaseOffset: c.BaseOffset, RecordCount: int32(c.NextOffset - c.BaseOffset), Epoch: c.Epoch,
-			MaxTimestampMs: c.MaxTimestampMs,
-		}},
+		Segments: []Segment{SegmentOf(c)},
 	})
+}
+
+// Noticed adds what the partition's leader says to have committed: the high watermark, and the segment that ended there, where it says
+// so (else nil). It wakes who waits for it.
+func (x *Index) Noticed(p partition.ID, epoch partition.Epoch, highWatermark int64, s *Segment) {
+	a := Answer{State: State{Epoch: epoch, HighWatermark: highWatermark}}
+	if s != nil {
+		a.Segments = []Segment{*s}
+	}
+	x.learn(p, a)
 }
 
 // Forget drops the partition's segments, so that the next read asks the catalog.

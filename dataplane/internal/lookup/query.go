@@ -16,10 +16,19 @@ type Segment struct {
 	RecordCount    int32
 	Epoch          partition.Epoch
 	MaxTimestampMs int64 // greatest record timestamp, ms since 1970 UTC
+	ObjectBytes    int64 // size of the whole object; 0: the catalog does not say
 }
 
 // End is the offset after the last record.
 func (s Segment) End() int64 { return s.BaseOffset + int64(s.RecordCount) }
+
+// SegmentOf is the segment that this agent has just committed.
+func SegmentOf(c partition.Committed) Segment {
+	return Segment{
+		ObjectKey: c.ObjectKey, ObjectBytes: c.ObjectBytes, Position: c.BytePosition, SizeBytes: c.SizeBytes, CRC32C: c.CRC32C,
+		BaseOffset: c.BaseOffset, RecordCount: int32(c.NextOffset - c.BaseOffset), Epoch: c.Epoch, MaxTimestampMs: c.MaxTimestampMs,
+	}
+}
 
 // State is a partition's row, as the catalog had it at some time.
 type State struct {

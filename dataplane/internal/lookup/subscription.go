@@ -30,6 +30,7 @@ func (x *Index) Subscribe(partitions ...partition.ID) *Subscription {
 		s.partitions[p] = struct{}{}
 		if x.waiting[p] == nil {
 			x.waiting[p] = make(map[*Subscription]struct{}, 1)
+			x.awaited.flip(p)
 		}
 		x.waiting[p][s] = struct{}{}
 	}
@@ -57,6 +58,7 @@ func (s *Subscription) Close() {
 		delete(s.index.waiting[p], s)
 		if len(s.index.waiting[p]) == 0 {
 			delete(s.index.waiting, p)
+			s.index.awaited.flip(p)
 		}
 	}
 	s.partitions = nil
@@ -68,30 +70,4 @@ func (s *Subscription) mark(p partition.ID, refusal *refusalv1.Refusal) {
 	case s.changed <- struct{}{}:
 	default:
 	}
-}
-
-// awaited names the partitions that somebody waits for, with what to ask of each: segments from the
-// known end on, so that the answer that says "there is more" also says where.
-func (x *Index) awaited(only func(partition.ID) bool) []Query {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	queries := make([]Query, 0, len(x.waiting))
-	for p := range x.waiting {
-		if !only(p) {
-			continue
-		}
-		q := Query{Partition: p}
-		if el := x.known[p]; el != nil {
-			e := el.Value.(*entry) //nolint:forcetypeassert // only entries are put in
-			q.By, q.At, q.MaxSegments = ByOffset, e.state.HighWatermark, awaitedSegments
-		}
-		queries = append(queries, q)
-	}
-	return queries
-}
-
-func (x *Index) isAwaited(p partition.ID) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return len(x.waiting[p]) > 0
 }

@@ -115,7 +115,7 @@ func (w *Watch) due() bool {
 // noteLeaders finds partitions that got another leader since somebody began to wait for them.
 func (w *Watch) noteLeaders() {
 	seen := make(map[partition.ID]partition.Epoch, len(w.seen))
-	for _, q := range w.index.awaited(func(partition.ID) bool { return true }) {
+	for _, q := range w.index.queries(func(partition.ID) bool { return true }) {
 		p := q.Partition
 		seen[p] = w.leaders.Row(p).Epoch
 		if was, ok := w.seen[p]; ok && was != seen[p] {
@@ -137,7 +137,7 @@ func (w *Watch) takeMoved() map[partition.ID]struct{} {
 func (w *Watch) round(ctx context.Context, only func(partition.ID) bool) {
 	start := time.Now()
 	var err error
-	if queries := w.index.awaited(only); len(queries) > 0 {
+	if queries := w.index.queries(only); len(queries) > 0 {
 		_, err = w.coalescer.Ask(ctx, queries...)
 	}
 	if ctx.Err() == nil {

@@ -38,6 +38,8 @@ type Committed struct {
 	BytePosition int64
 	SizeBytes    int32
 	CRC32C       uint32
+	// ObjectBytes is the size of the whole object; 0: unknown.
+	ObjectBytes int64
 	// Batches are the segment's bytes, stamped, back to back in this order. Nobody writes to them any more.
 	Batches [][]byte
 }
