@@ -119,7 +119,7 @@ func TestP1_ConsumeReadsAllOfAll(t *testing.T) {
 				}
 			}
 		}
-		time.Sleep(time.Second)
+		time.Sleep(1500 * time.Millisecond)
 		if c.at(0) != 1500 || c.at(1) != 1600 || c.at(3) != 1600 {
 			t.Errorf("read up to %v", c.next)
 		}
@@ -238,7 +238,7 @@ func TestConsumeIsPatientWithTheCatalog(t *testing.T) {
 		time.Sleep(8 * time.Second)
 		r.catalog.Fail(nil)
 		r.write([][]rec{plain(2)}, 0)
-		time.Sleep(time.Second)
+		time.Sleep(1500 * time.Millisecond)
 		if c.at(0) != 2 {
 			t.Errorf("read up to %d after an outage of 8 s", c.at(0))
 		}

@@ -87,7 +87,7 @@ type Service struct {
 	cache     *cache.Cache
 	board     *notice.Board
 	listener  *notice.Listener // nil: no peers
-	turn      atomic.Uint64 // whose turn it is to be read first
+	turn      atomic.Uint64    // whose turn it is to be read first
 
 	stop     sync.Once
 	stopping chan struct{} // closed by Stop

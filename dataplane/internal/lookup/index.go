@@ -88,7 +88,7 @@ func (x *Index) Led(p partition.ID, epoch partition.Epoch, logStartOffset, highW
 // Committed adds a segment that this agent has just committed, and wakes who waits for it.
 func (x *Index) Committed(c partition.Committed) {
 	x.learn(c.Partition, Answer{
-		State: State{Epoch: c.Epoch, LogStart: c.LogStartOffset, HighWatermark: c.NextOffset},
+		State:    State{Epoch: c.Epoch, LogStart: c.LogStartOffset, HighWatermark: c.NextOffset},
 		Segments: []Segment{SegmentOf(c)},
 	})
 }

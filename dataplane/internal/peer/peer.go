@@ -63,7 +63,9 @@ func (p *Peers) ForwardProduce(ctx context.Context, address string, req *datapla
 }
 
 // Client reaches the agent at address for what may be asked of any agent, and asked again. Errors as for reach.
-func (p *Peers) Client(address string) (dataplanev1connect.PeerServiceClient, error) { return p.reach(address) }
+func (p *Peers) Client(address string) (dataplanev1connect.PeerServiceClient, error) {
+	return p.reach(address)
+}
 
 // reach is the client of an address, unless it was not reached just now: then that error, which proves that nothing was sent.
 func (p *Peers) reach(address string) (dataplanev1connect.PeerServiceClient, error) {
