@@ -10,6 +10,47 @@ ORDER BY e.key
 ON CONFLICT (key) DO NOTHING
 RETURNING key, object_id;
 
+-- For the rest of the transaction: joins go from the first array element to the last, by an index, whatever the planner takes their number
+-- for. So rows are locked in the order in which they are named, and no plan is made anew.
+-- name: GoInOrder :exec
+SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true);
+
+-- As InsertObjectKeys, of objects of which every entry is expected to succeed: with their outcomes. Where one does not, the transaction
+-- must be rolled back.
+-- name: InsertWholeObjects :many
+INSERT INTO object_keys (key, session_id, size_bytes, outcome, reference_count)
+SELECT e.key, @session_id::uuid, e.size_bytes, e.outcome, e.reference_count
+FROM ROWS FROM (unnest(@keys::text[]), unnest(@sizes_bytes::bigint[]), unnest(@outcomes::bytea[]), unnest(@reference_counts::int[]))
+     AS e(key, size_bytes, outcome, reference_count)
+WHERE catalog_serves()
+ORDER BY e.key
+ON CONFLICT (key) DO NOTHING
+RETURNING key, object_id;
+
+-- P2, P3, P7: lock, check and move in one statement, a row per partition, in the order given, which must be that of (topic_id, partition).
+-- It looks at the row's own columns alone, which are fresh after a wait. The ids come from a cache: topic and partition are compared, too.
+-- The number of rows is the verdict: fewer than asked for, and the transaction must be rolled back. Requires: GoInOrder, or one partition.
+-- (IS NOT DISTINCT FROM keeps other indexes out of the plan.)
+-- name: MovePartitions :execrows
+UPDATE partitions p SET high_watermark = e.new_high_watermark
+FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@topics::int[]), unnest(@partitions::int[]), unnest(@epochs::int[]),
+                unnest(@old_high_watermarks::bigint[]), unnest(@new_high_watermarks::bigint[]))
+     AS e(partition_id, topic, partition, epoch, old_high_watermark, new_high_watermark)
+WHERE p.partition_id = e.partition_id AND p.topic_id = (@topic_ids::uuid[])[e.topic] AND p.partition = e.partition
+  AND p.leader_session_id IS NOT DISTINCT FROM @session_id::uuid AND p.epoch = e.epoch
+  AND p.high_watermark = e.old_high_watermark AND p.agent_group IS NOT DISTINCT FROM @agent_group::text;
+
+-- How many of these topics exist and are not deleted. A later statement than MovePartitions: a deletion that it does not see counts as later.
+-- name: CountLiveTopics :one
+SELECT count(*) FROM topics WHERE topic_id = ANY(@topic_ids::uuid[]) AND deleted_at IS NULL;
+
+-- Compact names of partitions. They never change; a partition that is not there yet has none.
+-- name: PartitionIDs :many
+SELECT p.partition_id, p.topic_id, p.partition
+FROM ROWS FROM (unnest(@topic_ids::uuid[]), unnest(@partitions::int[])) AS e(topic_id, partition)
+JOIN partitions p ON p.topic_id = e.topic_id AND p.partition = e.partition;
+
 -- What became of keys: an outcome, or null for a tombstone. A later statement than InsertObjectKeys.
 -- name: ObjectOutcomes :many
 SELECT key, outcome FROM object_keys WHERE key = ANY(@keys::text[]);
@@ -47,6 +88,24 @@ FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@producer_ids::bigint[]
 ORDER BY e.partition_id, e.producer_id
 ON CONFLICT (partition_id, producer_id) DO UPDATE
 SET producer_epoch = excluded.producer_epoch, batches = excluded.batches, updated_at = clock_timestamp();
+
+-- As PutProducers, of producers that are known. One that has been forgotten since it was read fails the statement (SQLSTATE SH001), so that
+-- a COMMIT in the same round trip does nothing: the transaction is run again.
+-- name: ChangeProducers :exec
+WITH changed AS (
+    UPDATE producers q SET producer_epoch = e.producer_epoch, batches = e.batches, updated_at = clock_timestamp()
+    FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@producer_ids::bigint[]), unnest(@producer_epochs::smallint[]),
+                    unnest(@batches::bytea[]))
+         AS e(partition_id, producer_id, producer_epoch, batches)
+    WHERE q.partition_id = e.partition_id AND q.producer_id = e.producer_id
+    RETURNING 1
+)
+SELECT all_or_nothing((SELECT count(*) FROM changed), @want::bigint);
+
+-- Producers that were not known when they were read, under the locks of their partitions.
+-- name: InsertProducers :exec
+INSERT INTO producers (partition_id, producer_id, producer_epoch, batches)
+SELECT unnest(@partition_ids::bigint[]), unnest(@producer_ids::bigint[]), unnest(@producer_epochs::smallint[]), unnest(@batches::bytea[]);
 
 -- The answer that every repeat will get, failures included.
 -- name: PutOutcomes :execrows

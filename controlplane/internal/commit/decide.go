@@ -144,9 +144,7 @@ func (d *decision) follow(partitionID int64, batches []*controlplanev1.ProducerB
 		if !here {
 			state = d.producer(key)
 		}
-		next, verdict := state.Follow(int16(b.GetProducerEpoch()), producer.Batch{
-			BaseSequence: b.GetBaseSequence(), RecordCount: b.GetRecordCount(), BaseOffset: b.GetBaseOffset(),
-		})
+		next, verdict := state.Follow(int16(b.GetProducerEpoch()), rememberedBatch(b))
 		switch verdict {
 		case producer.Gap:
 			return controlplanev1.SegmentResult_SEGMENT_RESULT_SEQUENCE_GAP, nil
@@ -157,6 +155,10 @@ func (d *decision) follow(partitionID int64, batches []*controlplanev1.ProducerB
 		}
 	}
 	return controlplanev1.SegmentResult_SEGMENT_RESULT_COMMITTED, states
+}
+
+func rememberedBatch(b *controlplanev1.ProducerBatch) producer.Batch {
+	return producer.Batch{BaseSequence: b.GetBaseSequence(), RecordCount: b.GetRecordCount(), BaseOffset: b.GetBaseOffset()}
 }
 
 // producer is the producer's state after the entries before.

@@ -3,5 +3,5 @@
 //
 // Not here: SQL, retries, repeats and tombstones (object keys are looked at before anything is decided).
 // Promises: P2 (base offset = high watermark), P3 (session and epoch = the row's), P5 (sequences follow), P7 (agent groups).
-// Read: request.go (what a well-formed request is), decide.go.
+// Read: request.go (what a well-formed request is), decide.go, whole.go (the same where all goes well), outcome.go (what is stored for repeats).
 package commit

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/proto"
+	"github.com/jackc/pgx/v5"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
@@ -20,7 +20,8 @@ import (
 // errKeyGone: a key was neither inserted nor found, since its row was deleted in between. The transaction is run again.
 var errKeyGone = errors.New("object key came and went")
 
-// Commit runs the whole transaction again after a COMMIT without an answer: its first statement then waits for the first attempt, or
+// Commit tries the short way first, on which everything succeeds, and decides entry by entry where that does not go. It runs the whole
+// transaction again after a COMMIT without an answer: its first statement then waits for the first attempt, or
 // finds what it did. (A SELECT instead might look while the first attempt is still committing.)
 func (s *Store) Commit(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.CommitRequest) (*controlplanev1.CommitResponse, error) {
 	session, err := parseSession(request.GetSessionId())
@@ -31,10 +32,15 @@ func (s *Store) Commit(ctx context.Context, agentGroup store.AgentGroup, request
 		return nil, refuseCommit(err)
 	}
 	var outcomes []*controlplanev1.ObjectOutcome
-	err = s.write(ctx, harmless, func(ctx context.Context, q *db.Queries) error {
-		c := &committing{q: q, agentGroup: agentGroup, session: session, objects: request.GetObjects()}
-		outcomes, err = c.run(ctx)
-		return err
+	err = s.retry(ctx, harmless, func() error {
+		if outcomes, err = s.wholly(ctx, agentGroup, session, request.GetObjects()); err != nil || outcomes != nil {
+			return err
+		}
+		return s.once(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(ctx context.Context, q *db.Queries) error {
+			c := &committing{q: q, agentGroup: agentGroup, session: session, objects: request.GetObjects()}
+			outcomes, err = c.run(ctx)
+			return err
+		})
 	})
 	if unknown, ok := errors.AsType[*unknownSessionError](err); ok {
 		return &controlplanev1.CommitResponse{Objects: unknown.outcomes}, nil
@@ -141,12 +147,7 @@ func storedOutcome(key string, stored []byte) (*controlplanev1.ObjectOutcome, er
 			Message: "this object key is dead: nothing of the object was or will be committed",
 		}}, nil
 	}
-	outcome := &controlplanev1.ObjectOutcome{}
-	if err := proto.Unmarshal(stored, outcome); err != nil {
-		return nil, fmt.Errorf("outcome of object %q: %w", key, err)
-	}
-	outcome.Key = key
-	return outcome, nil
+	return commit.DecodeOutcome(key, stored)
 }
 
 // fresh are the objects whose keys this transaction inserted.

@@ -2,9 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
-
-	"google.golang.org/protobuf/proto"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 
@@ -85,9 +82,9 @@ func (c *committing) putOutcomes(ctx context.Context, plan commit.Plan) error {
 	n := len(plan.Outcomes)
 	ids, stored, references := make([]int64, n), make([][]byte, n), make([]int32, n)
 	for i, outcome := range plan.Outcomes {
-		bytes, err := proto.Marshal(&controlplanev1.ObjectOutcome{Segments: outcome.GetSegments()})
+		bytes, err := commit.EncodeOutcome(outcome)
 		if err != nil {
-			return fmt.Errorf("encode outcome: %w", err)
+			return err
 		}
 		ids[i], stored[i] = c.ids[outcome.GetKey()], bytes
 	}

@@ -88,6 +88,7 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	}
 	parameters := pool.ConnConfig.RuntimeParams
 	parameters["application_name"] = "streamhouse-controlplane"
+	parameters["jit"] = "off" // a compilation takes longer than any statement of ours
 	parameters["statement_timeout"] = milliseconds(c.StatementTimeout)
 	parameters["lock_timeout"] = milliseconds(c.LockTimeout)
 	parameters["idle_in_transaction_session_timeout"] = milliseconds(c.IdleInTransactionTimeout)

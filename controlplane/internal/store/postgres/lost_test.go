@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -66,6 +68,12 @@ func (c *cutter) accept() {
 	}
 }
 
+// boundCommit is a prepared COMMIT on its way to be executed: the name that pgx gives it, after the portal's, which is empty.
+var boundCommit = func() []byte {
+	digest := sha256.Sum256([]byte("commit"))
+	return []byte("\x00stmtcache_" + hex.EncodeToString(digest[:24]) + "\x00")
+}()
+
 func (c *cutter) forward(client, server net.Conn, cut *atomic.Bool) {
 	defer server.Close()
 	buffer := make([]byte, 1<<16)
@@ -74,7 +82,7 @@ func (c *cutter) forward(client, server net.Conn, cut *atomic.Bool) {
 		if err != nil || c.gone.Load() {
 			return
 		}
-		if bytes.Contains(buffer[:n], []byte("commit\x00")) && c.cuts.Add(-1) >= 0 {
+		if (bytes.Contains(buffer[:n], []byte("Q\x00\x00\x00\x0bcommit\x00")) || bytes.Contains(buffer[:n], boundCommit)) && c.cuts.Add(-1) >= 0 {
 			cut.Store(true)
 			c.gone.Store(c.last)
 		}

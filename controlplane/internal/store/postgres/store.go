@@ -21,6 +21,8 @@ type Store struct {
 	pool    *pgxpool.Pool
 	queries *db.Queries // outside of transactions, one statement each
 	config  Config
+	// partitionIDs spares commits a look at the index by topic.
+	partitionIDs partitionIDs
 	// Capacity one: a signal says "look", not how often.
 	placementChanged, unsettled, reshaped chan struct{}
 }

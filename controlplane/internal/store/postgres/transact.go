@@ -156,7 +156,8 @@ func passing(err error) bool {
 		return brokenConnection(err)
 	}
 	switch answered.Code {
-	case "40001", "40P01", // serialization failure, deadlock
+	case "SH001", // rows that were there a moment ago (all_or_nothing)
+		"40001", "40P01", // serialization failure, deadlock
 		"55P03", "57014", // lock timeout, statement timeout
 		"57P01", "57P02", "57P03", "57P05", // shutdown, crash, starting up, idle too long
 		"25P03", // idle in transaction too long

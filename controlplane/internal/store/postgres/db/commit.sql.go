@@ -45,6 +45,51 @@ func (q *Queries) AdvanceHighWatermarks(ctx context.Context, arg AdvanceHighWate
 	return result.RowsAffected(), nil
 }
 
+const changeProducers = `-- name: ChangeProducers :exec
+WITH changed AS (
+    UPDATE producers q SET producer_epoch = e.producer_epoch, batches = e.batches, updated_at = clock_timestamp()
+    FROM ROWS FROM (unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::smallint[]),
+                    unnest($5::bytea[]))
+         AS e(partition_id, producer_id, producer_epoch, batches)
+    WHERE q.partition_id = e.partition_id AND q.producer_id = e.producer_id
+    RETURNING 1
+)
+SELECT all_or_nothing((SELECT count(*) FROM changed), $1::bigint)
+`
+
+type ChangeProducersParams struct {
+	Want           int64
+	PartitionIds   []int64
+	ProducerIds    []int64
+	ProducerEpochs []int16
+	Batches        [][]byte
+}
+
+// As PutProducers, of producers that are known. One that has been forgotten since it was read fails the statement (SQLSTATE SH001), so that
+// a COMMIT in the same round trip does nothing: the transaction is run again.
+func (q *Queries) ChangeProducers(ctx context.Context, arg ChangeProducersParams) error {
+	_, err := q.db.Exec(ctx, changeProducers,
+		arg.Want,
+		arg.PartitionIds,
+		arg.ProducerIds,
+		arg.ProducerEpochs,
+		arg.Batches,
+	)
+	return err
+}
+
+const countLiveTopics = `-- name: CountLiveTopics :one
+SELECT count(*) FROM topics WHERE topic_id = ANY($1::uuid[]) AND deleted_at IS NULL
+`
+
+// How many of these topics exist and are not deleted. A later statement than MovePartitions: a deletion that it does not see counts as later.
+func (q *Queries) CountLiveTopics(ctx context.Context, topicIds []uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, countLiveTopics, topicIds)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const deadKeys = `-- name: DeadKeys :many
 SELECT key FROM object_keys WHERE key = ANY($1::text[]) AND tombstoned_at IS NOT NULL ORDER BY key
 `
@@ -68,6 +113,18 @@ func (q *Queries) DeadKeys(ctx context.Context, keys []string) ([]string, error)
 		return nil, err
 	}
 	return items, nil
+}
+
+const goInOrder = `-- name: GoInOrder :exec
+SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true)
+`
+
+// For the rest of the transaction: joins go from the first array element to the last, by an index, whatever the planner takes their number
+// for. So rows are locked in the order in which they are named, and no plan is made anew.
+func (q *Queries) GoInOrder(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, goInOrder)
+	return err
 }
 
 const insertObjectKeys = `-- name: InsertObjectKeys :many
@@ -106,6 +163,29 @@ func (q *Queries) InsertObjectKeys(ctx context.Context, sessionID uuid.UUID, key
 		return nil, err
 	}
 	return items, nil
+}
+
+const insertProducers = `-- name: InsertProducers :exec
+INSERT INTO producers (partition_id, producer_id, producer_epoch, batches)
+SELECT unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::smallint[]), unnest($4::bytea[])
+`
+
+type InsertProducersParams struct {
+	PartitionIds   []int64
+	ProducerIds    []int64
+	ProducerEpochs []int16
+	Batches        [][]byte
+}
+
+// Producers that were not known when they were read, under the locks of their partitions.
+func (q *Queries) InsertProducers(ctx context.Context, arg InsertProducersParams) error {
+	_, err := q.db.Exec(ctx, insertProducers,
+		arg.PartitionIds,
+		arg.ProducerIds,
+		arg.ProducerEpochs,
+		arg.Batches,
+	)
+	return err
 }
 
 const insertSegments = `-- name: InsertSegments :execrows
@@ -160,6 +240,102 @@ func (q *Queries) InsertTombstones(ctx context.Context, keys []string) (int64, e
 	return result.RowsAffected(), nil
 }
 
+const insertWholeObjects = `-- name: InsertWholeObjects :many
+INSERT INTO object_keys (key, session_id, size_bytes, outcome, reference_count)
+SELECT e.key, $1::uuid, e.size_bytes, e.outcome, e.reference_count
+FROM ROWS FROM (unnest($2::text[]), unnest($3::bigint[]), unnest($4::bytea[]), unnest($5::int[]))
+     AS e(key, size_bytes, outcome, reference_count)
+WHERE catalog_serves()
+ORDER BY e.key
+ON CONFLICT (key) DO NOTHING
+RETURNING key, object_id
+`
+
+type InsertWholeObjectsParams struct {
+	SessionID       uuid.UUID
+	Keys            []string
+	SizesBytes      []int64
+	Outcomes        [][]byte
+	ReferenceCounts []int32
+}
+
+type InsertWholeObjectsRow struct {
+	Key      string
+	ObjectID int64
+}
+
+// As InsertObjectKeys, of objects of which every entry is expected to succeed: with their outcomes. Where one does not, the transaction
+// must be rolled back.
+func (q *Queries) InsertWholeObjects(ctx context.Context, arg InsertWholeObjectsParams) ([]InsertWholeObjectsRow, error) {
+	rows, err := q.db.Query(ctx, insertWholeObjects,
+		arg.SessionID,
+		arg.Keys,
+		arg.SizesBytes,
+		arg.Outcomes,
+		arg.ReferenceCounts,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []InsertWholeObjectsRow
+	for rows.Next() {
+		var i InsertWholeObjectsRow
+		if err := rows.Scan(&i.Key, &i.ObjectID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const movePartitions = `-- name: MovePartitions :execrows
+UPDATE partitions p SET high_watermark = e.new_high_watermark
+FROM ROWS FROM (unnest($4::bigint[]), unnest($5::int[]), unnest($6::int[]), unnest($7::int[]),
+                unnest($8::bigint[]), unnest($9::bigint[]))
+     AS e(partition_id, topic, partition, epoch, old_high_watermark, new_high_watermark)
+WHERE p.partition_id = e.partition_id AND p.topic_id = ($1::uuid[])[e.topic] AND p.partition = e.partition
+  AND p.leader_session_id IS NOT DISTINCT FROM $2::uuid AND p.epoch = e.epoch
+  AND p.high_watermark = e.old_high_watermark AND p.agent_group IS NOT DISTINCT FROM $3::text
+`
+
+type MovePartitionsParams struct {
+	TopicIds          []uuid.UUID
+	SessionID         uuid.UUID
+	AgentGroup        string
+	PartitionIds      []int64
+	Topics            []int32
+	Partitions        []int32
+	Epochs            []int32
+	OldHighWatermarks []int64
+	NewHighWatermarks []int64
+}
+
+// P2, P3, P7: lock, check and move in one statement, a row per partition, in the order given, which must be that of (topic_id, partition).
+// It looks at the row's own columns alone, which are fresh after a wait. The ids come from a cache: topic and partition are compared, too.
+// The number of rows is the verdict: fewer than asked for, and the transaction must be rolled back. Requires: GoInOrder, or one partition.
+// (IS NOT DISTINCT FROM keeps other indexes out of the plan.)
+func (q *Queries) MovePartitions(ctx context.Context, arg MovePartitionsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, movePartitions,
+		arg.TopicIds,
+		arg.SessionID,
+		arg.AgentGroup,
+		arg.PartitionIds,
+		arg.Topics,
+		arg.Partitions,
+		arg.Epochs,
+		arg.OldHighWatermarks,
+		arg.NewHighWatermarks,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const objectOutcomes = `-- name: ObjectOutcomes :many
 SELECT key, outcome FROM object_keys WHERE key = ANY($1::text[])
 `
@@ -180,6 +356,39 @@ func (q *Queries) ObjectOutcomes(ctx context.Context, keys []string) ([]ObjectOu
 	for rows.Next() {
 		var i ObjectOutcomesRow
 		if err := rows.Scan(&i.Key, &i.Outcome); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const partitionIDs = `-- name: PartitionIDs :many
+SELECT p.partition_id, p.topic_id, p.partition
+FROM ROWS FROM (unnest($1::uuid[]), unnest($2::int[])) AS e(topic_id, partition)
+JOIN partitions p ON p.topic_id = e.topic_id AND p.partition = e.partition
+`
+
+type PartitionIDsRow struct {
+	PartitionID int64
+	TopicID     uuid.UUID
+	Partition   int32
+}
+
+// Compact names of partitions. They never change; a partition that is not there yet has none.
+func (q *Queries) PartitionIDs(ctx context.Context, topicIds []uuid.UUID, partitions []int32) ([]PartitionIDsRow, error) {
+	rows, err := q.db.Query(ctx, partitionIDs, topicIds, partitions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PartitionIDsRow
+	for rows.Next() {
+		var i PartitionIDsRow
+		if err := rows.Scan(&i.PartitionID, &i.TopicID, &i.Partition); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
