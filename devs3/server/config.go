@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"time"
 )
 
 // HealthPath answers 200 to an unsigned GET once the server listens.
@@ -14,6 +15,9 @@ const HealthPath = "/healthz"
 
 // Secret is a string that fmt, slog, JSON and YAML do not show.
 type Secret string
+
+// maxPutDelay keeps a typing error from looking like a server that hangs.
+const maxPutDelay = 10 * time.Second
 
 const hidden = "(hidden)"
 
@@ -39,7 +43,7 @@ const (
 	MetadataSideCar Metadata = "sidecar"
 )
 
-// Config is what the server needs to know. Every field but Metadata, Region and MD5 is required.
+// Config is what the server needs to know. Every field but Metadata, Region, MD5 and PutDelay is required.
 type Config struct {
 	// Listen is host:port; port 0 takes any free port.
 	Listen string
@@ -56,6 +60,8 @@ type Config struct {
 	Metadata Metadata
 	// MD5 computes classic ETags: faithful to S3, at a third of the speed.
 	MD5 bool
+	// PutDelay is how long every PUT of an object is held back before it is stored, as a bucket far away would; 0: not at all.
+	PutDelay time.Duration
 }
 
 // Validate says what is missing or wrong.
@@ -72,6 +78,9 @@ func (c Config) Validate() error {
 	}
 	if c.Bucket == strings.TrimPrefix(HealthPath, "/") {
 		return fmt.Errorf("bucket %q would hide behind the health path: choose another name", c.Bucket)
+	}
+	if c.PutDelay < 0 || c.PutDelay > maxPutDelay {
+		return fmt.Errorf("put delay %v: must be between 0 and %v", c.PutDelay, maxPutDelay)
 	}
 	switch c.Metadata {
 	case "", MetadataAuto, MetadataXattr, MetadataSideCar:

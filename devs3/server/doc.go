@@ -11,5 +11,5 @@
 //	objects/   a folder a bucket, a file an object
 //	metadata/  only where the file system has no extended attributes: checksums and headers of objects
 //
-// Read: config.go, server.go, storage.go, bucket.go, health.go.
+// Read: config.go, server.go, storage.go, bucket.go, slow.go, health.go.
 package server

@@ -86,6 +86,9 @@ func serveAt(ctx context.Context, cfg Config, st *storage, address string, onRea
 	if err != nil {
 		return err
 	}
+	if cfg.PutDelay > 0 {
+		backend = slow{backend, cfg.PutDelay}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 

@@ -41,6 +41,9 @@ type devUpCommand struct {
 	Restart         bool          `help:"Start parts that die again."`
 	Detach          bool          `help:"Go on in the background; return when all is ready. Stop it with streamhouse dev down."`
 	PortsFrom       int           `help:"First port. Default: free ones, which are remembered."                                                          placeholder:"N"`
+	AgentFlag       []string      `help:"Flag for every agent, such as linger=50ms; can be given several times. streamhouse-agent serve --help lists them." placeholder:"NAME=VALUE" sep:"none"`
+	S3PutDelay      time.Duration `name:"s3-put-delay" help:"Have the S3 server that is started here hold every PUT back for so long, as a bucket far away would."`
+	S3MD5           bool          `name:"s3-md5"       help:"Have it compute MD5 ETags as S3 does (a third of the speed)."`
 	DatabaseURL     string        `env:"STREAMHOUSE_DATABASE_URL" help:"PostgreSQL to use instead of starting one. Prefer the environment if it has a password." placeholder:"URL"`
 	S3Endpoint      string        `env:"STREAMHOUSE_S3_ENDPOINT"   name:"s3-endpoint"   help:"S3 to use instead of starting one."                        placeholder:"URL"`
 	S3Bucket        string        `default:"streamhouse" env:"STREAMHOUSE_S3_BUCKET"     name:"s3-bucket"     help:"Its bucket, which must exist. Default: ${default}."         placeholder:"NAME"`
@@ -61,6 +64,7 @@ func (c *devUpCommand) config(e *env) (supervisor.Config, error) {
 	config := supervisor.Config{
 		Dir: dir, Bin: bin, Zones: c.Zones, AgentsPerZone: c.AgentsPerZone, AgentGroup: c.AgentGroup, ControlPlanes: c.Controlplanes,
 		SessionDuration: c.SessionDuration, SuspectAfter: c.SuspectAfter, Restart: c.Restart, PortsFrom: c.PortsFrom, DatabaseURL: c.DatabaseURL,
+		AgentFlags: c.AgentFlag, S3PutDelay: c.S3PutDelay, S3MD5: c.S3MD5,
 	}
 	if c.S3Endpoint != "" {
 		config.S3 = datadir.S3{
@@ -94,6 +98,9 @@ func (c *devUpCommand) Run(ctx context.Context, e *env) error {
 		},
 		Report: func(text string) { fmt.Fprintf(e.Stderr, "streamhouse dev: %s\n", oneLine(text)) },
 	})
+	if errors.As(err, new(supervisor.UsageError)) {
+		err = usageError{err}
+	}
 	notify(err)
 	return err
 }
@@ -217,9 +224,10 @@ func (devDownCommand) Run(ctx context.Context, e *env) error {
 }
 
 type devAgentStartCommand struct {
-	ID         string `help:"Id of the agent; one that has died is started again under its address. Default: the next of its zone."`
-	Zone       string `help:"Zone. Default: that of the dead agent, else the first zone of the dev."`
-	AgentGroup string `help:"Agent group. Default: that of the dead agent, else that of the dev." placeholder:"NAME"`
+	ID         string   `help:"Id of the agent; one that has died is started again under its address. Default: the next of its zone."`
+	Zone       string   `help:"Zone. Default: that of the dead agent, else the first zone of the dev."`
+	AgentGroup string   `help:"Agent group; it is made if need be. Default: that of the dead agent, else that of the dev." placeholder:"NAME"`
+	AgentFlag  []string `help:"Flag for this agent, such as linger=50ms; can be given several times." placeholder:"NAME=VALUE" sep:"none"`
 }
 
 // Run returns when the agent is ready.
@@ -234,7 +242,7 @@ func (c devAgentStartCommand) Run(ctx context.Context, e *env) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, agentTime)
 	defer cancel()
-	part, err := caller.StartAgent(ctx, control.NewAgent{ID: c.ID, Zone: c.Zone, AgentGroup: c.AgentGroup})
+	part, err := caller.StartAgent(ctx, control.NewAgent{ID: c.ID, Zone: c.Zone, AgentGroup: c.AgentGroup, Flags: c.AgentFlag})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,8 @@ type NewAgent struct {
 	ID         string `json:"id"`
 	Zone       string `json:"zone"`
 	AgentGroup string `json:"agent_group"`
+	// Flags of the agent's program, "name=value" each, after those of the dev.
+	Flags []string `json:"flags,omitempty"`
 }
 
 // Orders is what can be asked for.

@@ -1,9 +1,11 @@
 package supervisor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -35,6 +37,11 @@ type Config struct {
 	DatabaseURL string
 	// S3 that exists already; empty Endpoint: start one.
 	S3 datadir.S3
+	// AgentFlags are more flags for every agent, "name=value" each, the dashes left out.
+	AgentFlags []string
+	// S3PutDelay and S3MD5 make the S3 server that is started slower: it holds every PUT back for so long, and computes MD5 as S3 does.
+	S3PutDelay time.Duration
+	S3MD5      bool
 }
 
 // Bounds that keep a typing error from filling the machine.
@@ -67,10 +74,41 @@ func (c Config) Validate() error {
 	if !groupName.MatchString(c.AgentGroup) {
 		faults = append(faults, fmt.Errorf("--agent-group: %q must be 1 to 40 of a-z, 0-9 and -", c.AgentGroup))
 	}
+	for _, flag := range c.AgentFlags {
+		faults = append(faults, checkAgentFlag(flag))
+	}
+	if c.S3.Endpoint != "" && (c.S3PutDelay != 0 || c.S3MD5) {
+		faults = append(faults, errors.New("--s3-put-delay and --s3-md5 are for the S3 server that is started here: leave --s3-endpoint out"))
+	}
+	if c.S3PutDelay < 0 || c.S3PutDelay > maxPutDelay {
+		faults = append(faults, fmt.Errorf("--s3-put-delay: %v is not between 0 and %v", c.S3PutDelay, maxPutDelay))
+	}
 	if c.S3.Endpoint == "" && (c.S3.AccessKey != "" || c.S3.SecretKey != "") {
 		faults = append(faults, errors.New("--s3-access-key and --s3-secret-key need --s3-endpoint: the S3 server that is started here has keys of its own"))
 	}
 	return errors.Join(faults...)
+}
+
+const maxPutDelay = 10 * time.Second
+
+// ownFlags of an agent are those that dev itself gives.
+var ownFlags = []string{
+	"agent-id", "zone", "agent-group", "listen", "advertised-address", "control-plane", "agent-key", "config",
+	"s3-endpoint", "s3-bucket", "s3-region", "s3-path-style", "s3-access-key", "s3-secret-key",
+}
+
+var agentFlag = regexp.MustCompile(`^([a-z][a-z0-9-]*)=(.*)$`)
+
+// checkAgentFlag says what is wrong with a flag; whether agents know it, only they can say.
+func checkAgentFlag(flag string) error {
+	parts := agentFlag.FindStringSubmatch(flag)
+	if parts == nil {
+		return fmt.Errorf("--agent-flag: %q must be NAME=VALUE, without dashes", flag)
+	}
+	if slices.Contains(ownFlags, parts[1]) {
+		return fmt.Errorf("--agent-flag: %s is set by dev itself", parts[1])
+	}
+	return nil
 }
 
 func between(flag string, value, least, most int) error {
@@ -103,6 +141,32 @@ func (c Config) checkPrograms() error {
 	}
 	if len(missing) > 0 {
 		return fmt.Errorf("%s: no %s there: run `make build`, or name the folder of the programs in STREAMHOUSE_BIN", c.Bin, strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// flagTime bounds the question which flags agents know.
+const flagTime = 10 * time.Second
+
+// checkAgentFlags asks the agents' program whether it knows these flags.
+func (c Config) checkAgentFlags(ctx context.Context, flags []string) error {
+	if len(flags) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, flagTime)
+	defer cancel()
+	help, err := exec.CommandContext(ctx, c.program(agentProgram), "serve", "--help").Output()
+	if err != nil {
+		return fmt.Errorf("ask %s for its flags: %w", agentProgram, err)
+	}
+	for _, flag := range flags {
+		if err := checkAgentFlag(flag); err != nil {
+			return err
+		}
+		name, _, _ := strings.Cut(flag, "=")
+		if !regexp.MustCompile(`(?m)^ .*--(\[no-\])?` + regexp.QuoteMeta(name) + `([\s=]|$)`).Match(help) {
+			return fmt.Errorf("--agent-flag: agents have no flag --%s; `%s serve --help` lists theirs", name, agentProgram)
+		}
 	}
 	return nil
 }

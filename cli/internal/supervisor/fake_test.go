@@ -19,10 +19,12 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
+	"connectrpc.com/connect/v2/connectproto"
 	"go.uber.org/goleak"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1/controlplanev1connect"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 
 	"github.com/streamhouse/streamhouse/cli/internal/datadir"
 )
@@ -108,6 +110,10 @@ func argument(args []string, name string) string {
 }
 
 func fakeMain(bin string, args []string) int {
+	if slices.Contains(args, "--help") {
+		fmt.Fprintln(os.Stdout, "      --linger=250ms   Longest wait.\n      --[no-]telemetry   Send it.\n  -h, --help   Such as --lingering.")
+		return 0
+	}
 	name := argument(args, "--agent-id")
 	if name == "" {
 		name = "controlplane"
@@ -126,7 +132,9 @@ func fakeMain(bin string, args []string) int {
 		server.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
 	}
 	rpc := connect.NewServer()
-	controlplanev1connect.RegisterKeyServiceHandler(rpc, &fakeKeys{})
+	keys := &fakeKeys{groups: []string{"", "default"}}
+	controlplanev1connect.RegisterKeyServiceHandler(rpc, keys)
+	controlplanev1connect.RegisterAgentGroupServiceHandler(rpc, keys)
 	connecthttp.Mount(server, rpc)
 	l, err := net.Listen("tcp", argument(args, "--listen"))
 	if err != nil {
@@ -158,14 +166,34 @@ func note(bin, event string) {
 // fakeKeys makes keys and forgets them when its process ends.
 type fakeKeys struct {
 	controlplanev1connect.UnimplementedKeyServiceHandler
+	controlplanev1connect.UnimplementedAgentGroupServiceHandler
 
-	mu   sync.Mutex
-	keys []*controlplanev1.Key
+	mu     sync.Mutex
+	keys   []*controlplanev1.Key
+	groups []string
+}
+
+func (k *fakeKeys) CreateAgentGroup(_ context.Context, r *controlplanev1.CreateAgentGroupRequest) (*controlplanev1.CreateAgentGroupResponse, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.groups = append(k.groups, r.GetAgentGroup())
+	return &controlplanev1.CreateAgentGroupResponse{AgentGroup: &controlplanev1.AgentGroup{AgentGroup: r.GetAgentGroup()}}, nil
+}
+
+func unknownGroup() error {
+	detail, err := connectproto.NewErrorDetail(&refusalv1.Refusal{Reason: refusalv1.Reason_REASON_UNKNOWN_AGENT_GROUP})
+	if err != nil {
+		panic(err)
+	}
+	return connect.NewError(connect.CodeNotFound, "no such agent group").WithDetail(detail)
 }
 
 func (k *fakeKeys) CreateKey(_ context.Context, r *controlplanev1.CreateKeyRequest) (*controlplanev1.CreateKeyResponse, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if !slices.Contains(k.groups, r.GetAgentGroup()) {
+		return nil, unknownGroup()
+	}
 	key := &controlplanev1.Key{KeyId: fmt.Sprintf("key-%d", len(k.keys)), Name: r.GetName(), Role: r.GetRole(), AgentGroup: r.GetAgentGroup()}
 	k.keys = append(k.keys, key)
 	return &controlplanev1.CreateKeyResponse{Key: key, Secret: "shk_secret-of-" + r.GetName()}, nil

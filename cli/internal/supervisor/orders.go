@@ -108,7 +108,10 @@ func (s *Supervisor) newAgent(ctx context.Context, agent control.NewAgent) (*par
 	if many {
 		return nil, errors.New("dev runs as many parts as it may")
 	}
-	key, err := s.key(ctx, agentKeyName(agent.AgentGroup), client.RoleAgent, agent.AgentGroup)
+	if err := s.config.checkAgentFlags(ctx, agent.Flags); err != nil {
+		return nil, err
+	}
+	key, err := s.keyOfGroup(ctx, agent.AgentGroup)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +122,25 @@ func (s *Supervisor) newAgent(ctx context.Context, agent control.NewAgent) (*par
 	if err := s.config.Dir.WriteState(s.state); err != nil {
 		return nil, err
 	}
-	p := s.agentPart(agent.ID, agent.Zone, agent.AgentGroup, port, key)
+	p := s.agentPart(agent.ID, agent.Zone, agent.AgentGroup, port, key, agent.Flags...)
 	return p, s.add(p)
+}
+
+// keyOfGroup returns the secret of the key of an agent group's agents. The agent group is made if there is none.
+func (s *Supervisor) keyOfGroup(ctx context.Context, group string) (string, error) {
+	secret, err := s.key(ctx, agentKeyName(group), client.RoleAgent, group)
+	if !errors.Is(err, client.ReasonUnknownAgentGroup) {
+		return secret, err
+	}
+	sdk, err := client.New(client.WithControlPlane(s.controlPlaneURLs()...), client.WithAPIKey(s.state.AdminKey))
+	if err != nil {
+		return "", fmt.Errorf("make the agent group %s: %w", group, err)
+	}
+	defer sdk.Close()
+	if _, err := sdk.Admin().CreateAgentGroup(ctx, group); err != nil && !errors.Is(err, client.ReasonAgentGroupExists) {
+		return "", fmt.Errorf("make the agent group %s: %w", group, err)
+	}
+	return s.key(ctx, agentKeyName(group), client.RoleAgent, group)
 }
 
 func (s *Supervisor) agentByID(id string) *part {
@@ -142,6 +162,8 @@ func (s *Supervisor) reuse(p *part, agent control.NewAgent) error {
 		return fmt.Errorf("%s is %s: choose another --id, or leave it out", p.name, p.state)
 	case agent.Zone != "" && agent.Zone != p.zone:
 		return fmt.Errorf("%s belongs to zone %s: choose another --id", p.name, p.zone)
+	case len(agent.Flags) > 0:
+		return fmt.Errorf("%s starts with the flags that it had: choose another --id", p.name)
 	case agent.AgentGroup != "" && agent.AgentGroup != p.group:
 		return fmt.Errorf("%s belongs to agent group %s: choose another --id", p.name, p.group)
 	}

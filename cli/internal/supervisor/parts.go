@@ -3,6 +3,7 @@ package supervisor
 import (
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,12 +42,19 @@ func postgresPart(server *postgres.Server) *part {
 
 func (s *Supervisor) s3Part(port int) *part {
 	url := "http://" + address(port)
+	args := []string{
+		"serve", "--listen", address(port), "--data-dir", s.config.Dir.Join("s3"), "--bucket", s.s3.Bucket, "--region", s.s3.Region,
+	}
+	if s.config.S3PutDelay > 0 {
+		args = append(args, "--put-delay", s.config.S3PutDelay.String())
+	}
+	if s.config.S3MD5 {
+		args = append(args, "--md5")
+	}
 	return &part{name: "s3", kind: kindS3, url: url, ready: httpReady(url + "/healthz"), spec: child.Spec{
 		Name: "s3", Path: s.config.program(s3Program), LogFile: s.config.Dir.Log("s3"), Grace: s3Grace,
-		Args: []string{
-			"serve", "--listen", address(port), "--data-dir", s.config.Dir.Join("s3"), "--bucket", s.s3.Bucket, "--region", s.s3.Region,
-		},
-		Env: environment("STREAMHOUSE_DEVS3_ACCESS_KEY="+s.s3.AccessKey, "STREAMHOUSE_DEVS3_SECRET_KEY="+s.s3.SecretKey),
+		Args: args,
+		Env:  environment("STREAMHOUSE_DEVS3_ACCESS_KEY="+s.s3.AccessKey, "STREAMHOUSE_DEVS3_SECRET_KEY="+s.s3.SecretKey),
 	}}
 }
 
@@ -64,13 +72,22 @@ func (s *Supervisor) controlPlanePart(name string, port int) *part {
 	}}
 }
 
-func (s *Supervisor) agentPart(name, zone, group string, port int, key string) *part {
+// agentPart takes flags ("name=value") that are this agent's alone; where one is also given to all agents, its own counts.
+func (s *Supervisor) agentPart(name, zone, group string, port int, key string, flags ...string) *part {
 	url := "http://" + address(port)
 	args := []string{
 		"serve", "--agent-id", name, "--zone", zone, "--agent-group", group, "--listen", address(port), "--advertised-address", url,
 		"--control-plane", strings.Join(s.controlPlaneURLs(), ","),
 		"--s3-endpoint", s.s3.Endpoint, "--s3-bucket", s.s3.Bucket, "--s3-region", s.s3.Region, "--s3-path-style",
 		"--drain-deadline", drainDeadline.String(), "--drain-linger", drainLinger.String(),
+	}
+	for _, flag := range s.config.AgentFlags {
+		if name, _, _ := strings.Cut(flag, "="); !slices.ContainsFunc(flags, func(f string) bool { return strings.HasPrefix(f, name+"=") }) {
+			args = append(args, "--"+flag)
+		}
+	}
+	for _, flag := range flags {
+		args = append(args, "--"+flag)
 	}
 	env := []string{"STREAMHOUSE_AGENT_KEY=" + key}
 	if s.s3.AccessKey != "" {

@@ -44,11 +44,20 @@ type Supervisor struct {
 // ErrRunning says that a cluster runs in the data dir already.
 var ErrRunning = errors.New("a dev runs in this data dir already: see `streamhouse dev status`, or choose another --data-dir")
 
+// UsageError says that a program which is started does not know what it was given.
+type UsageError struct{ error }
+
+// Unwrap returns what is wrong.
+func (e UsageError) Unwrap() error { return e.error }
+
 // Run starts the cluster, keeps it until ctx ends or it is told to stop, and stops it; when kill is closed, at once. It returns when
 // nothing of it runs any more.
 func Run(ctx context.Context, kill <-chan struct{}, config Config, listener Listener) error {
 	if err := errors.Join(config.Validate(), config.checkPrograms()); err != nil {
 		return err
+	}
+	if err := config.checkAgentFlags(ctx, config.AgentFlags); err != nil {
+		return UsageError{err}
 	}
 	if err := config.Dir.Create(); err != nil {
 		return err

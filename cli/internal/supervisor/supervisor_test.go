@@ -293,6 +293,58 @@ func TestAgentsAreAdded(t *testing.T) {
 	}
 }
 
+// An agent group is made when its first agent starts; its agents have a key of their own.
+func TestAgentGroupIsMadeForItsFirstAgent(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.config.ControlPlanes = 1 // the fakes do not share what they know
+	c.run()
+	defer c.end()
+	for _, want := range []string{"agent-a-2", "agent-a-3"} {
+		got, err := c.orders().StartAgent(t.Context(), control.NewAgent{AgentGroup: "staging"})
+		if err != nil || got.Name != want || got.AgentGroup != "staging" {
+			t.Errorf("got %+v, %v, want %s of staging", got, err, want)
+		}
+	}
+}
+
+func commandLine(t *testing.T, pid int) string {
+	t.Helper()
+	line, err := exec.Command("ps", "-ww", "-o", "args=", "-p", itoa(pid)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(line)
+}
+
+func TestAgentFlagsArePassedOn(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.config.AgentFlags = []string{"linger=1s"}
+	cluster := c.run()
+	defer c.end()
+	if line := commandLine(t, cluster.Agents[0].PID); !strings.Contains(line, "--linger=1s") {
+		t.Errorf("an agent of the dev runs as %s", line)
+	}
+	own, err := c.orders().StartAgent(t.Context(), control.NewAgent{Flags: []string{"linger=2s", "telemetry=true"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line := commandLine(t, own.PID); !strings.Contains(line, "--linger=2s") || strings.Contains(line, "--linger=1s") || !strings.Contains(line, "--telemetry=true") {
+		t.Errorf("one with flags of its own runs as %s", line)
+	}
+	for flag, want := range map[string]string{"lingering=1s": "no flag --lingering", "zone=z": "dev itself", "--linger=1s": "without dashes", "linger": "NAME=VALUE"} {
+		if _, err := c.orders().StartAgent(t.Context(), control.NewAgent{Flags: []string{flag}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want one about %q", flag, err, want)
+		}
+	}
+	unknown := newCluster(t).config
+	unknown.AgentFlags = []string{"lingering=1s"}
+	if err := Run(t.Context(), nil, unknown, Listener{}); !errors.As(err, new(UsageError)) {
+		t.Errorf("a flag that agents do not know: %v", err)
+	}
+}
+
 func TestRestartRevivesWhatDies(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
@@ -470,6 +522,9 @@ func TestConfigIsJudged(t *testing.T) {
 		"--zones":           func(c *Config) { c.Zones = []string{"a/b"} },
 		"--agent-group":     func(c *Config) { c.AgentGroup = "A" },
 		"--ports-from":      func(c *Config) { c.PortsFrom = -1 },
+		"--agent-flag":      func(c *Config) { c.AgentFlags = []string{"listen=x"} },
+		"--s3-md5":          func(c *Config) { c.S3MD5 = true },
+		"--s3-put-delay":    func(c *Config) { c.S3, c.S3PutDelay = datadir.S3{}, time.Minute },
 	} {
 		c := good
 		change(&c)

@@ -26,14 +26,15 @@ type command struct {
 }
 
 type serveCommand struct {
-	Listen    string `default:"127.0.0.1:0" env:"STREAMHOUSE_DEVS3_LISTEN" help:"Address host:port; port 0 takes a free one."`
-	DataDir   string `required:"" env:"STREAMHOUSE_DEVS3_DATA_DIR" help:"Folder for the objects; created when absent."`
-	Bucket    string `default:"streamhouse" env:"STREAMHOUSE_DEVS3_BUCKET" help:"Bucket; created when absent."`
-	AccessKey string `required:"" env:"STREAMHOUSE_DEVS3_ACCESS_KEY" help:"Access key of the one account."`
-	SecretKey string `required:"" env:"STREAMHOUSE_DEVS3_SECRET_KEY" help:"Its secret key. Prefer the environment: other users see arguments."`
-	Region    string `default:"us-east-1" env:"STREAMHOUSE_DEVS3_REGION" help:"Region that clients must sign for."`
-	Metadata  string `default:"auto" enum:"auto,xattr,sidecar" env:"STREAMHOUSE_DEVS3_METADATA" help:"Where objects' metadata goes: auto, xattr, sidecar."`
-	MD5       bool   `name:"md5" env:"STREAMHOUSE_DEVS3_MD5" help:"Compute MD5 ETags as S3 does (a third of the speed)."`
+	Listen    string        `default:"127.0.0.1:0" env:"STREAMHOUSE_DEVS3_LISTEN" help:"Address host:port; port 0 takes a free one."`
+	DataDir   string        `required:"" env:"STREAMHOUSE_DEVS3_DATA_DIR" help:"Folder for the objects; created when absent."`
+	Bucket    string        `default:"streamhouse" env:"STREAMHOUSE_DEVS3_BUCKET" help:"Bucket; created when absent."`
+	AccessKey string        `required:"" env:"STREAMHOUSE_DEVS3_ACCESS_KEY" help:"Access key of the one account."`
+	SecretKey string        `required:"" env:"STREAMHOUSE_DEVS3_SECRET_KEY" help:"Its secret key. Prefer the environment: other users see arguments."`
+	Region    string        `default:"us-east-1" env:"STREAMHOUSE_DEVS3_REGION" help:"Region that clients must sign for."`
+	Metadata  string        `default:"auto" enum:"auto,xattr,sidecar" env:"STREAMHOUSE_DEVS3_METADATA" help:"Where objects' metadata goes: auto, xattr, sidecar."`
+	MD5       bool          `name:"md5" env:"STREAMHOUSE_DEVS3_MD5" help:"Compute MD5 ETags as S3 does (a third of the speed)."`
+	PutDelay  time.Duration `env:"STREAMHOUSE_DEVS3_PUT_DELAY" hidden:"" help:"Hold every PUT of an object back for so long, as a bucket far away would."`
 }
 
 func (c *serveCommand) Run(stdout io.Writer) error {
@@ -42,7 +43,7 @@ func (c *serveCommand) Run(stdout io.Writer) error {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	cfg := server.Config{
 		Listen: c.Listen, DataDir: c.DataDir, Bucket: c.Bucket, AccessKey: c.AccessKey,
-		SecretKey: server.Secret(c.SecretKey), Region: c.Region, Metadata: server.Metadata(c.Metadata), MD5: c.MD5,
+		SecretKey: server.Secret(c.SecretKey), Region: c.Region, Metadata: server.Metadata(c.Metadata), MD5: c.MD5, PutDelay: c.PutDelay,
 	}
 	return server.Run(ctx, cfg, func(endpoint string) {
 		_ = json.NewEncoder(stdout).Encode(server.Ready{Endpoint: endpoint, Bucket: c.Bucket, PID: os.Getpid()})

@@ -340,6 +340,22 @@ func TestMD5OnDemand(t *testing.T) {
 	}
 }
 
+func TestPutsAreHeldBack(t *testing.T) {
+	t.Parallel()
+	const delay = 100 * time.Millisecond
+	c := serve(t, t.TempDir(), "--put-delay", delay.String()).client()
+	began := time.Now()
+	if _, err := put(t.Context(), c, "k", []byte("body")); err != nil || time.Since(began) < delay {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+	if body, _ := get(t, c, "k"); string(body) != "body" {
+		t.Errorf("stored %q", body)
+	}
+	if _, err := put(t.Context(), c, "k", []byte("other")); err == nil {
+		t.Error("a key was written twice")
+	}
+}
+
 // Root runs it as somebody else; otherwise all the other tests have shown it already.
 func TestWorksAsAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
