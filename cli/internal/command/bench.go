@@ -5,172 +5,155 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
 
-	"github.com/streamhouse/streamhouse/client"
-
-	"github.com/streamhouse/streamhouse/cli/internal/control"
-	"github.com/streamhouse/streamhouse/cli/internal/failover"
+	"github.com/streamhouse/streamhouse/cli/internal/bench"
+	"github.com/streamhouse/streamhouse/cli/internal/datadir"
+	"github.com/streamhouse/streamhouse/cli/internal/histogram"
 	"github.com/streamhouse/streamhouse/cli/internal/output"
-	"github.com/streamhouse/streamhouse/cli/internal/supervisor"
 )
 
 type benchCommand struct {
+	Produce  benchProduceCommand  `cmd:"" help:"Measure how many records are stored, how long acknowledgements take, and what that costs."`
 	Failover benchFailoverCommand `cmd:"" help:"Kill agents of a running dev and measure how long their partitions are gone."`
 }
 
-type benchFailoverCommand struct {
-	Partitions int           `default:"1000"                      help:"Partitions of the topic that is made for this, and deleted at the end."`
-	Kills      int           `default:"20"                        help:"How many agents are hit, one after the other; each comes back before the next."`
-	Signal     string        `default:"kill" enum:"kill,stop"     help:"kill: kill -9; the agent is started again. stop: SIGSTOP; SIGCONT once others have taken over."`
-	Every      time.Duration `default:"200ms"                     help:"Time between two probes of a partition. Only partitions of the next victim are probed."`
-	AgentGroup string        `default:"default"                   help:"Agent group whose agents are hit."                                                              placeholder:"NAME"`
+// benchFlags are those of every measurement but failover.
+type benchFlags struct {
+	AgentGroup string `default:"default" help:"Agent group of what is made for this." placeholder:"NAME"`
+	NoLimits   bool   `help:"Do not measure what the parts can do alone."`
+	Keep       bool   `help:"Keep the topics that were made."`
+}
+
+// benchHelp is what all have in common.
+const benchHelp = `
+
+With a rate the load is open-loop: each record is meant to be sent at a time, and the time it waits because the cluster or this program was
+slow counts (no coordinated omission). Without a rate records are sent as fast as they are taken.
+What is made for the measurement is removed at the end, also after Ctrl-C.
+With a dev on this machine (in this folder, or --data-dir) the CPU time of each process is told, on Linux, and what the parts can do alone is
+measured in the same run by the servers' own programs, which lie beside this one or in PATH; a number is worth little without that limit.
+-o json prints all of it as one object.`
+
+// target finds the cluster, and the dev that it is.
+func (f benchFlags) target(e *env) (bench.Target, error) {
+	c, err := e.Connection()
+	if err != nil {
+		return bench.Target{}, err
+	}
+	if len(c.Server) == 0 || len(c.Agent) == 0 {
+		return bench.Target{}, usage("a control plane and an agent must be known: pass --server and --agent")
+	}
+	target := bench.Target{
+		ControlPlanes: c.Server, Agents: c.Agent, APIKey: c.APIKey, AgentGroup: f.AgentGroup,
+		Say: func(format string, args ...any) { fmt.Fprintf(e.Stderr, format+"\n", args...) },
+	}
+	if target.Bin, err = binFolder(); err != nil {
+		return bench.Target{}, err
+	}
+	dev, found, err := e.Dev()
+	if err != nil {
+		return bench.Target{}, err
+	}
+	if found {
+		target.Dev = f.ofGroup(dev)
+	}
+	return target, nil
+}
+
+// ofGroup leaves out the agents that have nothing to do with it, unless none is left.
+func (f benchFlags) ofGroup(dev datadir.Cluster) *datadir.Cluster {
+	var agents []datadir.Agent
+	for _, a := range dev.Agents {
+		if a.AgentGroup == f.AgentGroup {
+			agents = append(agents, a)
+		}
+	}
+	dev.Agents = agents
+	return &dev
+}
+
+// printBench prints what was measured, whatever the error.
+func printBench(e *env, report bench.Report, failed error) error {
+	if report.Bench == "" {
+		return failed
+	}
+	if e.Output != output.Table {
+		return errors.Join(failed, e.print(report, output.Rows{}))
+	}
+	_, err := fmt.Fprint(e.Stdout, report.Text())
+	return errors.Join(failed, err)
+}
+
+// writeSVG draws histograms into a file; an empty name: none.
+func writeSVG(file, title string, series ...histogram.Series) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("--svg: %w", err)
+	}
+	if err := errors.Join(histogram.WriteSVG(f, title, series), f.Close()); err != nil {
+		return fmt.Errorf("--svg: %w", err)
+	}
+	return nil
+}
+
+type benchProduceCommand struct {
+	benchFlags
+
+	Records     int64         `help:"Records to send after the warm-up. Default: as many as --duration allows." placeholder:"N"`
+	Duration    time.Duration `default:"10s" help:"Time to measure. Default: ${default}."`
+	WarmUp      time.Duration `default:"3s"  help:"Time before, which does not count. Default: ${default}."`
+	Rate        float64       `help:"Records a second, of all producers together. Default: as fast as they are taken." placeholder:"N"`
+	RecordBytes int           `default:"1024" help:"Size of a value. Default: ${default}." placeholder:"N"`
+	Topics      int           `default:"1"    help:"Topics. Default: ${default}." placeholder:"N"`
+	Partitions  int           `default:"16"   help:"Partitions of each topic. Default: ${default}." placeholder:"N"`
+	Producers   int           `default:"1"    help:"Producers, each with connections of its own. Default: ${default}." placeholder:"N"`
+	Keyed       bool          `help:"Give every record a key, of 4,096."`
+	Acks        string        `default:"durable" enum:"durable,buffered" help:"durable or buffered. Default: ${default}."`
+	Payload     string        `default:"json" enum:"json,random" help:"json: values that shrink to less than half; random: that do not shrink. Default: ${default}."`
+	Batch       string        `default:"sdk" enum:"sdk,prebuilt" help:"sdk: records go through the SDK. prebuilt: ready batches go to the leaders, for what the cluster can do where clients cost nothing. Default: ${default}."`
+	BatchBytes  int           `default:"1048576" help:"Most bytes of a batch, before compression. Default: ${default}." placeholder:"N"`
+	InFlight    int           `default:"8"   help:"With --batch prebuilt: requests of each producer at a time. Default: ${default}." placeholder:"N"`
+	Linger      time.Duration `default:"5ms" help:"How long the SDK lets a record wait for company. Default: ${default}."`
+	Verify      bool          `help:"Read everything back: nothing lost, nothing twice, order kept."`
+	SVG         string        `name:"svg" help:"Draw the acknowledgements' times into this file." placeholder:"FILE"`
 }
 
 // Help explains what is measured.
-func (benchFailoverCommand) Help() string {
-	return `Needs a running dev in this folder (or --data-dir) with two agents or more.
-Each hit chooses the agent that leads most partitions, writes small durable records to all of them with the SDK's idempotent producer, and
-kills or stops the agent. Measured for each of its partitions:
-  no leader     from the hit until another agent leads the partition and accepts (each is asked every 20 ms)
-  first ack     from the hit until a record is durably acknowledged by the new leader
-  longest wait  the longest that a record waited for its durable acknowledgement around the hit: what a client saw
-  longest gap   the longest time between two durable acknowledgements; it has the time between two probes in it
-Printed as p50, p90, p99, greatest, and a histogram; -o json has the same and every hit. The agent is restored after each hit, and the
-topic deleted at the end, also when interrupted. A record that is not stored makes the command fail.`
+func (benchProduceCommand) Help() string {
+	return `Makes topics, sends records, and measures records and bytes per second, the time to the acknowledgement, and CPU seconds per GiB of values.` +
+		benchHelp
 }
 
-// Run measures, and prints what it has measured whatever happened.
-func (c benchFailoverCommand) Run(ctx context.Context, e *env) error {
-	config := failover.Config{
-		Partitions: c.Partitions, Kills: c.Kills, Signal: failover.Signal(c.Signal), Every: c.Every, AgentGroup: c.AgentGroup,
-		Progress: func(done int, r failover.Round) {
-			fmt.Fprintf(e.Stderr, "%d/%d %s led %d: no leader p99 %.0f ms, first ack p50 %.0f p99 %.0f max %.0f ms, longest wait p99 %.0f ms\n", done, c.Kills, r.Agent,
-				r.Partitions, r.NoLeader.P99, r.FirstAck.P50, r.FirstAck.P99, r.FirstAck.Max, r.LongestWait.P99)
-		},
+func (c benchProduceCommand) config() (bench.ProduceConfig, error) {
+	config := bench.ProduceConfig{
+		Records: c.Records, Duration: c.Duration, WarmUp: c.WarmUp, Rate: c.Rate, RecordBytes: c.RecordBytes, Topics: c.Topics,
+		Partitions: c.Partitions, Producers: c.Producers, Keyed: c.Keyed, Acks: c.Acks, Payload: c.Payload, Batch: c.Batch,
+		BatchBytes: c.BatchBytes, InFlight: c.InFlight, Linger: c.Linger, Verify: c.Verify, Keep: c.Keep, Limits: !c.NoLimits,
 	}
 	if err := config.Validate(); err != nil {
-		return usageError{err}
+		return config, usageError{err}
 	}
-	dir, err := e.Dir()
-	if err != nil {
-		return err
-	}
-	caller, err := supervisor.Running(dir)
-	if err != nil {
-		return err
-	}
-	sdk, key, err := e.both()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = sdk.Close() }()
-	report, err := failover.Run(ctx, sdk, key, devAgents{caller, c.AgentGroup}, config)
-	if len(report.Rounds) == 0 {
-		return err
-	}
-	return errors.Join(err, printReport(e, report))
+	return config, nil
 }
 
-func printReport(e *env, report failover.Report) error {
-	if e.Output != output.Table {
-		return e.print(report, output.Rows{})
+// Run measures.
+func (c benchProduceCommand) Run(ctx context.Context, e *env) error {
+	config, err := c.config()
+	if err != nil {
+		return err
 	}
-	_, err := fmt.Fprint(e.Stdout, report.Text())
+	target, err := c.target(e)
+	if err != nil {
+		return err
+	}
+	report, latency, err := bench.Produce(ctx, target, config)
+	err = printBench(e, report, err)
+	if latency != nil {
+		err = errors.Join(err, writeSVG(c.SVG, "streamhouse bench produce", histogram.Series{Name: "acknowledgement", Histogram: latency}))
+	}
 	return err
-}
-
-// both is the SDK for records and for administration, with the API key that it uses.
-func (e *env) both() (sdk *client.Client, apiKey string, err error) {
-	c, err := e.Connection()
-	if err != nil {
-		return nil, "", err
-	}
-	sdk, err = client.New(client.WithControlPlane(c.Server...), client.WithAgents(c.Agent...), client.WithAPIKey(c.APIKey))
-	if err != nil {
-		return nil, "", usageError{err}
-	}
-	return sdk, c.APIKey, nil
-}
-
-// devAgents are the agents of a running dev.
-type devAgents struct {
-	dev        control.Caller
-	agentGroup string
-}
-
-var _ failover.Cluster = devAgents{}
-
-// Agents lists those that run.
-func (d devAgents) Agents(ctx context.Context) ([]failover.Agent, error) {
-	ctx, cancel := context.WithTimeout(ctx, orderTime)
-	defer cancel()
-	parts, err := d.dev.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var agents []failover.Agent
-	for _, p := range parts {
-		if p.Kind == "agent" && p.AgentGroup == d.agentGroup && p.State == "running" {
-			agents = append(agents, failover.Agent{ID: p.Name, URL: p.URL, PID: p.PID})
-		}
-	}
-	return agents, nil
-}
-
-// Hit kills or stops the process.
-func (d devAgents) Hit(agent failover.Agent, signal failover.Signal) error {
-	sent := syscall.SIGKILL
-	if signal == failover.Stop {
-		sent = syscall.SIGSTOP
-	}
-	return signalTo(agent.PID, sent)
-}
-
-// Restore starts the agent again, unless the dev has, or lets it go on.
-func (d devAgents) Restore(ctx context.Context, agent failover.Agent, signal failover.Signal) error {
-	if signal == failover.Stop {
-		return signalTo(agent.PID, syscall.SIGCONT)
-	}
-	for {
-		_, err := d.dev.StartAgent(ctx, control.NewAgent{ID: agent.ID})
-		if err == nil {
-			return nil
-		}
-		restarted, ended, listErr := d.look(ctx, agent)
-		if restarted || listErr != nil {
-			return listErr
-		}
-		if ended {
-			return err
-		}
-		select { // dev has not noticed yet that the process is gone
-		case <-ctx.Done():
-			return err
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// look says whether the agent runs as another process (dev --restart was faster), or not at all.
-func (d devAgents) look(ctx context.Context, agent failover.Agent) (restarted, ended bool, err error) {
-	agents, err := d.Agents(ctx)
-	for _, a := range agents {
-		if a.ID == agent.ID {
-			return a.PID != agent.PID, false, err
-		}
-	}
-	return false, true, err
-}
-
-func signalTo(pid int, signal syscall.Signal) error {
-	process, err := os.FindProcess(pid)
-	if err != nil {
-		return fmt.Errorf("find process %d: %w", pid, err)
-	}
-	if err := process.Signal(signal); err != nil {
-		return fmt.Errorf("signal process %d: %w", pid, err)
-	}
-	return nil
 }

@@ -40,6 +40,15 @@ func (s Settings) Connection() (Connection, error) {
 	return c, nil
 }
 
+// Dev is the running dev that Connection speaks of; false: it speaks of another cluster, or there is none.
+func (s Settings) Dev() (datadir.Cluster, bool, error) {
+	cluster, found, err := s.cluster()
+	if err != nil || !found || (len(s.Server)+len(s.Agent) > 0 && !isIn(cluster, s.Server, s.Agent)) {
+		return datadir.Cluster{}, false, err
+	}
+	return cluster, true, nil
+}
+
 func (s Settings) cluster() (datadir.Cluster, bool, error) {
 	dir, err := s.Dir()
 	if err != nil {
