@@ -95,7 +95,7 @@ func fill(c CPUConfig) (b *recordbatch.Builder, values int, err error) {
 	for i := int64(0); values < c.BatchBytes; i++ {
 		v := fmt.Appendf(nil, `{"id":%d,"user":"user-%d","level":"info"`, r.Uint64N(1e9), r.IntN(5000))
 		for len(v) < c.RecordBytes-20 {
-			v = fmt.Appendf(v, `,"f%d":"%x"`, r.IntN(20), r.Uint32N(4096))
+			v = fmt.Appendf(v, `,"f%d":"%x"`, r.IntN(20), r.Uint32N(1024))
 		}
 		v = append(v, '}')
 		if err := b.Append(1_700_000_000_000+i, nil, v, nil); err != nil {
