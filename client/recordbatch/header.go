@@ -9,6 +9,9 @@ import (
 // HeaderBytes is the size of a batch's header: all fields before the records.
 const HeaderBytes = 61
 
+// ChecksumFrom is the position at which a batch's own checksum begins to cover it, up to its end.
+const ChecksumFrom = attributesAt
+
 // MaxTimestamp is the last millisecond of the year 9999, in ms since 1970 UTC: the greatest
 // timestamp of a record (what a protobuf Timestamp can hold).
 const MaxTimestamp int64 = 253402300799999

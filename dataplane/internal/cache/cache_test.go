@@ -62,7 +62,7 @@ func (b *bucket) object(t *testing.T, key string, segments, size int) []lookup.S
 	body := make([]byte, segments*size)
 	random := rand.NewChaCha8([32]byte([]byte(fmt.Sprintf("%32s", key))[:32]))
 	_, _ = random.Read(body)
-	if err := b.Put(t.Context(), key, body, objectstore.Checksum(body)); err != nil {
+	if err := b.Put(t.Context(), key, [][]byte{body}, objectstore.Checksum(body)); err != nil {
 		t.Fatal(err)
 	}
 	all := make([]lookup.Segment, segments)

@@ -213,7 +213,7 @@ func (b *Bucket) Puts() int {
 }
 
 // Put takes its time.
-func (b *Bucket) Put(ctx context.Context, key string, body []byte, crc32c uint32) error {
+func (b *Bucket) Put(ctx context.Context, key string, body [][]byte, crc32c uint32) error {
 	b.mu.Lock()
 	delay, down := b.delay, b.down
 	b.mu.Unlock()

@@ -175,7 +175,7 @@ func (r *rig) write(batches [][]rec, partitions ...int32) []partition.Committed 
 		r.ends[n] = c.NextOffset
 		all = append(all, c)
 	}
-	if err := r.bucket.Put(context.Background(), key, body, objectstore.Checksum(body)); err != nil {
+	if err := r.bucket.Put(context.Background(), key, [][]byte{body}, objectstore.Checksum(body)); err != nil {
 		r.t.Fatal(err)
 	}
 	for _, c := range all {

@@ -50,7 +50,7 @@ func (c Config) Budget() *Budget { return NewBudget(c.PutsPerSecond, c.PutBurst)
 
 // Store is where objects go; an objectstore.Store is one.
 type Store interface {
-	Put(ctx context.Context, key string, body []byte, crc32c uint32) error
+	Put(ctx context.Context, key string, body [][]byte, crc32c uint32) error
 }
 
 // Flusher seals and uploads what one ledger holds.

@@ -1,6 +1,7 @@
 package flush
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"sync"
@@ -27,15 +28,15 @@ type bucket struct {
 	segments, bytes int
 }
 
-func (b *bucket) Put(ctx context.Context, _ string, body []byte, _ uint32) error {
-	footer, err := object.Parse(body)
+func (b *bucket) Put(ctx context.Context, _ string, body [][]byte, _ uint32) error {
+	footer, err := object.Parse(bytes.Join(body, nil))
 	if err != nil {
 		return err
 	}
 	b.mu.Lock()
 	b.puts = append(b.puts, time.Now())
 	b.segments += len(footer.Segments)
-	b.bytes += len(body)
+	b.bytes += len(bytes.Join(body, nil))
 	b.mu.Unlock()
 	select {
 	case <-time.After(b.takes):

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"testing"
@@ -179,7 +180,7 @@ func (w *world) begin(t *rapid.T) {
 	w.uploading = append(w.uploading, o)
 	w.uploaded[o.Key.String()] = sealed
 	for _, s := range sealed.Segments {
-		data := sealed.Body[s.BytePosition : s.BytePosition+int64(s.SizeBytes)]
+		data := bytes.Join(sealed.Body, nil)[s.BytePosition : s.BytePosition+int64(s.SizeBytes)]
 		for batch := range recordbatch.Split(data) {
 			h, _ := recordbatch.ParseHeader(batch)
 			at := fmt.Sprint(s.Partition, s.Epoch, h.BaseOffset)
@@ -265,7 +266,7 @@ func (w *world) decide(t *rapid.T, key string, s *controlplanev1.SegmentCommit) 
 		t.Fatalf("partition %d: a commit at %d in the current epoch, the end is %d", p, s.GetBaseOffset(), high)
 	default:
 		out.Result = controlplanev1.SegmentResult_SEGMENT_RESULT_COMMITTED
-		body := w.uploaded[key].Body[s.GetBytePosition() : s.GetBytePosition()+int64(s.GetSizeBytes())]
+		body := bytes.Join(w.uploaded[key].Body, nil)[s.GetBytePosition() : s.GetBytePosition()+int64(s.GetSizeBytes())]
 		for batch := range recordbatch.Split(body) {
 			w.log[p] = append(w.log[p], valueOf(t, batch))
 		}

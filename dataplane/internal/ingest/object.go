@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/streamhouse/streamhouse/client/recordbatch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 )
@@ -62,7 +63,7 @@ type segment struct {
 	size       int
 	minTimeMs  int64
 	maxTimeMs  int64
-	batches    [][]byte
+	parts      []object.Part
 	pendings   []*Pending
 	producers  []*controlplanev1.ProducerBatch
 
@@ -72,6 +73,14 @@ type segment struct {
 
 func (s *segment) nextOffset() int64 { return s.baseOffset + int64(s.count) }
 
+func (s *segment) bytes() [][]byte {
+	all := make([][]byte, len(s.parts))
+	for i, p := range s.parts {
+		all[i] = p.Bytes
+	}
+	return all
+}
+
 func (s *segment) add(b *Batch, pending *Pending) {
 	if s.count == 0 {
 		s.baseOffset, s.minTimeMs, s.maxTimeMs = pending.baseOffset, b.MinTimestampMs, b.Header.MaxTimestamp
@@ -79,7 +88,7 @@ func (s *segment) add(b *Batch, pending *Pending) {
 	s.count += b.Header.RecordCount
 	s.size += len(b.Bytes)
 	s.minTimeMs, s.maxTimeMs = min(s.minTimeMs, b.MinTimestampMs), max(s.maxTimeMs, b.Header.MaxTimestamp)
-	s.batches = append(s.batches, b.Bytes)
+	s.parts = append(s.parts, object.Part{Bytes: b.Bytes, CRC32C: stampedChecksum(b)})
 	s.pendings = append(s.pendings, pending)
 	if p := b.Header.Producer; p.Idempotent() {
 		s.producers = append(s.producers, &controlplanev1.ProducerBatch{
@@ -87,6 +96,17 @@ func (s *segment) add(b *Batch, pending *Pending) {
 			BaseOffset: pending.baseOffset,
 		})
 	}
+}
+
+// stampedChecksum is the checksum of a whole batch. Its own covers all but what stands before: of a large batch it is not computed again,
+// and a byte that changes in memory later on makes the bucket refuse the object.
+func stampedChecksum(b *Batch) uint32 {
+	const worthIt = 16 << 10
+	if len(b.Bytes) < worthIt {
+		return object.Checksum(b.Bytes)
+	}
+	head := b.Bytes[:recordbatch.ChecksumFrom]
+	return object.Combine(object.Checksum(head), b.Header.CRC, int64(len(b.Bytes)-len(head)))
 }
 
 // Object is a set of segments under one key: what is uploaded, and then named by a commit.
@@ -117,15 +137,14 @@ func (o *Object) growing() bool {
 	return n > fewSegments && o.size < n*goodSegmentBytes
 }
 
-// Encode builds the bytes to upload. It is called once, after the object was sealed, by whoever uploads it.
+// Encode describes what to upload; no batch is copied. It is called once, after the object was sealed, by whoever uploads it.
 func (o *Object) Encode() (*object.Sealed, error) {
-	buf := make([]byte, 0, object.Size(len(o.segments), o.size))
-	builder, err := object.NewBuilder(o.Key, buf)
+	builder, err := object.NewBuilder(o.Key)
 	if err != nil {
 		return nil, fmt.Errorf("encode object: %w", err)
 	}
 	for _, s := range o.segments {
-		if _, err := builder.Append(s.describe(), s.batches...); err != nil {
+		if _, err := builder.Append(s.describe(), s.parts...); err != nil {
 			return nil, fmt.Errorf("encode object: %w", err)
 		}
 	}
@@ -165,7 +184,7 @@ func (o *Object) live() []int {
 
 // commit describes the object with only these segments of it. Requires: uploaded.
 func (o *Object) commit(at []int) *controlplanev1.ObjectCommit {
-	c := &controlplanev1.ObjectCommit{Key: o.Key.String(), SizeBytes: int64(len(o.sealed.Body))}
+	c := &controlplanev1.ObjectCommit{Key: o.Key.String(), SizeBytes: o.sealed.SizeBytes}
 	for _, i := range at {
 		s, e := o.segments[i], o.sealed.Segments[i]
 		c.Segments = append(c.Segments, &controlplanev1.SegmentCommit{

@@ -192,7 +192,7 @@ func (l *Ledger) commit(o *Object, at int, effect *Effect) {
 	effect.Committed = append(effect.Committed, partition.Committed{
 		Partition: t.partition, Epoch: t.epoch, BaseOffset: s.baseOffset, NextOffset: s.nextOffset(), LogStartOffset: t.logStart,
 		MaxTimestampMs: s.maxTimeMs, ObjectKey: o.Key.String(), BytePosition: e.BytePosition, SizeBytes: e.SizeBytes, CRC32C: e.CRC32C,
-		ObjectBytes: int64(len(o.sealed.Body)), Batches: s.batches,
+		ObjectBytes: o.sealed.SizeBytes, Batches: s.bytes(),
 	})
 }
 

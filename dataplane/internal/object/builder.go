@@ -2,22 +2,35 @@ package object
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 	"math"
 )
 
-// Builder writes one object. Every batch is copied once, into the object's bytes.
+// Builder describes one object. It copies no batch: the object's body is made of the caller's memory.
 // It has one user at a time and is done after Seal.
 type Builder struct {
 	key      Key
-	body     []byte
+	body     [][]byte
+	size     int64
+	crc32c   uint32
 	segments []Segment
 }
 
+// Part is a batch on its way into an object.
+type Part struct {
+	Bytes []byte
+	// CRC32C of Bytes.
+	CRC32C uint32
+}
+
+// PartOf computes the checksum.
+func PartOf(b []byte) Part { return Part{Bytes: b, CRC32C: Checksum(b)} }
+
 // Sealed is a finished object: what to PUT, under which key, and what its commit says.
 type Sealed struct {
-	Key  Key
-	Body []byte
+	Key Key
+	// Body is the object's bytes, in pieces that follow each other: head, batches, footer.
+	Body      [][]byte
+	SizeBytes int64
 	// CRC32C covers Body.
 	CRC32C uint32
 	// Segments are in the order of a commit.
@@ -29,32 +42,40 @@ func Size(segments int, batchBytes int) int {
 	return headSize + batchBytes + footerHeaderSize + segments*segmentEntrySize + trailerSize
 }
 
-// NewBuilder starts an object. It writes into buf's capacity and grows it if need be; with cap(buf) at least
-// Size(…) nothing is copied again. The caller leaves buf alone while Sealed.Body is in use. Wraps ErrInvalid.
-func NewBuilder(key Key, buf []byte) (*Builder, error) {
+// NewBuilder starts an object. Wraps ErrInvalid.
+func NewBuilder(key Key) (*Builder, error) {
 	if err := key.Validate(); err != nil {
 		return nil, err
 	}
-	buf = append(buf[:0], headMagic...)
-	return &Builder{key: key, body: binary.BigEndian.AppendUint16(buf, Version)}, nil
+	b := &Builder{key: key}
+	b.add(PartOf(binary.BigEndian.AppendUint16([]byte(headMagic), Version)))
+	return b, nil
 }
 
-// Append adds a segment made of batches, whose base offsets the caller has stamped, and returns it with
-// position, size and checksum filled in. Segments come in order of (topic id, partition, base offset).
+func (b *Builder) add(p Part) {
+	b.body = append(b.body, p.Bytes)
+	b.size += int64(len(p.Bytes))
+	b.crc32c = Combine(b.crc32c, p.CRC32C, int64(len(p.Bytes)))
+}
+
+// Append adds a segment made of batches, whose base offsets the caller has stamped, and returns it with position, size and checksum filled
+// in. The batches stay as they are until the object has been uploaded. Segments come in order of (topic id, partition, base offset).
 // After an error, which wraps ErrInvalid, the builder is as it was.
-func (b *Builder) Append(s Segment, batches ...[]byte) (Segment, error) {
+func (b *Builder) Append(s Segment, batches ...Part) (Segment, error) {
 	var size int64
 	for _, batch := range batches {
-		size += int64(len(batch))
+		size += int64(len(batch.Bytes))
 	}
 	if err := b.admit(s, size); err != nil {
 		return Segment{}, err
 	}
-	s.BytePosition, s.SizeBytes, s.CRC32C = int64(len(b.body)), int32(size), 0
+	s.BytePosition, s.SizeBytes, s.CRC32C = b.size, int32(size), 0
 	for _, batch := range batches {
-		b.body = append(b.body, batch...)
-		s.CRC32C = crc32.Update(s.CRC32C, castagnoli, batch)
+		s.CRC32C = Combine(s.CRC32C, batch.CRC32C, int64(len(batch.Bytes)))
+		b.body = append(b.body, batch.Bytes)
 	}
+	b.size += size
+	b.crc32c = Combine(b.crc32c, s.CRC32C, size)
 	b.segments = append(b.segments, s)
 	return s, nil
 }
@@ -76,19 +97,18 @@ func (b *Builder) admit(s Segment, size int64) error {
 }
 
 // Size is that of the object if it were sealed now, in bytes.
-func (b *Builder) Size() int { return Size(len(b.segments), len(b.body)-headSize) }
+func (b *Builder) Size() int { return Size(len(b.segments), int(b.size)-headSize) }
 
 // Seal writes the footer. An object without segments is ErrInvalid.
 func (b *Builder) Seal() (Sealed, error) {
 	if len(b.segments) == 0 {
 		return Sealed{}, invalid("object without segments")
 	}
-	start := len(b.body)
-	body := Footer{Key: b.key, Segments: b.segments}.appendTo(b.body)
-	footer := body[start:]
-	body = binary.BigEndian.AppendUint32(body, uint32(len(footer)))
-	body = binary.BigEndian.AppendUint32(body, Checksum(footer))
-	body = binary.BigEndian.AppendUint16(body, Version)
-	body = append(body, trailerMagic...)
-	return Sealed{Key: b.key, Body: body, CRC32C: Checksum(body), Segments: b.segments}, nil
+	end := Footer{Key: b.key, Segments: b.segments}.appendTo(make([]byte, 0, footerHeaderSize+len(b.segments)*segmentEntrySize+trailerSize))
+	size, sum := len(end), Checksum(end)
+	end = binary.BigEndian.AppendUint32(end, uint32(size))
+	end = binary.BigEndian.AppendUint32(end, sum)
+	end = binary.BigEndian.AppendUint16(end, Version)
+	b.add(PartOf(append(end, trailerMagic...)))
+	return Sealed{Key: b.key, Body: b.body, SizeBytes: b.size, CRC32C: b.crc32c, Segments: b.segments}, nil
 }

@@ -45,12 +45,12 @@ var (
 
 func build(t testing.TB, key Key, segments []Segment, batches [][][]byte) Sealed {
 	t.Helper()
-	b, err := NewBuilder(key, nil)
+	b, err := NewBuilder(key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, s := range segments {
-		if _, err := b.Append(s, batches[i]...); err != nil {
+		if _, err := b.Append(s, partsOf(batches[i])...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -59,17 +59,27 @@ func build(t testing.TB, key Key, segments []Segment, batches [][][]byte) Sealed
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(sealed.Body) != size {
-		t.Fatalf("size %d was foretold, it is %d", size, len(sealed.Body))
+	if len(sealed.whole()) != size || sealed.SizeBytes != int64(size) {
+		t.Fatalf("size %d was foretold, it is %d", size, sealed.SizeBytes)
 	}
 	return sealed
 }
+
+func partsOf(batches [][]byte) []Part {
+	parts := make([]Part, len(batches))
+	for i, b := range batches {
+		parts[i] = PartOf(b)
+	}
+	return parts
+}
+
+func (s Sealed) whole() []byte { return bytes.Join(s.Body, nil) }
 
 func golden(t testing.TB) Sealed { return build(t, goldenKey, goldenSegments, goldenBatches) }
 
 func TestGoldenFile(t *testing.T) {
 	t.Parallel()
-	body := golden(t).Body
+	body := golden(t).whole()
 	if *update {
 		if err := os.WriteFile(goldenPath, body, 0o600); err != nil {
 			t.Fatal(err)
@@ -151,17 +161,12 @@ func TestP9_FooterSaysWhatWasWritten(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		key, segments, batches := drawObject(rt)
-		size := 0
-		for _, of := range batches {
-			size += len(bytes.Join(of, nil))
-		}
-		buf := make([]byte, 3, Size(len(segments), size))
-		b, err := NewBuilder(key, buf)
+		b, err := NewBuilder(key)
 		if err != nil {
 			rt.Fatal(err)
 		}
 		for i := range segments {
-			if segments[i], err = b.Append(segments[i], batches[i]...); err != nil {
+			if segments[i], err = b.Append(segments[i], partsOf(batches[i])...); err != nil {
 				rt.Fatal(err)
 			}
 		}
@@ -169,23 +174,24 @@ func TestP9_FooterSaysWhatWasWritten(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		if &sealed.Body[0] != &buf[0] || sealed.CRC32C != Checksum(sealed.Body) {
+		if &sealed.Body[1][0] != &batches[0][0][0] || sealed.CRC32C != Checksum(sealed.whole()) {
 			rt.Fatal("copied, or wrong checksum")
 		}
 		want := Footer{Key: key, Segments: segments}
-		parsed, err := Parse(sealed.Body)
+		whole := sealed.whole()
+		parsed, err := Parse(sealed.whole())
 		if err != nil || !reflect.DeepEqual(parsed, want) || !slices.Equal(sealed.Segments, segments) {
 			rt.Fatalf("parsed %+v, want %+v, %v", parsed, want, err)
 		}
-		if err := parsed.Verify(sealed.Body); err != nil {
+		if err := parsed.Verify(sealed.whole()); err != nil {
 			rt.Fatal(err)
 		}
 		for i, s := range parsed.Segments {
-			if got := sealed.Body[s.BytePosition:][:s.SizeBytes]; !bytes.Equal(got, bytes.Join(batches[i], nil)) {
+			if got := whole[s.BytePosition:][:s.SizeBytes]; !bytes.Equal(got, bytes.Join(batches[i], nil)) {
 				rt.Fatalf("segment %d: %q", i, got)
 			}
 		}
-		read, err := ReadFooter(t.Context(), bucket{key.String(): sealed.Body}, key.String())
+		read, err := ReadFooter(t.Context(), bucket{key.String(): sealed.whole()}, key.String())
 		if err != nil || !reflect.DeepEqual(read, want) {
 			rt.Fatalf("read %+v, want %+v, %v", read, want, err)
 		}
@@ -233,7 +239,7 @@ func TestReadFooterChecksTheKey(t *testing.T) {
 	sealed := golden(t)
 	other := sealed.Key
 	other.Counter++
-	_, err := ReadFooter(t.Context(), bucket{other.String(): sealed.Body}, other.String())
+	_, err := ReadFooter(t.Context(), bucket{other.String(): sealed.whole()}, other.String())
 	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), sealed.Key.String()) {
 		t.Errorf("got %v", err)
 	}
@@ -241,7 +247,7 @@ func TestReadFooterChecksTheKey(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, n := range []int{0, 1, 15, 16, 100} {
-		b := bucket{sealed.Key.String(): sealed.Body[len(sealed.Body)-n:]}
+		b := bucket{sealed.Key.String(): sealed.whole()[len(sealed.whole())-n:]}
 		if _, err := ReadFooter(t.Context(), b, sealed.Key.String()); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%d bytes: %v", n, err)
 		}
@@ -254,7 +260,7 @@ func TestUnknownVersionIsRefused(t *testing.T) {
 		"head":    func([]byte) int { return 7 },
 		"trailer": func(b []byte) int { return len(b) - 7 },
 	} {
-		body := golden(t).Body
+		body := golden(t).whole()
 		body[at(body)] = 2
 		var version *VersionError
 		if _, err := Parse(body); !errors.As(err, &version) || version.Version != 2 || errors.Is(err, ErrCorrupt) {
@@ -266,7 +272,7 @@ func TestUnknownVersionIsRefused(t *testing.T) {
 // Every damaged byte and every cut is noticed: in head, footer and trailer by Parse, in segments by Verify.
 func TestDamageIsNoticed(t *testing.T) {
 	t.Parallel()
-	whole := golden(t).Body
+	whole := golden(t).whole()
 	for i := range whole {
 		body := bytes.Clone(whole)
 		body[i] ^= 0x10
@@ -330,7 +336,7 @@ func TestFooterFieldsAreChecked(t *testing.T) {
 		"out of order":          func(_, s, _ []byte) { s[0] = 0x30 },
 		"same partition twice":  func(_, s, u []byte) { copy(u[:20], s[:20]) },
 	} {
-		body := golden(t).Body
+		body := golden(t).whole()
 		f := footer(body)
 		lie(f, f[footerHeaderSize:], f[footerHeaderSize+segmentEntrySize:])
 		if _, err := Parse(reseal(body)); !errors.Is(err, ErrCorrupt) {
@@ -351,13 +357,13 @@ func TestBuilderRefusesBadInput(t *testing.T) {
 		"timestamps": func(s *Segment) { s.MinTimestampMs = s.MaxTimestampMs + 1 },
 		"tenure":     func(s *Segment) { s.TenureFirstOffset = s.BaseOffset + 1 },
 	} {
-		b, err := NewBuilder(goldenKey, nil)
+		b, err := NewBuilder(goldenKey)
 		if err != nil {
 			t.Fatal(err)
 		}
 		bad := good
 		spoil(&bad)
-		if _, err := b.Append(bad, []byte("x")); !errors.Is(err, ErrInvalid) {
+		if _, err := b.Append(bad, PartOf([]byte("x"))); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := b.Append(good); !errors.Is(err, ErrInvalid) {
@@ -366,7 +372,7 @@ func TestBuilderRefusesBadInput(t *testing.T) {
 		if _, err := b.Seal(); !errors.Is(err, ErrInvalid) {
 			t.Errorf("sealed without a segment: %v", err)
 		}
-		if _, err := b.Append(good, []byte("x")); err != nil {
+		if _, err := b.Append(good, PartOf([]byte("x"))); err != nil {
 			t.Errorf("after refusals: %v", err)
 		}
 	}
@@ -389,23 +395,23 @@ func TestBuilderKeepsOrder(t *testing.T) {
 		"next topic":        {func(s *Segment) { s.TopicID[15]++; s.Partition = 0 }, true},
 		"earlier topic":     {func(s *Segment) { s.TopicID[0]--; s.Partition = 9 }, false},
 	} {
-		b, err := NewBuilder(goldenKey, nil)
+		b, err := NewBuilder(goldenKey)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.Append(base, []byte("x")); err != nil {
+		if _, err := b.Append(base, PartOf([]byte("x"))); err != nil {
 			t.Fatal(err)
 		}
 		next := base
 		test.change(&next)
-		if _, err := b.Append(next, []byte("y")); (err == nil) != test.ok {
+		if _, err := b.Append(next, PartOf([]byte("y"))); (err == nil) != test.ok {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
 func FuzzParse(f *testing.F) {
-	whole := golden(f).Body
+	whole := golden(f).whole()
 	f.Add(whole, false)
 	f.Add(whole, true)
 	f.Add(whole[len(whole)-100:], true)

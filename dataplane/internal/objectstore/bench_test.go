@@ -30,12 +30,12 @@ func BenchmarkS3(b *testing.B) {
 		b.ReportAllocs()
 		start := time.Now().UnixNano()
 		for i := 0; b.Loop(); i++ {
-			if err := store.Put(b.Context(), fmt.Sprintf("bench/%d-%d", start, i), body, sum); err != nil {
+			if err := store.Put(b.Context(), fmt.Sprintf("bench/%d-%d", start, i), [][]byte{body}, sum); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
-	if err := store.Put(b.Context(), "bench/get", body, sum); err != nil {
+	if err := store.Put(b.Context(), "bench/get", [][]byte{body}, sum); err != nil {
 		b.Fatal(err)
 	}
 	dst := make([]byte, len(body))

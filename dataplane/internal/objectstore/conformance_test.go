@@ -72,7 +72,7 @@ func conform(t *testing.T, store objectstore.Store) {
 
 func put(t *testing.T, store objectstore.Store, key string, body []byte) {
 	t.Helper()
-	if err := store.Put(t.Context(), key, body, objectstore.Checksum(body)); err != nil {
+	if err := store.Put(t.Context(), key, [][]byte{body}, objectstore.Checksum(body)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -101,7 +101,7 @@ func conformOneContent(t *testing.T, store objectstore.Store, prefix string) {
 	put(t, store, key, body)
 	put(t, store, key, body) // a repeat is success
 	for _, other := range []string{"other", "longer than the first", ""} {
-		err := store.Put(t.Context(), key, []byte(other), objectstore.Checksum([]byte(other)))
+		err := store.Put(t.Context(), key, [][]byte{[]byte(other)}, objectstore.Checksum([]byte(other)))
 		if op := wantError(t, err, objectstore.ErrConflict); op.MayHaveArrived {
 			t.Fatalf("%v: a conflict is definite", err)
 		}
@@ -118,7 +118,7 @@ func conformRace(t *testing.T, store objectstore.Store, prefix string) {
 	for i := range 20 {
 		group.Go(func() {
 			body := []byte(fmt.Sprintf("content %2d", i))
-			err := store.Put(t.Context(), prefix+"k", body, objectstore.Checksum(body))
+			err := store.Put(t.Context(), prefix+"k", [][]byte{body}, objectstore.Checksum(body))
 			if err == nil {
 				won.Add(1)
 			} else if !errors.Is(err, objectstore.ErrConflict) {
@@ -134,7 +134,7 @@ func conformRace(t *testing.T, store objectstore.Store, prefix string) {
 
 func conformWrongChecksum(t *testing.T, store objectstore.Store, prefix string) {
 	body := []byte("body")
-	wantError(t, store.Put(t.Context(), prefix+"k", body, objectstore.Checksum(body)^1), objectstore.ErrRefused)
+	wantError(t, store.Put(t.Context(), prefix+"k", [][]byte{body}, objectstore.Checksum(body)^1), objectstore.ErrRefused)
 	_, err := store.Head(t.Context(), prefix+"k")
 	wantError(t, err, objectstore.ErrNotFound)
 }
@@ -295,19 +295,19 @@ func conformBigObject(t *testing.T, store objectstore.Store, prefix string) {
 		t.Fatalf("%v", err)
 	}
 	body[5_000_000] ^= 1
-	err := store.Put(t.Context(), prefix+"k", body, objectstore.Checksum(body))
+	err := store.Put(t.Context(), prefix+"k", [][]byte{body}, objectstore.Checksum(body))
 	wantError(t, err, objectstore.ErrConflict)
 }
 
 // A footer comes back in one request, and in two when it is bigger than the first guess.
 func conformFooter(t *testing.T, store objectstore.Store, _ string) {
 	for _, segments := range []int{1, 2000} {
-		b, err := object.NewBuilder(object.Key{AgentGroup: "footer", Session: object.UUID{1}, Counter: uint64(segments)}, nil)
+		b, err := object.NewBuilder(object.Key{AgentGroup: "footer", Session: object.UUID{1}, Counter: uint64(segments)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i := range segments {
-			if _, err := b.Append(object.Segment{Partition: int32(i), Epoch: 1, RecordCount: 1}, []byte("batch")); err != nil {
+			if _, err := b.Append(object.Segment{Partition: int32(i), Epoch: 1, RecordCount: 1}, object.PartOf([]byte("batch"))); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -8,6 +8,6 @@
 // Limits: objects are written in one piece, so up to 5 GiB; every call ends after a bounded number of
 // attempts or with its context, whichever is first.
 //
-// Read: store.go, errors.go, config.go, s3.go, s3_put.go, retry.go, classify.go, selftest.go, memory.go;
+// Read: store.go, errors.go, config.go, s3.go, s3_put.go, body.go, retry.go, classify.go, selftest.go, memory.go;
 // s3test starts a real server for tests.
 package objectstore

@@ -105,7 +105,7 @@ func TestP8_RepeatedPutOfOtherBytesIsAConflict(t *testing.T) {
 		return inner.RoundTrip(req)
 	})
 	ours := []byte("ours!!")
-	op := wantError(t, store.Put(t.Context(), "k", ours, objectstore.Checksum(ours)), objectstore.ErrConflict)
+	op := wantError(t, store.Put(t.Context(), "k", [][]byte{ours}, objectstore.Checksum(ours)), objectstore.ErrConflict)
 	if op.MayHaveArrived {
 		t.Errorf("%v: a conflict is definite", op)
 	}
@@ -125,7 +125,7 @@ func TestP8_ConflictWithoutChecksums(t *testing.T) {
 	put(t, store, "k", []byte("body"))
 	put(t, store, "k", []byte("body"))
 	other := []byte("BODY")
-	wantError(t, store.Put(t.Context(), "k", other, objectstore.Checksum(other)), objectstore.ErrConflict)
+	wantError(t, store.Put(t.Context(), "k", [][]byte{other}, objectstore.Checksum(other)), objectstore.ErrConflict)
 	if gets := f.count(http.MethodGet); gets != 2 {
 		t.Errorf("%d GETs, want one a comparison", gets)
 	}
@@ -182,7 +182,7 @@ func TestP6_SilentStoreEndsWithTheContext(t *testing.T) {
 	server.Pause(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	op := wantError(t, store.Put(ctx, "k", []byte("body"), objectstore.Checksum([]byte("body"))), objectstore.ErrUnavailable)
+	op := wantError(t, store.Put(ctx, "k", [][]byte{[]byte("body")}, objectstore.Checksum([]byte("body"))), objectstore.ErrUnavailable)
 	if !errors.Is(op, context.DeadlineExceeded) || !op.MayHaveArrived || !objectstore.MayHaveArrived(op) {
 		t.Errorf("got %v", op)
 	}
@@ -392,12 +392,12 @@ func TestSelfTestNamesWhatIsMissing(t *testing.T) {
 // forgetful overwrites.
 type forgetful struct{ *objectstore.Memory }
 
-func (s forgetful) Put(ctx context.Context, key string, body []byte, crc32c uint32) error {
-	if objectstore.Checksum(body) == crc32c {
+func (s forgetful) Put(ctx context.Context, key string, body [][]byte, crc32c uint32) error {
+	if objectstore.ChecksumOf(body) == crc32c {
 		_ = s.Memory.Delete(ctx, []string{key})
 	}
 	err := s.Memory.Put(ctx, key, body, crc32c)
-	if bytes.Equal(body, bytes.ToUpper(body)) { // put back what the test reads later
+	if whole := bytes.Join(body, nil); bytes.Equal(whole, bytes.ToUpper(whole)) { // put back what the test reads later
 		_ = s.Memory.Delete(ctx, []string{key})
 	}
 	return err
@@ -406,8 +406,8 @@ func (s forgetful) Put(ctx context.Context, key string, body []byte, crc32c uint
 // gullible neither checks nor tells checksums.
 type gullible struct{ *objectstore.Memory }
 
-func (s gullible) Put(ctx context.Context, key string, body []byte, _ uint32) error {
-	return s.Memory.Put(ctx, key, body, objectstore.Checksum(body))
+func (s gullible) Put(ctx context.Context, key string, body [][]byte, _ uint32) error {
+	return s.Memory.Put(ctx, key, body, objectstore.ChecksumOf(body))
 }
 
 func (s gullible) Head(ctx context.Context, key string) (objectstore.Info, error) {

@@ -25,26 +25,26 @@ type memoryObject struct {
 var _ Store = (*Memory)(nil)
 
 // Put implements Store. It keeps a copy of body.
-func (m *Memory) Put(ctx context.Context, key string, body []byte, crc32c uint32) error {
+func (m *Memory) Put(ctx context.Context, key string, body [][]byte, crc32c uint32) error {
 	if err := ctx.Err(); err != nil {
 		return &OpError{Op: "put", Key: key, Err: unavailable(err)}
 	}
-	if sum := Checksum(body); sum != crc32c {
+	if sum := ChecksumOf(body); sum != crc32c {
 		return refuse("put", key, "checksum %08x was announced, the body has %08x", crc32c, sum)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old, taken := m.objects[key]; taken {
-		if bytes.Equal(old.body, body) {
+		if equal(body, old.body) {
 			return nil
 		}
-		return &OpError{Op: "put", Key: key, Attempts: 1, Err: fmt.Errorf("%w: they are %d bytes, ours %d", ErrConflict, len(old.body), len(body))}
+		return &OpError{Op: "put", Key: key, Attempts: 1, Err: fmt.Errorf("%w: they are %d bytes, ours %d", ErrConflict, len(old.body), sizeOf(body))}
 	}
 	if m.objects == nil {
 		m.objects = map[string]memoryObject{}
 	}
-	info := Info{Key: key, SizeBytes: int64(len(body)), CRC32C: crc32c, HasCRC32C: true, ModifiedAt: time.Now()}
-	m.objects[key] = memoryObject{body: bytes.Clone(body), info: info}
+	info := Info{Key: key, SizeBytes: sizeOf(body), CRC32C: crc32c, HasCRC32C: true, ModifiedAt: time.Now()}
+	m.objects[key] = memoryObject{body: bytes.Join(body, nil), info: info}
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package objectstore
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -18,7 +17,7 @@ import (
 // A retry of a conditional PUT that had won is answered 412 like any other late comer: only the bytes tell
 // whether it was us. So each attempt after an unanswered one looks first. That also serves when a server
 // refuses before it has read the body and cuts the connection: the 412 never reaches us.
-func (s *S3) Put(ctx context.Context, key string, body []byte, crc32c uint32) error {
+func (s *S3) Put(ctx context.Context, key string, body [][]byte, crc32c uint32) error {
 	unanswered := false
 	return s.retry(ctx, "put", key, func(ctx context.Context) error {
 		if unanswered {
@@ -45,12 +44,12 @@ func (s *S3) Put(ctx context.Context, key string, body []byte, crc32c uint32) er
 
 // putOnce sends the checksum that we have and leaves the payload out of the signature: SHA-256 would cost more
 // CPU than all else. The server checks the CRC.
-func (s *S3) putOnce(ctx context.Context, key string, body []byte, crc32c uint32) error {
+func (s *S3) putOnce(ctx context.Context, key string, body [][]byte, crc32c uint32) error {
 	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket:         &s.cfg.Bucket,
 		Key:            &key,
-		Body:           bytes.NewReader(body),
-		ContentLength:  aws.Int64(int64(len(body))),
+		Body:           newPieces(body),
+		ContentLength:  aws.Int64(sizeOf(body)),
 		ChecksumCRC32C: aws.String(encodeChecksum(crc32c)),
 		IfNoneMatch:    aws.String("*"),
 	}, func(o *s3.Options) {
@@ -60,32 +59,34 @@ func (s *S3) putOnce(ctx context.Context, key string, body []byte, crc32c uint32
 }
 
 // compare tells whether key holds body: nil, ErrConflict, a 404, or errUnclear when the store did not say.
-func (s *S3) compare(ctx context.Context, key string, body []byte, crc32c uint32) error {
+func (s *S3) compare(ctx context.Context, key string, body [][]byte, crc32c uint32) error {
 	info, err := s.headOnce(ctx, key)
 	if isNotFound(err) {
 		return err
 	}
-	same := info.SizeBytes == int64(len(body)) && info.CRC32C == crc32c
-	if err == nil && !info.HasCRC32C && info.SizeBytes == int64(len(body)) {
+	size := sizeOf(body)
+	same := info.SizeBytes == size && info.CRC32C == crc32c
+	if err == nil && !info.HasCRC32C && info.SizeBytes == size {
 		same, err = s.sameBytes(ctx, key, body)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnclear, err)
 	}
 	if !same {
-		return fmt.Errorf("%w: they are %d bytes, ours %d", ErrConflict, info.SizeBytes, len(body))
+		return fmt.Errorf("%w: they are %d bytes, ours %d", ErrConflict, info.SizeBytes, size)
 	}
 	return nil
 }
 
 // sameBytes is for stores that keep no checksum.
-func (s *S3) sameBytes(ctx context.Context, key string, body []byte) (bool, error) {
-	if len(body) == 0 {
+func (s *S3) sameBytes(ctx context.Context, key string, body [][]byte) (bool, error) {
+	size := sizeOf(body)
+	if size == 0 {
 		return true, nil
 	}
-	got := make([]byte, len(body))
-	n, first, _, err := s.get(ctx, key, fmt.Sprintf("bytes=0-%d", len(body)-1), got)
-	return first == 0 && bytes.Equal(got[:n], body), err
+	got := make([]byte, size)
+	n, first, _, err := s.get(ctx, key, fmt.Sprintf("bytes=0-%d", size-1), got)
+	return first == 0 && equal(body, got[:n]), err
 }
 
 func isNotFound(err error) bool { return err != nil && errors.Is(classify(err).err, ErrNotFound) }

@@ -52,15 +52,15 @@ func (p *selfTest) expect(ok bool, capability string) {
 
 func (p *selfTest) writes(ctx context.Context) error {
 	sum := Checksum(probeBody)
-	if err := p.store.Put(ctx, p.written, probeBody, sum); err != nil {
+	if err := p.store.Put(ctx, p.written, [][]byte{probeBody[:9], probeBody[9:]}, sum); err != nil {
 		return err
 	}
 	other := bytes.ToUpper(probeBody)
-	err := p.store.Put(ctx, p.written, other, Checksum(other))
+	err := p.store.Put(ctx, p.written, [][]byte{other}, Checksum(other))
 	p.expect(errors.Is(err, ErrConflict), "PUT with If-None-Match: * must refuse a key that is taken (412)")
-	err = p.store.Put(ctx, p.written, probeBody, sum)
+	err = p.store.Put(ctx, p.written, [][]byte{probeBody[:9], probeBody[9:]}, sum)
 	p.expect(err == nil, "a repeated PUT of the same bytes must be recognisable by HEAD")
-	err = p.store.Put(ctx, p.refused, probeBody, sum+1)
+	err = p.store.Put(ctx, p.refused, [][]byte{probeBody}, sum+1)
 	p.expect(errors.Is(err, ErrRefused), "PUT must refuse a body that does not match its CRC-32C")
 	return nil
 }

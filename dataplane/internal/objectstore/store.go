@@ -13,8 +13,8 @@ const MaxListLimit = 1000
 type Store interface {
 	// Put writes body under key, if there is nothing yet; crc32c (Castagnoli) is body's and is checked by
 	// the store. If the key is taken by the same bytes it succeeds, if by others it fails with ErrConflict.
-	// body must not change before Put returns.
-	Put(ctx context.Context, key string, body []byte, crc32c uint32) error
+	// body comes in pieces, which are not copied together; it must not change before Put returns.
+	Put(ctx context.Context, key string, body [][]byte, crc32c uint32) error
 	// GetRange fills dst from the object's bytes at position on. ErrNotFound; ErrOutOfRange if it is shorter.
 	GetRange(ctx context.Context, key string, position int64, dst []byte) error
 	// GetTail reads the object's last len(dst) bytes, or all of a smaller one, into dst[:n].
@@ -49,5 +49,7 @@ type Page struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Checksum is the CRC-32C of body, as Put wants it.
-func Checksum(body []byte) uint32 { return crc32.Checksum(body, castagnoli) }
+// Checksum is the CRC-32C of b.
+func Checksum(b []byte) uint32 { return update(0, b) }
+
+func update(sum uint32, b []byte) uint32 { return crc32.Update(sum, castagnoli, b) }

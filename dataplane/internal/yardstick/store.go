@@ -80,7 +80,7 @@ func Store(ctx context.Context, store objectstore.Store, c StoreConfig) (result 
 	result = StoreResult{ObjectBytes: c.Bytes, Concurrency: c.Concurrency}
 	sum, most := objectstore.Checksum(body), c.MaxTotalBytes/int64(c.Bytes)
 	result.Put, err = r.measure(ctx, most, func(ctx context.Context, n int64, _ []byte) error {
-		return store.Put(ctx, r.key(n), body, sum)
+		return store.Put(ctx, r.key(n), [][]byte{body}, sum)
 	})
 	if err != nil {
 		return result, err
