@@ -94,7 +94,7 @@ func New(config Config, deps Deps) (*Agent, error) {
 	a := &Agent{config: config, deps: deps, control: control, table: route.New(config.Session.AgentID, control)}
 	others := peer.New(deps.Dial, deps.Interceptors...)
 	reading := config.Fetch
-	reading.Self, reading.Peers = config.Session.AgentID, others
+	reading.Self, reading.Zone, reading.Peers = config.Session.AgentID, config.Session.Zone, others
 	a.reader, err = fetch.New(config.Session.AgentGroup, a.table, control, deps.Store, reading, deps.Log)
 	if err != nil {
 		return nil, err
@@ -171,6 +171,11 @@ type peers struct {
 // Notices tells another agent what this one commits.
 func (p peers) Notices(ctx context.Context, stream dataplanev1connect.PeerServiceNoticesServerStream) error {
 	return p.reader.Notices(ctx, stream)
+}
+
+// ReadObject reads from the bucket for another agent of the zone.
+func (p peers) ReadObject(ctx context.Context, req *dataplanev1.ReadObjectRequest) (*dataplanev1.ReadObjectResponse, error) {
+	return p.reader.ReadObject(ctx, req)
 }
 
 // ForwardProduce takes a Produce from another agent.

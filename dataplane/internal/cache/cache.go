@@ -11,7 +11,7 @@ import (
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
+	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 )
 
@@ -19,6 +19,8 @@ var (
 	// ErrMissing says that the bucket has no such object, or a shorter one: ask the catalog again before
 	// anyone is told.
 	ErrMissing = errors.New("object is missing")
+	// ErrOutside says, beside ErrMissing, that the object is shorter.
+	ErrOutside = objectstore.ErrOutOfRange
 	// ErrCorrupt says that the bytes differ from the catalog's checksum, twice.
 	ErrCorrupt = errors.New("segment is damaged")
 	// ErrBucket wraps why the bucket gave no answer.
@@ -29,13 +31,25 @@ var (
 type Bucket interface {
 	// GetRange fills dst from the object's bytes at position on.
 	GetRange(ctx context.Context, key string, position int64, dst []byte) error
+	// GetTail reads the object's last len(dst) bytes, or all of a smaller one, into dst[:n]; size is the object's.
+	GetTail(ctx context.Context, key string, dst []byte) (n int, size int64, err error)
+}
+
+// Zone is the agents that share one cache, each of them the owner of some objects.
+type Zone interface {
+	// Owner is the address of the agent that reads this object from the bucket for all; empty: this one does.
+	Owner(object string) string
+	// Read asks an owner for size bytes, at most MaxRangeBytes, of an object. whole: all of the object will be wanted soon. After any error
+	// the bucket is asked.
+	Read(ctx context.Context, owner, object string, position int64, size int32, whole bool) ([]byte, error)
 }
 
 // Config bounds the cache. A zero field means its default.
 type Config struct {
-	MaxBytes    int64         // of segments kept by use; default 256 MiB, at least 1 MiB
-	RecentBytes int64         // of segments kept because they are new; default 128 MiB, at least 1 MiB
-	LoadBytes   int64         // that are being read at a time; default 128 MiB, at least 16 MiB
+	Zone        Zone          // nil: this agent shares with nobody
+	MaxBytes    int64         // kept by use; default 256 MiB, at least 1 MiB
+	RecentBytes int64         // kept because they are new; default 128 MiB, at least 1 MiB
+	LoadBytes   int64         // that are being read from the bucket at a time; default 128 MiB, at least 16 MiB
 	LoadTimeout time.Duration // of one GET with its retries; default 20 s, 1 s to 2 min
 }
 
@@ -71,28 +85,20 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// key names the bytes of a segment: they never change.
-type key struct {
-	object   string
-	position int64
-	size     int32
-}
-
-func keyOf(s lookup.Segment) key {
-	return key{object: s.ObjectKey, position: s.Position, size: s.SizeBytes}
-}
-
-// Cache is safe for concurrent use. It has no goroutine of its own: whoever loads does so in its own call.
+// Cache is safe for concurrent use. Whoever loads does so in its own call, in goroutines that end with it.
 type Cache struct {
 	bucket  Bucket
 	config  Config
 	log     *slog.Logger
-	used    *otter.Cache[key, []byte]
-	loading *semaphore.Weighted // bytes
+	used    *otter.Cache[*blob, struct{}] // decides which of those inUsed is dropped; never called with mu held
+	loading *semaphore.Weighted           // bytes
+	hedges  *hedger
+	counts  counts
 
 	mu      sync.Mutex
-	recent  *ring
-	flights map[key]*flight
+	held    blobs
+	flights map[route]*flight
+	touched touches
 }
 
 // New returns an empty cache.
@@ -101,19 +107,29 @@ func New(bucket Bucket, config Config, log *slog.Logger) (*Cache, error) {
 		return nil, err
 	}
 	config = config.orDefaults()
-	used, err := otter.New(&otter.Options[key, []byte]{
+	c := &Cache{
+		bucket: bucket, config: config, log: log, loading: semaphore.NewWeighted(config.LoadBytes), hedges: newHedger(),
+		held: blobs{byObject: make(map[string][]*blob), maxRing: config.RecentBytes}, flights: make(map[route]*flight),
+		touched: touches{objects: make(map[string]*touch)},
+	}
+	var err error
+	c.used, err = otter.New(&otter.Options[*blob, struct{}]{
 		MaximumWeight: uint64(config.MaxBytes),
-		Weigher:       func(k key, _ []byte) uint32 { return uint32(k.size) },
+		Weigher:       func(b *blob, _ struct{}) uint32 { return uint32(b.size) },
+		OnDeletion:    func(e otter.DeletionEvent[*blob, struct{}]) { c.dropped(e.Key) },
 		Executor:      func(fn func()) { fn() }, // its upkeep is short, and no goroutine is left behind
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make segment cache: %w", err)
 	}
-	return &Cache{
-		bucket: bucket, config: config, log: log, used: used,
-		loading: semaphore.NewWeighted(config.LoadBytes),
-		recent:  newRing(config.RecentBytes), flights: make(map[key]*flight),
-	}, nil
+	return c, nil
+}
+
+// dropped is told what the cache by use lets go.
+func (c *Cache) dropped(b *blob) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held.forget(b)
 }
 
 // Committed remembers the bytes of a segment that this agent has just committed.
@@ -121,22 +137,15 @@ func (c *Cache) Committed(s partition.Committed) {
 	if len(s.Batches) == 0 {
 		return
 	}
-	c.add(&item{key: key{object: s.ObjectKey, position: s.BytePosition, size: s.SizeBytes}, parts: s.Batches})
+	c.add(&blob{object: s.ObjectKey, position: s.BytePosition, size: int64(s.SizeBytes), trusted: true, parts: s.Batches})
 }
 
-func (c *Cache) add(i *item) {
+func (c *Cache) add(b *blob) {
 	c.mu.Lock()
-	dropped := c.recent.put(i)
+	moved := c.held.put(b)
 	c.mu.Unlock()
-	c.keep(dropped)
-}
-
-// keep moves on what was used more than once.
-func (c *Cache) keep(dropped []*item) {
-	for _, d := range dropped {
-		if d.uses > 1 { // nobody counts any more: it is out of the ring
-			c.used.Set(d.key, d.read())
-		}
+	for _, m := range moved {
+		c.used.Set(m, struct{}{})
 	}
 }
 
@@ -144,5 +153,5 @@ func (c *Cache) keep(dropped []*item) {
 func (c *Cache) Bytes() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.recent.size + int64(c.used.WeightedSize())
+	return c.held.ringSize + int64(c.used.WeightedSize())
 }

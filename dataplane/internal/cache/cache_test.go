@@ -34,6 +34,13 @@ type bucket struct {
 	failure error
 }
 
+func (b *bucket) GetTail(ctx context.Context, key string, dst []byte) (n int, size int64, err error) {
+	b.mu.Lock()
+	b.gets = append(b.gets, key+" all")
+	b.mu.Unlock()
+	return b.Memory.GetTail(ctx, key, dst)
+}
+
 func (b *bucket) GetRange(ctx context.Context, key string, position int64, dst []byte) error {
 	b.mu.Lock()
 	b.gets = append(b.gets, fmt.Sprintf("%s %d+%d", key, position, len(dst)))
@@ -82,10 +89,19 @@ func newCache(t *testing.T, b Bucket, config Config) *Cache {
 	return c
 }
 
+// wants wants segments as one who catches up.
+func wants(segments []lookup.Segment) []Want {
+	all := make([]Want, len(segments))
+	for i, s := range segments {
+		all[i] = Want{Segment: s}
+	}
+	return all
+}
+
 // load expects the segments' bytes.
 func load(t *testing.T, c *Cache, segments []lookup.Segment) {
 	t.Helper()
-	for i, r := range c.Load(t.Context(), segments) {
+	for i, r := range c.Load(t.Context(), wants(segments)) {
 		if r.Err != nil || objectstore.Checksum(r.Bytes) != segments[i].CRC32C {
 			t.Fatalf("segment %d: %d wrong bytes, %v", i, len(r.Bytes), r.Err)
 		}
@@ -109,10 +125,12 @@ func TestSpansCoverAll(t *testing.T) {
 		maxGap, maxSize := rapid.Int64Range(0, 20).Draw(t, "gap"), rapid.Int64Range(1, 100).Draw(t, "size")
 		var flights []*flight
 		for range rapid.IntRange(0, 30).Draw(t, "flights") {
-			flights = append(flights, &flight{key: key{
-				object:   rapid.SampledFrom([]string{"a", "b"}).Draw(t, "object"),
-				position: rapid.Int64Range(0, 300).Draw(t, "position"),
-				size:     rapid.Int32Range(1, 120).Draw(t, "size"),
+			flights = append(flights, &flight{owner: rapid.SampledFrom([]string{"", "x"}).Draw(t, "owner"), wish: &wish{
+				object: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "object"),
+				part: part{
+					position: rapid.Int64Range(0, 300).Draw(t, "position"),
+					size:     rapid.Int32Range(1, 120).Draw(t, "size"),
+				},
 			}})
 		}
 		seen := map[*flight]bool{}
@@ -123,17 +141,17 @@ func TestSpansCoverAll(t *testing.T) {
 			}
 			used := int64(0)
 			for _, f := range s.flights {
-				if seen[f] || f.key.object != s.object || f.key.position < s.position || f.key.position+int64(f.key.size) > s.end() {
-					t.Fatalf("%+v does not lie in its span %+v alone", f.key, s)
+				if seen[f] || f.wish.object != s.object || f.owner != s.owner || f.wish.part.position < s.position || f.wish.part.end() > s.end() {
+					t.Fatalf("%+v does not lie in its span %+v alone", f.wish, s)
 				}
 				seen[f] = true
-				used += int64(f.key.size)
+				used += int64(f.wish.part.size)
 			}
 			if waste := s.size - used; waste > int64(len(s.flights)-1)*maxGap {
 				t.Fatalf("%d bytes are wasted between %d flights", waste, len(s.flights))
 			}
-			if i > 0 && all[i-1].object == s.object && s.flights[0].key.position-all[i-1].end() <= maxGap &&
-				max(all[i-1].end(), s.flights[0].key.position+int64(s.flights[0].key.size))-all[i-1].position <= maxSize {
+			if i > 0 && all[i-1].object == s.object && all[i-1].owner == s.owner && s.flights[0].wish.part.position-all[i-1].end() <= maxGap &&
+				max(all[i-1].end(), s.flights[0].wish.part.end())-all[i-1].position <= maxSize {
 				t.Fatalf("%+v could have been joined to %+v", s, all[i-1])
 			}
 		}
@@ -145,7 +163,7 @@ func TestSpansCoverAll(t *testing.T) {
 
 func TestManyLoadsShareAGet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bucket{delay: time.Second}
+		b := &bucket{delay: 500 * time.Millisecond}
 		c := newCache(t, b, Config{})
 		segments := b.object(t, "o", 4, 1000)
 		var loading sync.WaitGroup
@@ -164,14 +182,14 @@ func TestManyLoadsShareAGet(t *testing.T) {
 
 func TestLoadThatIsCancelledIsTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bucket{delay: time.Second}
+		b := &bucket{delay: 500 * time.Millisecond}
 		c := newCache(t, b, Config{})
 		segments := b.object(t, "o", 1, 1000)
-		hasty, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		hasty, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
 		defer cancel()
 		var loading sync.WaitGroup
 		loading.Go(func() {
-			if r := c.Load(hasty, segments)[0]; r.Err == nil {
+			if r := c.Load(hasty, wants(segments))[0]; r.Err == nil {
 				t.Error("the cancelled load has bytes")
 			}
 		})
@@ -201,7 +219,7 @@ func TestP1_DamageIsNeverServed(t *testing.T) {
 	segments := b.object(t, "o", 3, 1000)
 	segments[1].CRC32C++
 	for range 2 { // nor is it remembered
-		results := c.Load(t.Context(), segments)
+		results := c.Load(t.Context(), wants(segments))
 		if !errors.Is(results[1].Err, ErrCorrupt) || results[1].Bytes != nil {
 			t.Errorf("damaged segment: %d bytes, error %v", len(results[1].Bytes), results[1].Err)
 		}
@@ -219,20 +237,20 @@ func TestFailures(t *testing.T) {
 	short.SizeBytes++
 	missing := good
 	missing.ObjectKey = "none"
-	results := c.Load(t.Context(), []lookup.Segment{missing, good, short})
+	results := c.Load(t.Context(), wants([]lookup.Segment{missing, good, short}))
 	if !errors.Is(results[0].Err, ErrMissing) || results[1].Err != nil || !errors.Is(results[2].Err, ErrMissing) {
 		t.Errorf("errors %v", results)
 	}
 	b.failure = objectstore.ErrUnavailable
 	other := b.object(t, "p", 1, 1000)
-	if r := c.Load(t.Context(), other)[0]; !errors.Is(r.Err, ErrBucket) {
+	if r := c.Load(t.Context(), wants(other))[0]; !errors.Is(r.Err, ErrBucket) {
 		t.Errorf("error %v, want ErrBucket", r.Err)
 	}
 	b.failure = nil
 	load(t, c, other) // a failure is not remembered
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if r := c.Load(cancelled, b.object(t, "q", 1, 1000))[0]; !errors.Is(r.Err, context.Canceled) {
+	if r := c.Load(cancelled, wants(b.object(t, "q", 1, 1000)))[0]; !errors.Is(r.Err, context.Canceled) {
 		t.Errorf("error %v, want the context's", r.Err)
 	}
 }
@@ -242,7 +260,7 @@ func TestSlowBucketEnds(t *testing.T) {
 		b := &bucket{delay: time.Hour}
 		c := newCache(t, b, Config{LoadTimeout: 3 * time.Second})
 		began := time.Now()
-		if r := c.Load(t.Context(), b.object(t, "o", 1, 1000))[0]; !errors.Is(r.Err, ErrBucket) || time.Since(began) != 3*time.Second {
+		if r := c.Load(t.Context(), wants(b.object(t, "o", 1, 1000)))[0]; !errors.Is(r.Err, ErrBucket) || time.Since(began) != 3*time.Second {
 			t.Errorf("error %v after %s, want ErrBucket after 3s", r.Err, time.Since(began))
 		}
 	})
@@ -301,7 +319,7 @@ func BenchmarkLoadHit(b *testing.B) {
 	segments := []lookup.Segment{{ObjectKey: "o", SizeBytes: 1 << 20}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if r := c.Load(b.Context(), segments); r[0].Err != nil {
+		if r := c.Load(b.Context(), wants(segments)); r[0].Err != nil {
 			b.Fatal(r[0].Err)
 		}
 	}

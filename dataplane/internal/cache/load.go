@@ -1,63 +1,118 @@
 package cache
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"hash/crc32"
-	"log/slog"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
-	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
 )
+
+// Sharing says who else will want what is loaded.
+type Sharing uint8
 
 const (
-	// maxSpanBytes is how much one GET reads for several segments: as much as an object that was sealed by
-	// its size.
-	maxSpanBytes = 8 << 20
-	// maxGapBytes is read and thrown away to save a GET: less than a GET's time to the first byte is worth.
-	maxGapBytes = 256 << 10
-	// maxSpansAtATime bounds the GETs of one Load.
-	maxSpansAtATime = 8
+	// Alone is a reader that catches up: nobody else wants just this.
+	Alone Sharing = iota
+	// Shared is new: readers on other agents of the zone will want it, too.
+	Shared
+	// Whole is new, and other segments of the object will be wanted, too.
+	Whole
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// flight is a segment that is being read, by the Load that made it.
-type flight struct {
-	key    key
-	crc32c uint32
-	done   chan struct{} // closed after bytes and err are set
-	bytes  []byte
-	err    error // errAbandoned: its Load was cancelled, somebody else shall try
+// Want is a segment to load.
+type Want struct {
+	lookup.Segment
+	Sharing Sharing
 }
 
-var errAbandoned = errors.New("load was cancelled")
-
-// Result is one segment's bytes, which nobody may change, or why they are not to be had: ErrMissing,
-// ErrCorrupt, ErrBucket, or the error of the context.
+// Result is one segment's bytes, which nobody may change, or why they are not to be had: ErrMissing, ErrCorrupt, ErrBucket, or the error
+// of the context.
 type Result struct {
 	Bytes []byte
 	Err   error
 }
 
-// Load returns the bytes of each segment, in order. Those that are not here are read from the bucket.
-func (c *Cache) Load(ctx context.Context, segments []lookup.Segment) []Result {
-	results := make([]Result, len(segments))
-	todo := make([]int, len(segments))
-	for i := range todo {
-		todo[i] = i
+// errAbandoned ends the flight of a load that was cancelled: somebody else shall try.
+var errAbandoned = errors.New("load was cancelled")
+
+// wish is what a load wants of one object: a part, or all of it.
+type wish struct {
+	object      string
+	part        part // wholePart: all
+	sum         *uint32
+	sharing     Sharing
+	objectBytes int64 // 0: unknown
+	forPeer     bool  // another agent asks: it is never asked in turn
+}
+
+// wholePart stands for all of an object, however large.
+var wholePart = part{size: -1}
+
+// route names a flight: what is loaded, and whether another agent is asked for it. The two are never joined: if two agents each thought
+// the other to be the owner, each would wait for the other.
+type route struct {
+	object string
+	part   part
+	peer   bool
+}
+
+// flight is a part that is being loaded, by the load that made it.
+type flight struct {
+	wish  *wish
+	owner string        // address of the agent that is asked; empty: none, the bucket is
+	done  chan struct{} // closed after bytes and err are set
+	bytes []byte
+	err   error // errAbandoned: board anew
+}
+
+func (f *flight) route() route {
+	return route{object: f.wish.object, part: f.wish.part, peer: f.owner != ""}
+}
+
+// Load returns the bytes of each segment, in order.
+func (c *Cache) Load(ctx context.Context, wants []Want) []Result {
+	wishes := make([]wish, len(wants))
+	for i := range wants {
+		w := &wants[i]
+		wishes[i] = wish{
+			object: w.ObjectKey, part: part{w.Position, w.SizeBytes}, sum: &w.CRC32C, sharing: w.Sharing, objectBytes: w.ObjectBytes,
+		}
 	}
+	return c.load(ctx, wishes)
+}
+
+// Range returns a part of an object for another agent of the zone, which checks it. Errors as in Result.
+func (c *Cache) Range(ctx context.Context, object string, position int64, size int32, whole bool) ([]byte, error) {
+	w := wish{object: object, part: part{position, size}, sharing: Shared, forPeer: true}
+	if whole {
+		w.sharing = Whole
+	}
+	r := c.load(ctx, []wish{w})[0]
+	return r.Bytes, r.Err
+}
+
+func (c *Cache) load(ctx context.Context, wishes []wish) []Result {
+	results := make([]Result, len(wishes))
+	todo := make([]int, 0, len(wishes))
+	for i := range wishes {
+		if results[i].Bytes = c.recall(&wishes[i]); results[i].Bytes == nil {
+			todo = append(todo, i)
+		}
+	}
+	c.counts.hits.Add(int64(len(wishes) - len(todo)))
+	c.counts.misses.Add(int64(len(todo)))
 	for len(todo) > 0 {
-		flights, mine := c.board(segments, todo, results)
-		c.fetch(ctx, mine)
+		flights, mine := c.board(wishes, todo)
+		c.bring(ctx, mine)
 		var again []int
 		for i, f := range flights {
-			if await(ctx, f, &results[i]) {
-				again = append(again, i)
+			at := todo[i]
+			if f == nil {
+				results[at].Bytes = c.recall(&wishes[at])
+			}
+			if (f == nil && results[at].Bytes == nil) || (f != nil && await(ctx, f, &results[at])) {
+				again = append(again, at)
 			}
 		}
 		todo = again
@@ -65,38 +120,81 @@ func (c *Cache) Load(ctx context.Context, segments []lookup.Segment) []Result {
 	return results
 }
 
-// board answers what is here, and finds or makes a flight for the rest, by index; mine are those made
-// here, which the caller must fetch.
-func (c *Cache) board(segments []lookup.Segment, todo []int, results []Result) (flights map[int]*flight, mine []*flight) {
-	flights = make(map[int]*flight)
-	held := make(map[int]*item)
-	defer func() {
-		for i, it := range held {
-			results[i] = Result{Bytes: it.read()} // may copy, so not under the lock
-		}
-	}()
+// recall returns what is held of a wish, if its checksum is right; nil: nothing.
+func (c *Cache) recall(w *wish) []byte {
+	c.mu.Lock()
+	b := c.held.find(w.object, w.part)
+	if b == nil {
+		c.mu.Unlock()
+		return nil
+	}
+	b.uses++
+	_, good := b.good[w.part]
+	used := b.where == inUsed
+	c.mu.Unlock()
+	if used {
+		c.used.GetIfPresent(b) // counts as a use
+	}
+	bytes := b.read(w.part)
+	if good || b.trusted || w.sum == nil {
+		return bytes
+	}
+	return c.prove(b, w, bytes)
+}
+
+// prove checks a part of a blob for the first time. A blob that is not what the catalog says is forgotten.
+func (c *Cache) prove(b *blob, w *wish, bytes []byte) []byte {
+	right := crc32.Checksum(bytes, castagnoli) == *w.sum
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, i := range todo {
-		k := keyOf(segments[i])
-		if it := c.recent.get(k); it != nil {
-			it.uses++
-			held[i] = it
+	if !right {
+		c.held.forget(b)
+		return nil
+	}
+	b.vouch(w.part)
+	return bytes
+}
+
+// vouch requires Cache.mu.
+func (b *blob) vouch(p part) {
+	if b.good == nil {
+		b.good = make(map[part]struct{}, 1)
+	}
+	if len(b.good) < maxGood {
+		b.good[p] = struct{}{}
+	}
+}
+
+// board finds or makes a flight for each of the wishes, nil for what has landed meanwhile; mine are those made here, which the caller must
+// complete.
+func (c *Cache) board(wishes []wish, todo []int) (flights, mine []*flight) {
+	made := make([]*flight, len(todo))
+	for i, at := range todo {
+		made[i] = &flight{wish: &wishes[at], owner: c.owner(&wishes[at]), done: make(chan struct{})}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range made {
+		if c.held.find(f.wish.object, f.wish.part) != nil {
+			flights = append(flights, nil)
 			continue
 		}
-		if b, ok := c.used.GetIfPresent(k); ok {
-			results[i] = Result{Bytes: b}
+		if other := c.flights[f.route()]; other != nil {
+			flights = append(flights, other)
 			continue
 		}
-		f := c.flights[k]
-		if f == nil {
-			f = &flight{key: k, crc32c: segments[i].CRC32C, done: make(chan struct{})}
-			c.flights[k] = f
-			mine = append(mine, f)
-		}
-		flights[i] = f
+		c.flights[f.route()] = f
+		flights, mine = append(flights, f), append(mine, f)
 	}
 	return flights, mine
+}
+
+// owner is the address of the agent to ask; empty: none, the bucket is asked.
+func (c *Cache) owner(w *wish) string {
+	if c.config.Zone == nil || w.sharing == Alone || w.forPeer || w.part == wholePart {
+		return ""
+	}
+	return c.config.Zone.Owner(w.object)
 }
 
 // await waits for a flight; true: it was abandoned, board anew.
@@ -115,105 +213,11 @@ func await(ctx context.Context, f *flight, result *Result) (again bool) {
 	return false
 }
 
-// fetch completes all of its flights.
-func (c *Cache) fetch(ctx context.Context, flights []*flight) {
-	all := spans(flights, maxGapBytes, maxSpanBytes)
-	if len(all) == 1 {
-		c.fetchSpan(ctx, all[0])
-		return
-	}
-	var g errgroup.Group
-	g.SetLimit(maxSpansAtATime)
-	for _, s := range all {
-		g.Go(func() error {
-			c.fetchSpan(ctx, s)
-			return nil
-		})
-	}
-	_ = g.Wait() // every flight has its own error
-}
-
-func (c *Cache) fetchSpan(ctx context.Context, s *span) {
-	weight := min(s.size, c.config.LoadBytes)
-	if err := c.loading.Acquire(ctx, weight); err != nil {
-		c.landAll(s, errAbandoned)
-		return
-	}
-	b, err := c.get(ctx, s.object, s.position, s.size)
-	c.loading.Release(weight)
-	switch {
-	case errors.Is(err, objectstore.ErrOutOfRange) && len(s.flights) > 1:
-		for _, f := range s.flights { // one of them reaches beyond the object, the others are good
-			c.fetchSpan(ctx, &span{object: s.object, position: f.key.position, size: int64(f.key.size), flights: []*flight{f}})
-		}
-		return
-	case err != nil:
-		c.landAll(s, err)
-		return
-	}
-	for _, f := range s.flights {
-		at := f.key.position - s.position
-		part := b[at : at+int64(f.key.size) : at+int64(f.key.size)]
-		if len(s.flights) > 1 {
-			part = bytes.Clone(part) // else the last one kept would keep all
-		}
-		part, err = c.checked(ctx, f, part)
-		c.land(f, part, err)
-	}
-}
-
-// checked holds the bytes against the catalog's checksum, and reads them once more before it gives up.
-func (c *Cache) checked(ctx context.Context, f *flight, b []byte) ([]byte, error) {
-	if crc32.Checksum(b, castagnoli) == f.crc32c {
-		return b, nil
-	}
-	log := c.log.With(slog.String("object_key", f.key.object), slog.Int64("byte_position", f.key.position), slog.Int("size_bytes", int(f.key.size)))
-	log.WarnContext(ctx, "segment differs from its checksum, reading it again")
-	b, err := c.get(ctx, f.key.object, f.key.position, int64(f.key.size))
-	if err != nil {
-		return nil, err
-	}
-	if crc32.Checksum(b, castagnoli) != f.crc32c {
-		log.ErrorContext(ctx, "segment is damaged in the bucket")
-		return nil, fmt.Errorf("%w: %d bytes at %d of %q", ErrCorrupt, f.key.size, f.key.position, f.key.object)
-	}
-	return b, nil
-}
-
-func (c *Cache) get(ctx context.Context, object string, position, size int64) ([]byte, error) {
-	limited, cancel := context.WithTimeout(ctx, c.config.LoadTimeout)
-	defer cancel()
-	b := make([]byte, size)
-	err := c.bucket.GetRange(limited, object, position, b)
-	switch {
-	case err == nil:
-		return b, nil
-	case ctx.Err() != nil:
-		return nil, errAbandoned
-	case errors.Is(err, objectstore.ErrNotFound), errors.Is(err, objectstore.ErrOutOfRange):
-		return nil, fmt.Errorf("%w: %w", ErrMissing, err)
-	default:
-		return nil, fmt.Errorf("%w: %w", ErrBucket, err)
-	}
-}
-
-func (c *Cache) landAll(s *span, err error) {
-	for _, f := range s.flights {
-		c.land(f, nil, err)
-	}
-}
-
-// land completes a flight. Its bytes are in the ring before it is gone from flights, so that nobody
-// finds neither.
+// land completes a flight.
 func (c *Cache) land(f *flight, b []byte, err error) {
 	f.bytes, f.err = b, err
-	var dropped []*item
 	c.mu.Lock()
-	if err == nil {
-		dropped = c.recent.put(&item{key: f.key, parts: [][]byte{b}})
-	}
-	delete(c.flights, f.key)
+	delete(c.flights, f.route())
 	c.mu.Unlock()
-	c.keep(dropped)
 	close(f.done)
 }

@@ -5,35 +5,56 @@ import (
 	"slices"
 )
 
-// span is a range of one object that is read with one GET, for the sake of these flights.
+// span is a range of one object that is read at once, for the sake of these flights.
 type span struct {
-	object   string
-	position int64
-	size     int64
-	flights  []*flight
+	object      string
+	position    int64
+	size        int64
+	owner       string // address of the agent that is asked; empty: none
+	sharing     Sharing
+	whole       bool  // all of the object; position and size mean nothing
+	objectBytes int64 // 0: unknown
+	flights     []*flight
 }
 
 func (s *span) end() int64 { return s.position + s.size }
 
-// spans covers all flights with few ranges: two of one object are joined where the gap between them is at
-// most maxGap bytes and the whole at most maxSize. A flight alone may be larger.
+// spans covers all flights with few ranges: two of one object are joined where the gap between them is at most maxGap bytes and the whole
+// at most maxSize. A flight alone may be larger.
 func spans(flights []*flight, maxGap, maxSize int64) []*span {
 	slices.SortFunc(flights, func(a, b *flight) int {
-		return cmp.Or(cmp.Compare(a.key.object, b.key.object), cmp.Compare(a.key.position, b.key.position))
+		return cmp.Or(cmp.Compare(a.owner, b.owner), cmp.Compare(a.wish.object, b.wish.object), cmp.Compare(a.wish.part.position, b.wish.part.position))
 	})
 	var all []*span
 	for _, f := range flights {
-		position, size := f.key.position, int64(f.key.size)
-		if len(all) > 0 {
-			last := all[len(all)-1]
-			joined := max(last.end(), position+size) - last.position
-			if last.object == f.key.object && position-last.end() <= maxGap && joined <= maxSize {
-				last.size = joined
-				last.flights = append(last.flights, f)
-				continue
-			}
+		next := spanOf(f)
+		if len(all) == 0 || !all[len(all)-1].join(next, maxGap, maxSize) {
+			all = append(all, next)
 		}
-		all = append(all, &span{object: f.key.object, position: position, size: size, flights: []*flight{f}})
 	}
 	return all
+}
+
+func spanOf(f *flight) *span {
+	w := f.wish
+	return &span{
+		object: w.object, position: w.part.position, size: int64(w.part.size), owner: f.owner, sharing: w.sharing,
+		whole: w.part == wholePart, objectBytes: w.objectBytes, flights: []*flight{f},
+	}
+}
+
+// join takes a span that does not begin before this one, if it is near enough.
+func (s *span) join(next *span, maxGap, maxSize int64) bool {
+	size := max(s.end(), next.end()) - s.position
+	if s.whole || next.whole || s.owner != next.owner || s.object != next.object || next.position-s.end() > maxGap || size > maxSize {
+		return false
+	}
+	s.size = size
+	s.flights = append(s.flights, next.flights...)
+	s.objectBytes = max(s.objectBytes, next.objectBytes)
+	s.sharing = max(s.sharing, next.sharing)
+	if s.sharing == Shared { // two segments of a new object are wanted by one reader: there will be more
+		s.sharing = Whole
+	}
+	return true
 }

@@ -45,6 +45,8 @@ type Node struct {
 	Link *Link
 	// Client calls it as a client of the agent group does.
 	Client dataplanev1connect.RecordServiceClient
+	// Peer calls it as another agent does.
+	Peer dataplanev1connect.PeerServiceClient
 
 	server *connect.Server
 	stop   context.CancelFunc
@@ -101,6 +103,7 @@ func (c *Cluster) Start(id string, change ...func(*agent.Config)) *Node {
 	c.nodes[address] = n
 	c.mu.Unlock()
 	n.Client = dataplanev1connect.NewRecordServiceClient(connect.NewClient(c.dial(address)))
+	n.Peer = dataplanev1connect.NewPeerServiceClient(connect.NewClient(c.dial(address)))
 	<-ready
 	return n
 }
@@ -189,6 +192,7 @@ type Bucket struct {
 	delay time.Duration
 	down  bool
 	puts  int
+	reads reads
 }
 
 // Delay makes every PUT take so long.

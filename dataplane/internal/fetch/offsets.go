@@ -188,7 +188,7 @@ func (s *Service) search(ctx context.Context, w *wanted, a lookup.Answer) error 
 }
 
 func (s *Service) searchSegment(ctx context.Context, w *wanted, segment lookup.Segment, state lookup.State) (bool, error) {
-	loaded := s.cache.Load(ctx, []lookup.Segment{segment})[0]
+	loaded := s.cache.Load(ctx, []cache.Want{{Segment: segment}})[0]
 	if loaded.Err != nil {
 		return false, loaded.Err
 	}

@@ -103,9 +103,10 @@ func plan(readings []*reading, budget int) []*reading {
 
 // load reads all planned segments with one Load, so that neighbours in an object cost one GET.
 func (s *Service) load(ctx context.Context, planned []*reading) error {
-	var all []lookup.Segment
+	sharing := s.sharing()
+	var all []cache.Want
 	for _, r := range planned {
-		all = append(all, r.segments...)
+		all = r.want(all, r.segments, sharing)
 	}
 	results := s.cache.Load(ctx, all)
 	if ctx.Err() != nil {
@@ -116,6 +117,31 @@ func (s *Service) load(ctx context.Context, planned []*reading) error {
 		r.loaded, results = results[:n], results[n:]
 	}
 	return nil
+}
+
+// newSegments is how near to the end a segment counts as new: others read it, too.
+const newSegments = 4
+
+// sharing is how new segments are shared: where readers wait for several partitions, they want all of an object.
+func (s *Service) sharing() cache.Sharing {
+	if s.index.Waiting() > 1 {
+		return cache.Whole
+	}
+	return cache.Shared
+}
+
+// want appends segments of the reading's place; shared is for those that are new.
+func (r *reading) want(to []cache.Want, segments []lookup.Segment, shared cache.Sharing) []cache.Want {
+	known := r.place.segments
+	atEnd := len(known) > 0 && known[len(known)-1].End() >= r.place.state.HighWatermark
+	for _, segment := range segments {
+		w := cache.Want{Segment: segment, Sharing: cache.Alone}
+		if atEnd && segment.BaseOffset >= known[max(0, len(known)-newSegments)].BaseOffset {
+			w.Sharing = shared
+		}
+		to = append(to, w)
+	}
+	return to
 }
 
 // relocate asks the catalog again, past the index, for those whose first object is missing: it may have been

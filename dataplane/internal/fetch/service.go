@@ -23,6 +23,8 @@ type Routes interface {
 	lookup.Leaders
 	// Leader has no address where nobody is known to lead.
 	Leader(p partition.ID) route.Leader
+	// Agents are those that live, this one perhaps included.
+	Agents() []route.Agent
 	// ResolveTopic finds a topic by name, or by id where name is empty. Its errors are refusals, or the context's.
 	ResolveTopic(ctx context.Context, name, id string) (route.Topic, error)
 }
@@ -36,6 +38,7 @@ type Peers interface {
 // Config tunes reading. A zero field means its default.
 type Config struct {
 	Self            string        // id of this agent
+	Zone            string        // its zone, whose agents share what they read
 	Peers           Peers         // nil: other agents are never asked, and waiting readers rely on lookups alone
 	LookupInterval  time.Duration // between lookups for all who wait; default 1 s, 10 ms to 1 s
 	SignOfLife      time.Duration // silence on a Consume stream before an empty message; default 5 s, 100 ms to 10 s
@@ -112,6 +115,9 @@ func New(group string, routes Routes, catalog lookup.Catalog, bucket cache.Bucke
 	watch, err := lookup.NewWatch(coalescer, index, routes, config.LookupInterval, log)
 	if err != nil {
 		return nil, err
+	}
+	if config.Peers != nil {
+		config.Cache.Zone = newZone(config.Self, config.Zone, config.Peers, routes)
 	}
 	segments, err := cache.New(bucket, config.Cache, log)
 	if err != nil {

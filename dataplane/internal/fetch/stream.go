@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/streamhouse/streamhouse/dataplane/internal/cache"
 	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
@@ -38,7 +39,7 @@ type stream struct {
 	sub     *lookup.Subscription
 	decoded bool
 	out     chan *dataplanev1.FetchedPartition // capacity 1: the next message while one is sent
-	ahead   chan []lookup.Segment              // capacity 1: what is not taken is not loaded ahead
+	ahead   chan []cache.Want                  // capacity 1: what is not taken is not loaded ahead
 	cursors map[partition.ID]*cursor
 	queue   []*cursor // those that may have more, each once
 }
@@ -46,7 +47,7 @@ type stream struct {
 func newStream(s *Service, sub *lookup.Subscription, decoded bool) *stream {
 	return &stream{
 		service: s, sub: sub, decoded: decoded,
-		out: make(chan *dataplanev1.FetchedPartition, 1), ahead: make(chan []lookup.Segment, 1),
+		out: make(chan *dataplanev1.FetchedPartition, 1), ahead: make(chan []cache.Want, 1),
 		cursors: make(map[partition.ID]*cursor),
 	}
 }
@@ -185,14 +186,15 @@ func (r *stream) deliver(ctx context.Context, planned []*reading) error {
 
 // lookAhead has the segments after the planned ones loaded into the cache while these are sent.
 func (r *stream) lookAhead(planned []*reading) {
-	var next []lookup.Segment
+	sharing := r.service.sharing()
+	var next []cache.Want
 	for _, reading := range planned {
 		size := 0
 		for _, segment := range reading.place.segments[len(reading.segments):] {
 			if size >= aheadBytes/len(planned) || len(next) == aheadSegments {
 				break
 			}
-			next = append(next, segment)
+			next = reading.want(next, []lookup.Segment{segment}, sharing)
 			size += int(segment.SizeBytes)
 		}
 	}
