@@ -41,6 +41,13 @@ WHERE p.partition_id = e.partition_id AND p.topic_id = (@topic_ids::uuid[])[e.to
   AND p.leader_session_id IS NOT DISTINCT FROM @session_id::uuid AND p.epoch = e.epoch
   AND p.high_watermark = e.old_high_watermark AND p.agent_group IS NOT DISTINCT FROM @agent_group::text;
 
+-- One partition: MovePartitions without arrays, at a third of its cost.
+-- name: MovePartition :execrows
+UPDATE partitions p SET high_watermark = @new_high_watermark
+WHERE p.partition_id = @partition_id AND p.topic_id IS NOT DISTINCT FROM @topic_id::uuid AND p.partition IS NOT DISTINCT FROM @partition::int
+  AND p.leader_session_id IS NOT DISTINCT FROM @session_id::uuid AND p.epoch = @epoch
+  AND p.high_watermark = @old_high_watermark AND p.agent_group IS NOT DISTINCT FROM @agent_group::text;
+
 -- How many of these topics exist and are not deleted. A later statement than MovePartitions: a deletion that it does not see counts as later.
 -- name: CountLiveTopics :one
 SELECT count(*) FROM topics WHERE topic_id = ANY(@topic_ids::uuid[]) AND deleted_at IS NULL;
@@ -77,6 +84,11 @@ INSERT INTO segments (partition_id, base_offset, object_id, byte_position, max_t
 SELECT unnest(@partition_ids::bigint[]), unnest(@base_offsets::bigint[]), unnest(@object_ids::bigint[]),
        unnest(@byte_positions::bigint[]), unnest(@max_timestamps_ms::bigint[]), unnest(@record_counts::int[]),
        unnest(@sizes_bytes::int[]), unnest(@epochs::int[]), unnest(@crc32cs::int[]);
+
+-- One segment: InsertSegments without arrays.
+-- name: InsertSegment :execrows
+INSERT INTO segments (partition_id, base_offset, object_id, byte_position, max_timestamp_ms, record_count, size_bytes, epoch, crc32c)
+VALUES (@partition_id, @base_offset, @object_id, @byte_position, @max_timestamp_ms, @record_count, @size_bytes, @epoch, @crc32c);
 
 -- P5: the state of the producer moves in the transaction that moves the high watermark.
 -- name: PutProducers :execrows

@@ -52,6 +52,10 @@ WHERE session_id = @session_id AND agent_group = @agent_group AND ended_at IS NU
 -- name: LockSessions :many
 SELECT session_id, agent_group FROM sessions WHERE session_id = ANY(@session_ids::uuid[]) ORDER BY session_id FOR KEY SHARE;
 
+-- As LockSessions, of one.
+-- name: LockSession :many
+SELECT agent_group FROM sessions WHERE session_id = @session_id FOR KEY SHARE;
+
 -- name: SessionsByID :many
 SELECT * FROM sessions WHERE session_id = ANY(@session_ids::uuid[]);
 

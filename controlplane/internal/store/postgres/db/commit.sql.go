@@ -188,6 +188,42 @@ func (q *Queries) InsertProducers(ctx context.Context, arg InsertProducersParams
 	return err
 }
 
+const insertSegment = `-- name: InsertSegment :execrows
+INSERT INTO segments (partition_id, base_offset, object_id, byte_position, max_timestamp_ms, record_count, size_bytes, epoch, crc32c)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+`
+
+type InsertSegmentParams struct {
+	PartitionID    int64
+	BaseOffset     int64
+	ObjectID       int64
+	BytePosition   int64
+	MaxTimestampMs int64
+	RecordCount    int32
+	SizeBytes      int32
+	Epoch          int32
+	Crc32c         int32
+}
+
+// One segment: InsertSegments without arrays.
+func (q *Queries) InsertSegment(ctx context.Context, arg InsertSegmentParams) (int64, error) {
+	result, err := q.db.Exec(ctx, insertSegment,
+		arg.PartitionID,
+		arg.BaseOffset,
+		arg.ObjectID,
+		arg.BytePosition,
+		arg.MaxTimestampMs,
+		arg.RecordCount,
+		arg.SizeBytes,
+		arg.Epoch,
+		arg.Crc32c,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const insertSegments = `-- name: InsertSegments :execrows
 INSERT INTO segments (partition_id, base_offset, object_id, byte_position, max_timestamp_ms, record_count, size_bytes, epoch, crc32c)
 SELECT unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::bigint[]),
@@ -290,6 +326,42 @@ func (q *Queries) InsertWholeObjects(ctx context.Context, arg InsertWholeObjects
 		return nil, err
 	}
 	return items, nil
+}
+
+const movePartition = `-- name: MovePartition :execrows
+UPDATE partitions p SET high_watermark = $1
+WHERE p.partition_id = $2 AND p.topic_id IS NOT DISTINCT FROM $3::uuid AND p.partition IS NOT DISTINCT FROM $4::int
+  AND p.leader_session_id IS NOT DISTINCT FROM $5::uuid AND p.epoch = $6
+  AND p.high_watermark = $7 AND p.agent_group IS NOT DISTINCT FROM $8::text
+`
+
+type MovePartitionParams struct {
+	NewHighWatermark int64
+	PartitionID      int64
+	TopicID          uuid.UUID
+	Partition        int32
+	SessionID        uuid.UUID
+	Epoch            int32
+	OldHighWatermark int64
+	AgentGroup       string
+}
+
+// One partition: MovePartitions without arrays, at a third of its cost.
+func (q *Queries) MovePartition(ctx context.Context, arg MovePartitionParams) (int64, error) {
+	result, err := q.db.Exec(ctx, movePartition,
+		arg.NewHighWatermark,
+		arg.PartitionID,
+		arg.TopicID,
+		arg.Partition,
+		arg.SessionID,
+		arg.Epoch,
+		arg.OldHighWatermark,
+		arg.AgentGroup,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const movePartitions = `-- name: MovePartitions :execrows

@@ -215,6 +215,31 @@ func (q *Queries) LiveSessions(ctx context.Context, agentGroup string) ([]Sessio
 	return items, nil
 }
 
+const lockSession = `-- name: LockSession :many
+SELECT agent_group FROM sessions WHERE session_id = $1 FOR KEY SHARE
+`
+
+// As LockSessions, of one.
+func (q *Queries) LockSession(ctx context.Context, sessionID uuid.UUID) ([]string, error) {
+	rows, err := q.db.Query(ctx, lockSession, sessionID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var agent_group string
+		if err := rows.Scan(&agent_group); err != nil {
+			return nil, err
+		}
+		items = append(items, agent_group)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockSessions = `-- name: LockSessions :many
 SELECT session_id, agent_group FROM sessions WHERE session_id = ANY($1::uuid[]) ORDER BY session_id FOR KEY SHARE
 `
