@@ -46,6 +46,11 @@ func TestP6_CutConnectionsLoseAndDoubleNothing(t *testing.T) {
 	stop := make(chan struct{})
 	var cutting, writing sync.WaitGroup
 	killer := w.connection()
+	writers := make([]*agent, agents)
+	for i := range writers {
+		writers[i] = w.register(string('a' + rune(i)))
+		w.assign(orders, int32(i), writers[i].id)
+	}
 	cutting.Go(func() {
 		for {
 			select {
@@ -61,10 +66,8 @@ func TestP6_CutConnectionsLoseAndDoubleNothing(t *testing.T) {
 			}
 		}
 	})
-	for i := range int32(agents) {
-		a := w.register(string('a' + i))
-		w.assign(orders, i, a.id)
-		writing.Go(func() { a.writeThrough(orders, i, rounds) })
+	for i, a := range writers {
+		writing.Go(func() { a.writeThrough(orders, int32(i), rounds) })
 	}
 	writing.Wait()
 	close(stop)
