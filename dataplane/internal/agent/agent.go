@@ -99,7 +99,11 @@ func New(config Config, deps Deps) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.write(others)
+	uploads, err := flush.NewUploads(deps.Store, config.Flush, deps.Meter)
+	if err != nil {
+		return nil, err
+	}
+	a.write(others, uploads)
 	a.records = record.Service{
 		Reader: a.reader, Writer: a.produce,
 		Metadata:    record.NewMetadata(a.table, config.Session.AgentID, config.Session.AgentGroup, a.claims),
@@ -109,16 +113,15 @@ func New(config Config, deps Deps) (*Agent, error) {
 }
 
 // write makes the write path.
-func (a *Agent) write(peers *peer.Peers) {
-	health := flush.NewHealth()
+func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads) {
 	told := evidence.New(a.table.Deleted)
 	who := a.config.Session
-	who.Unfit = func() bool { return health.Unfit(time.Now()) }
+	who.Unfit = uploads.Unfit
 	who.Evidence = told
 	a.keeper = session.New(who, a.control, a.table, a.deps.Log)
 	a.desk = term.NewDesk(term.Config{
 		AgentID: who.AgentID, AgentGroup: who.AgentGroup, MaxObjectBytes: a.config.MaxObjectBytes, MaxBufferedBytes: a.config.MaxBufferedBytes,
-		Flush: a.config.Flush, Store: a.deps.Store, Health: health, Catalog: a.control, Table: a.table, Observer: observers{a.reader, told},
+		Uploads: uploads, Catalog: a.control, Table: a.table, Observer: observers{a.reader, told},
 		Handed: lease.NewHanded(a.config.DrainLinger), DrainHeard: a.keeper.Announced(), Log: a.deps.Log,
 	})
 	a.produce = produce.New(produce.Config{

@@ -3,9 +3,12 @@ package flush
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/streamhouse/streamhouse/client/recordbatch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
@@ -33,16 +36,17 @@ func uploads(t *testing.T, config Config, l load, lasts time.Duration) (puts []t
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		flusher := New(ledger, store, NewHealth(), config.Budget(), config, slog.New(slog.DiscardHandler))
+		flusher := New(ledger, newUploads(t, store, config), slog.New(slog.DiscardHandler))
 		go func() { done <- flusher.Run(ctx) }()
 		go settle(ctx, ledger)
 		time.Sleep(time.Minute) // nobody waits for these tenures
+		template := batchOf(t, l.entryBytes)
 		began := time.Now()
 		for n := 0; time.Since(began) < lasts; time.Sleep(l.every) {
 			var ps []partition.ID
 			var bs []*ingest.Batch
 			for range l.entries {
-				ps, bs = append(ps, numbered(n%l.partitions)), append(bs, batchOf(t, l.entryBytes))
+				ps, bs = append(ps, numbered(n%l.partitions)), append(bs, copyOf(template))
 				n++
 			}
 			for _, d := range ledger.AppendAll(ps, bs) {
@@ -62,6 +66,15 @@ func uploads(t *testing.T, config Config, l load, lasts time.Duration) (puts []t
 		puts, segments, bytes = store.puts, store.segments, store.bytes
 	})
 	return puts, segments, bytes
+}
+
+func newUploads(t *testing.T, store Store, config Config) *Uploads {
+	t.Helper()
+	u, err := NewUploads(store, config, noop.Meter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 func numbered(p int) partition.ID {
@@ -107,6 +120,12 @@ func batchOf(t *testing.T, size int) *ingest.Batch {
 		t.Fatal(err)
 	}
 	return &ingest.Batch{Bytes: bytes, Header: header, MinTimestampMs: 5, ExpectedOffset: ingest.Anywhere}
+}
+
+func copyOf(b *ingest.Batch) *ingest.Batch {
+	c := *b
+	c.Bytes = slices.Clone(b.Bytes)
+	return &c
 }
 
 var usual = Config{Linger: 250 * time.Millisecond, MaxUploads: 6, PutsPerSecond: 4, PutBurst: 8}

@@ -13,8 +13,11 @@
 // Only the last one waits for the budget; all spend of it. So there are never more PUTs than the bytes need and the budget allows, however
 // many partitions the bytes are spread over.
 //
+// An upload that is slower than most is begun a second time, under the same key with the same bytes: the bucket takes one of them, and
+// whoever comes second finds its own bytes there.
+//
 // Promises: P8 in part (a key is written once, by If-None-Match, with the same bytes at every repeat).
-// Read: flush.go, budget.go, health.go.
+// Read: flush.go, budget.go, uploads.go, hedge.go, health.go.
 package flush
 
 import (
@@ -45,9 +48,6 @@ type Config struct {
 	PutBurst      int
 }
 
-// Budget is what the flushers of an agent's sessions share.
-func (c Config) Budget() *Budget { return NewBudget(c.PutsPerSecond, c.PutBurst) }
-
 // Store is where objects go; an objectstore.Store is one.
 type Store interface {
 	Put(ctx context.Context, key string, body [][]byte, crc32c uint32) error
@@ -55,21 +55,18 @@ type Store interface {
 
 // Flusher seals and uploads what one ledger holds.
 type Flusher struct {
-	ledger *ingest.Ledger
-	store  Store
-	health *Health
-	budget *Budget
-	config Config
-	log    *slog.Logger
-	slots  chan struct{} // one for each upload in flight
-	freed  chan struct{} // capacity 1: an upload ended
+	ledger  *ingest.Ledger
+	uploads *Uploads
+	log     *slog.Logger
+	slots   chan struct{} // one for each upload in flight
+	freed   chan struct{} // capacity 1: an upload ended
 }
 
-// New returns a flusher of ledger. health is told of every upload, all of them spend of budget.
-func New(ledger *ingest.Ledger, store Store, health *Health, budget *Budget, config Config, log *slog.Logger) *Flusher {
+// New returns a flusher of ledger.
+func New(ledger *ingest.Ledger, uploads *Uploads, log *slog.Logger) *Flusher {
 	return &Flusher{
-		ledger: ledger, store: store, health: health, budget: budget, config: config, log: log,
-		slots: make(chan struct{}, config.MaxUploads), freed: make(chan struct{}, 1),
+		ledger: ledger, uploads: uploads, log: log,
+		slots: make(chan struct{}, uploads.config.MaxUploads), freed: make(chan struct{}, 1),
 	}
 }
 
@@ -110,12 +107,12 @@ func (f *Flusher) decide(now time.Time) (ingest.Reason, time.Duration) {
 		return ingest.Urgent, 0
 	case open.First:
 		return ingest.First, 0
-	case open.Growing && age < f.config.Linger:
-		return 0, f.config.Linger - age
+	case open.Growing && age < f.uploads.config.Linger:
+		return 0, f.uploads.config.Linger - age
 	case open.Full:
 		return ingest.Full, 0
 	}
-	wait := f.budget.Wait(now)
+	wait := f.uploads.budget.Wait(now)
 	if open.Ahead == 0 && age < promptly {
 		return ingest.Idle, wait
 	}
@@ -135,7 +132,7 @@ func (f *Flusher) begin(ctx context.Context, uploads *sync.WaitGroup) {
 			<-f.slots
 			return
 		}
-		f.budget.Spend(time.Now())
+		f.uploads.budget.Spend(time.Now())
 		uploads.Go(func() { f.upload(ctx, o) })
 	}
 }
@@ -154,12 +151,13 @@ func (f *Flusher) upload(ctx context.Context, o *ingest.Object) {
 		f.ledger.UploadFailed(o, refusalv1.Reason_REASON_INTERNAL)
 		return
 	}
-	began := f.health.begin()
+	began, upload := time.Now(), f.uploads.health.begin()
 	stored, err := f.put(ctx, sealed)
-	f.health.end(began, stored)
+	f.uploads.health.end(upload, stored)
 	switch {
 	case stored:
 		f.ledger.Uploaded(o, sealed)
+		f.uploads.measure(ctx, o, sealed, time.Since(began))
 	case err != nil:
 		f.log.ErrorContext(ctx, "object key is taken", slog.String("object_key", sealed.Key.String()), slog.Any("error", err))
 		f.ledger.UploadFailed(o, refusalv1.Reason_REASON_NOT_LEADER)
@@ -169,9 +167,8 @@ func (f *Flusher) upload(ctx context.Context, o *ingest.Object) {
 // put repeats the same bytes under the same key until the answer is definite or ctx ends. An error means never.
 func (f *Flusher) put(ctx context.Context, sealed *object.Sealed) (stored bool, never error) {
 	var backoff catalog.Backoff
-	key := sealed.Key.String()
 	for {
-		err := f.store.Put(ctx, key, sealed.Body, sealed.CRC32C)
+		err := f.uploads.put(ctx, sealed)
 		if err == nil {
 			return true, nil
 		}
@@ -181,7 +178,7 @@ func (f *Flusher) put(ctx context.Context, sealed *object.Sealed) (stored bool, 
 		if ctx.Err() != nil {
 			return false, nil //nolint:nilerr // the end of ctx is no fault
 		}
-		f.log.WarnContext(ctx, "upload is repeated", slog.String("object_key", key), slog.Any("error", err))
+		f.log.WarnContext(ctx, "upload is repeated", slog.String("object_key", sealed.Key.String()), slog.Any("error", err))
 		if backoff.Wait(ctx) != nil {
 			return false, nil //nolint:nilerr // the end of ctx is no fault
 		}

@@ -80,7 +80,7 @@ func TestFirstBatchesOfManyTenuresShareObjects(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		config := Config{Linger: time.Minute, MaxUploads: uploads, PutsPerSecond: 0.001, PutBurst: 1}
-		flusher := New(ledger, store, NewHealth(), config.Budget(), config, slog.New(slog.DiscardHandler))
+		flusher := New(ledger, newUploads(t, store, config), slog.New(slog.DiscardHandler))
 		go func() { done <- flusher.Run(ctx) }()
 		for _, g := range granted {
 			if d := ledger.Append(g.Partition, batch(t)); d.Pending == nil {

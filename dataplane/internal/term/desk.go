@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	"github.com/streamhouse/streamhouse/dataplane/internal/session"
@@ -14,7 +13,6 @@ import (
 // Desk is where batches are handed in. It is safe for concurrent use.
 type Desk struct {
 	config  Config
-	budget  *flush.Budget
 	drain   chan struct{} // closed by Drain
 	drained chan struct{} // closed when a drain is complete
 	leave   chan struct{} // closed by Close
@@ -28,7 +26,7 @@ type Desk struct {
 // NewDesk returns a desk without a term.
 func NewDesk(config Config) *Desk {
 	return &Desk{
-		config: config, budget: config.Flush.Budget(), drain: make(chan struct{}), drained: make(chan struct{}), leave: make(chan struct{}), changed: make(chan struct{}),
+		config: config, drain: make(chan struct{}), drained: make(chan struct{}), leave: make(chan struct{}), changed: make(chan struct{}),
 	}
 }
 
@@ -53,7 +51,7 @@ func (d *Desk) Hold(ctx context.Context, s *session.Session) error {
 }
 
 func (d *Desk) serve(ctx context.Context, s *session.Session) error {
-	t := newTerm(d.config, d.budget, s)
+	t := newTerm(d.config, s)
 	d.set(t)
 	defer d.set(nil)
 	return t.run(ctx, d.drain, d.config.Observer)

@@ -36,9 +36,7 @@ type Config struct {
 	AgentID, AgentGroup string
 	MaxObjectBytes      int
 	MaxBufferedBytes    int
-	Flush               flush.Config
-	Store               flush.Store
-	Health              *flush.Health
+	Uploads             *flush.Uploads
 	Catalog             *catalog.Client
 	Table               *route.Table
 	Observer            partition.Observer
@@ -56,7 +54,7 @@ type term struct {
 	commits *commit.Committer
 }
 
-func newTerm(c Config, budget *flush.Budget, s *session.Session) *term {
+func newTerm(c Config, s *session.Session) *term {
 	ledger := ingest.New(ingest.Config{
 		AgentGroup: c.AgentGroup, Session: s.ID, Incarnation: s.Incarnation,
 		MaxObjectBytes: c.MaxObjectBytes, MaxBufferedBytes: c.MaxBufferedBytes,
@@ -65,11 +63,11 @@ func newTerm(c Config, budget *flush.Budget, s *session.Session) *term {
 	deleted := func(p partition.ID) { c.Table.Forget(p.Topic) }
 	return &term{
 		session: s, ledger: ledger,
-		flusher: flush.New(ledger, c.Store, c.Health, budget, c.Flush, log),
+		flusher: flush.New(ledger, c.Uploads, log),
 		commits: commit.New(ledger, c.Catalog, c.Observer, deleted, log),
 		leases: lease.NewManager(lease.Config{
 			Self: c.AgentID, Session: s.ID.String(), Ledger: ledger, Table: c.Table, Catalog: c.Catalog, Observer: c.Observer,
-			Handed: c.Handed, Unfit: func() bool { return c.Health.Unfit(time.Now()) }, DrainHeard: c.DrainHeard, Log: log,
+			Handed: c.Handed, Unfit: c.Uploads.Unfit, DrainHeard: c.DrainHeard, Log: log,
 		}),
 	}
 }

@@ -1,0 +1,65 @@
+package flush
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
+)
+
+// Uploads is the way to the bucket that the flushers of an agent's sessions share: what it may cost, how slow is too slow, how it is doing.
+type Uploads struct {
+	config Config
+	budget *Budget
+	hedger *hedger
+	health *Health
+
+	size, duration metric.Float64Histogram
+	hedges         metric.Int64Counter
+	reasons        [8]metric.MeasurementOption // by ingest.Reason
+}
+
+// NewUploads prepares uploads to store. An error comes from meter.
+func NewUploads(store Store, config Config, meter metric.Meter) (u *Uploads, err error) {
+	u = &Uploads{config: config, budget: NewBudget(config.PutsPerSecond, config.PutBurst), hedger: newHedger(store), health: NewHealth()}
+	for _, r := range ingest.Reasons() {
+		u.reasons[r] = metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", r.String())))
+	}
+	u.size, err = meter.Float64Histogram("streamhouse.flush.object.size", metric.WithUnit("By"),
+		metric.WithDescription("Size of uploaded objects; the count is that of PUTs. By why they were sealed: size, urgent, first, idle, linger."),
+		metric.WithExplicitBucketBoundaries(1<<10, 8<<10, 64<<10, 256<<10, 1<<20, 4<<20, 8<<20, 16<<20, 64<<20))
+	if err != nil {
+		return nil, err
+	}
+	u.duration, err = meter.Float64Histogram("streamhouse.flush.put.duration", metric.WithUnit("s"),
+		metric.WithDescription("Time of an upload until the bucket has the object, repeats included. By why it was sealed."),
+		metric.WithExplicitBucketBoundaries(.002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30))
+	if err != nil {
+		return nil, err
+	}
+	u.hedges, err = meter.Int64Counter("streamhouse.flush.put.hedges", metric.WithUnit("{put}"),
+		metric.WithDescription("PUTs that were begun a second time because the first was slow."))
+	return u, err
+}
+
+// Unfit tells whether an upload has been going on for 5 s without any upload succeeding.
+func (u *Uploads) Unfit() bool { return u.health.Unfit(time.Now()) }
+
+// put makes one attempt, hedged.
+func (u *Uploads) put(ctx context.Context, sealed *object.Sealed) error {
+	attempts, err := u.hedger.put(ctx, sealed.Key.String(), sealed.Body, sealed.SizeBytes, sealed.CRC32C)
+	if attempts > 1 {
+		u.hedges.Add(ctx, int64(attempts-1))
+	}
+	return err
+}
+
+func (u *Uploads) measure(ctx context.Context, o *ingest.Object, sealed *object.Sealed, took time.Duration) {
+	why := u.reasons[o.Reason()]
+	u.size.Record(ctx, float64(sealed.SizeBytes), why)
+	u.duration.Record(ctx, took.Seconds(), why)
+}
