@@ -26,7 +26,7 @@ type Config struct {
 
 	// Attempts of one call, 1 to 20; default 5.
 	Attempts int
-	// AttemptTimeout bounds one attempt, 100 ms to 10 min; default 10 s (8 MiB at 7 Mbit/s).
+	// AttemptTimeout bounds one attempt, 100 ms to 10 min, plus a second for each MiB that it moves; default 5 s.
 	AttemptTimeout time.Duration
 	// BackoffBase and BackoffMax bound the wait before attempt n: random in 0 to
 	// min(BackoffMax, BackoffBase * 2^(n-2)). 1 ms to 1 min; defaults 50 ms and 2 s.
@@ -40,7 +40,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	setDefault(&c.Attempts, 5)
-	setDefault(&c.AttemptTimeout, 10*time.Second)
+	setDefault(&c.AttemptTimeout, 5*time.Second)
 	setDefault(&c.BackoffBase, 50*time.Millisecond)
 	setDefault(&c.BackoffMax, 2*time.Second)
 	setDefault(&c.MaxConnections, 128)

@@ -442,3 +442,55 @@ func TestConfigIsValidated(t *testing.T) {
 		}
 	}
 }
+
+// Over https, too, the payload is left out of the signature and not sent in signed chunks: the checksum guards it.
+func TestPutOverTLSIsUnsignedWithItsChecksum(t *testing.T) {
+	t.Parallel()
+	body := []byte("body")
+	var seen *http.Request
+	store, err := objectstore.NewS3(t.Context(), objectstore.Config{
+		Bucket: "bucket", Endpoint: "https://s3.example.com", Region: "eu-west-1", AccessKey: "k", SecretKey: secret.New("s"),
+		Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+			seen = req
+			return answer(req, http.StatusOK, ""), nil
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, store, "k", body)
+	sum := base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, objectstore.Checksum(body)))
+	for name, want := range map[string]string{
+		"X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD", "X-Amz-Checksum-Crc32c": sum, "If-None-Match": "*", "Content-Encoding": "", "X-Amz-Trailer": "",
+	} {
+		if got := seen.Header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if seen.URL.Scheme != "https" || seen.ContentLength != int64(len(body)) {
+		t.Errorf("%s with %d bytes", seen.URL, seen.ContentLength)
+	}
+}
+
+// An attempt has the longer the more bytes it moves.
+func TestAttemptTimeoutGrowsWithSize(t *testing.T) {
+	t.Parallel()
+	var left time.Duration
+	store, err := objectstore.NewS3(t.Context(), objectstore.Config{
+		Bucket: "bucket", Endpoint: "https://s3.example.com", Region: "eu-west-1", AccessKey: "k", SecretKey: secret.New("s"),
+		Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+			until, _ := req.Context().Deadline()
+			left = time.Until(until).Round(time.Second)
+			return answer(req, http.StatusOK, ""), nil
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size, want := range map[int]time.Duration{4: 5 * time.Second, 8 << 20: 13 * time.Second} {
+		put(t, store, "k", make([]byte, size))
+		if left < want-2*time.Second || left > want { // a busy machine is late, never early
+			t.Errorf("%d bytes: %v, want %v", size, left, want)
+		}
+	}
+}

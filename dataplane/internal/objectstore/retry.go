@@ -11,8 +11,8 @@ import (
 // writes are the operations that leave something behind.
 var writes = map[string]bool{"put": true, "delete": true}
 
-// retry makes attempts until one has a definite outcome, they are used up, or ctx ends.
-func (s *S3) retry(ctx context.Context, op, key string, attempt func(context.Context) error) error {
+// retry makes attempts, which move so many bytes, until one has a definite outcome, they are used up, or ctx ends.
+func (s *S3) retry(ctx context.Context, op, key string, bytes int64, attempt func(context.Context) error) error {
 	failure := &OpError{Op: op, Key: key}
 	if err := ctx.Err(); err != nil {
 		failure.Err = unavailable(err)
@@ -20,7 +20,7 @@ func (s *S3) retry(ctx context.Context, op, key string, attempt func(context.Con
 	}
 	for {
 		failure.Attempts++
-		err := s.attempt(ctx, attempt)
+		err := s.attempt(ctx, bytes, attempt)
 		if err == nil {
 			return nil
 		}
@@ -41,8 +41,11 @@ func (s *S3) retry(ctx context.Context, op, key string, attempt func(context.Con
 	}
 }
 
-func (s *S3) attempt(ctx context.Context, attempt func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.AttemptTimeout)
+// slowest is the rate below which an attempt is given up, after its AttemptTimeout.
+const slowest = 1 << 20 // bytes a second
+
+func (s *S3) attempt(ctx context.Context, bytes int64, attempt func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.AttemptTimeout+time.Duration(bytes)*time.Second/slowest)
 	defer cancel()
 	return attempt(ctx)
 }

@@ -110,7 +110,7 @@ func (s *S3) GetRange(ctx context.Context, key string, position int64, dst []byt
 		return refuse("get", key, "range of %d bytes at %d", len(dst), position)
 	}
 	want := fmt.Sprintf("bytes=%d-%d", position, position+int64(len(dst))-1)
-	return s.retry(ctx, "get", key, func(ctx context.Context) error {
+	return s.retry(ctx, "get", key, int64(len(dst)), func(ctx context.Context) error {
 		n, first, _, err := s.get(ctx, key, want, dst)
 		if err != nil {
 			return err
@@ -131,7 +131,7 @@ func (s *S3) GetTail(ctx context.Context, key string, dst []byte) (n int, size i
 		return 0, 0, refuse("get", key, "tail of no bytes")
 	}
 	want := fmt.Sprintf("bytes=-%d", len(dst))
-	err = s.retry(ctx, "get", key, func(ctx context.Context) error {
+	err = s.retry(ctx, "get", key, int64(len(dst)), func(ctx context.Context) error {
 		var first int64
 		n, first, size, err = s.get(ctx, key, want, dst)
 		if err == nil && first+int64(n) != size {
@@ -182,7 +182,7 @@ func contentRange(header string, length int64) (first, size int64, err error) {
 
 // Head implements Store.
 func (s *S3) Head(ctx context.Context, key string) (info Info, err error) {
-	err = s.retry(ctx, "head", key, func(ctx context.Context) error {
+	err = s.retry(ctx, "head", key, 0, func(ctx context.Context) error {
 		info, err = s.headOnce(ctx, key)
 		return err
 	})
@@ -214,7 +214,7 @@ func (s *S3) Delete(ctx context.Context, keys []string) error {
 }
 
 func (s *S3) deleteBatch(ctx context.Context, left []string) error {
-	return s.retry(ctx, "delete", left[0], func(ctx context.Context) error {
+	return s.retry(ctx, "delete", left[0], 0, func(ctx context.Context) error {
 		ids := make([]types.ObjectIdentifier, len(left))
 		for i := range left {
 			ids[i].Key = &left[i]
@@ -253,7 +253,7 @@ func (s *S3) List(ctx context.Context, prefix, after string, limit int) (Page, e
 		in.StartAfter = &after
 	}
 	var page Page
-	err := s.retry(ctx, "list", prefix, func(ctx context.Context) error {
+	err := s.retry(ctx, "list", prefix, 0, func(ctx context.Context) error {
 		out, err := s.client.ListObjectsV2(ctx, in)
 		if err != nil {
 			return err

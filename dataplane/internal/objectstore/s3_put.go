@@ -19,7 +19,7 @@ import (
 // refuses before it has read the body and cuts the connection: the 412 never reaches us.
 func (s *S3) Put(ctx context.Context, key string, body [][]byte, crc32c uint32) error {
 	unanswered := false
-	return s.retry(ctx, "put", key, func(ctx context.Context) error {
+	return s.retry(ctx, "put", key, sizeOf(body), func(ctx context.Context) error {
 		if unanswered {
 			if err := s.compare(ctx, key, body, crc32c); !isNotFound(err) {
 				return err
