@@ -50,7 +50,7 @@ type Partition struct {
 	Number int32
 	// Agent is an index of Input.Agents, or Nobody.
 	Agent int32
-	// Pinned: it stays while its agent is eligible.
+	// Pinned: it stays while its agent is eligible. A move ends it.
 	Pinned bool
 	// BytesPerSecond is its observed load; 0: none was reported.
 	BytesPerSecond int64
@@ -78,9 +78,9 @@ type Result struct {
 	Stranded []int32
 }
 
-// Apply assigns as the plan says.
+// Apply assigns as the plan says. A move ends a pin: it bound the partition to an agent that can lead no longer.
 func (in Input) Apply(moves []Move) {
 	for _, m := range moves {
-		in.Partitions[m.Partition].Agent = m.To
+		in.Partitions[m.Partition].Agent, in.Partitions[m.Partition].Pinned = m.To, false
 	}
 }

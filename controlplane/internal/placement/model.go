@@ -25,14 +25,14 @@ const (
 type model struct {
 	in Input
 
-	agents []int32 // indices of in.Agents
-	weight []int64 // of each agent: relative capacity
-	zoneOf []int32
-	base   []int32 // partitions of each agent that cannot leave it
+	agents      []int32 // indices of in.Agents
+	agentWeight []int64 // of each agent: relative capacity
+	zoneOf      []int32
+	others      []int32 // partitions of each agent that are not in the Input
 
 	zones      []string
 	zoneWeight []int64
-	members    [][]int32 // agents of each zone
+	agentsIn   [][]int32 // agents of each zone
 	everywhere []int32   // all zones
 
 	topics []int32 // indices of in.Topics
@@ -49,9 +49,9 @@ func newModel(in Input) *model {
 	for place, i := range m.parts {
 		m.owner[place] = m.ownerOf(in.Partitions[i], eligible)
 	}
-	m.base = make([]int32, len(m.agents))
+	m.others = make([]int32, len(m.agents))
 	for a, i := range m.agents {
-		m.base[a] = in.Agents[i].OtherPartitions
+		m.others[a] = in.Agents[i].OtherPartitions
 	}
 	return m
 }
@@ -71,7 +71,7 @@ func (m *model) addAgents() (eligible []int32) {
 	slices.SortFunc(m.agents, func(i, j int32) int { return cmp.Compare(m.in.Agents[i].ID, m.in.Agents[j].ID) })
 	slices.Sort(m.zones)
 	m.zones = slices.Compact(m.zones)
-	m.zoneWeight, m.members = make([]int64, len(m.zones)), make([][]int32, len(m.zones))
+	m.zoneWeight, m.agentsIn = make([]int64, len(m.zones)), make([][]int32, len(m.zones))
 	for z := range m.zones {
 		m.everywhere = append(m.everywhere, int32(z))
 	}
@@ -79,9 +79,9 @@ func (m *model) addAgents() (eligible []int32) {
 		eligible[i] = int32(a)
 		z, _ := slices.BinarySearch(m.zones, m.in.Agents[i].Zone)
 		w := relative(capacity(m.in.Agents[i]), most)
-		m.weight, m.zoneOf = append(m.weight, w), append(m.zoneOf, int32(z))
+		m.agentWeight, m.zoneOf = append(m.agentWeight, w), append(m.zoneOf, int32(z))
 		m.zoneWeight[z] += w
-		m.members[z] = append(m.members[z], int32(a))
+		m.agentsIn[z] = append(m.agentsIn[z], int32(a))
 	}
 	return eligible
 }

@@ -28,7 +28,7 @@ type repair struct {
 
 func newRepair(m *model) *repair {
 	r := &repair{
-		model: m, spread: newSpread(m), count: m.base, total: make([]int32, len(m.zones)),
+		model: m, spread: newSpread(m), count: m.others, total: make([]int32, len(m.zones)),
 		ofTopic: make([]int32, len(m.agents)), assigned: make([]int32, len(m.zones)),
 	}
 	for _, a := range m.owner {
@@ -95,8 +95,8 @@ func (r *repair) zone(allowed []int32) int32 {
 }
 
 func (r *repair) agent(zone int32, fresh bool) int32 {
-	best := r.members[zone][0]
-	for _, a := range r.members[zone][1:] {
+	best := r.agentsIn[zone][0]
+	for _, a := range r.agentsIn[zone][1:] {
 		if r.better(a, best, fresh) {
 			best = a
 		}
@@ -106,11 +106,11 @@ func (r *repair) agent(zone int32, fresh bool) int32 {
 
 func (r *repair) better(a, b int32, fresh bool) bool {
 	if fresh {
-		if of, than := marginal(r.ofTopic[a]+1, r.weight[a]), marginal(r.ofTopic[b]+1, r.weight[b]); of != than {
+		if of, than := marginal(r.ofTopic[a]+1, r.agentWeight[a]), marginal(r.ofTopic[b]+1, r.agentWeight[b]); of != than {
 			return of < than
 		}
 	}
-	if of, than := marginal(r.count[a]+1, r.weight[a]), marginal(r.count[b]+1, r.weight[b]); of != than {
+	if of, than := marginal(r.count[a]+1, r.agentWeight[a]), marginal(r.count[b]+1, r.agentWeight[b]); of != than {
 		return of < than
 	}
 	return r.ofTopic[a] < r.ofTopic[b]
