@@ -3,7 +3,7 @@
 // Nothing here decides anything about records, leases or offsets: it puts the write path and the read path together, and stops them in order.
 //
 // Promises: planned stops cost no client a visible error (section 5 of the protocol).
-// Read: agent.go, run.go.
+// Read: agent.go, peer.go, run.go.
 package agent
 
 import (
@@ -16,7 +16,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 
-	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
 	"github.com/streamhouse/streamhouse/serve/access"
 
@@ -122,7 +121,7 @@ func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads) {
 	a.desk = term.NewDesk(term.Config{
 		AgentID: who.AgentID, AgentGroup: who.AgentGroup, MaxObjectBytes: a.config.MaxObjectBytes, MaxBufferedBytes: a.config.MaxBufferedBytes,
 		Uploads: uploads, Catalog: a.control, Table: a.table, Observer: observers{a.reader, told},
-		Handed: lease.NewHanded(a.config.DrainLinger), DrainHeard: a.keeper.Announced(), Log: a.deps.Log,
+		Handed: lease.NewHanded(a.config.DrainLinger), Successors: peers, DrainHeard: a.keeper.Announced(), Log: a.deps.Log,
 	})
 	a.produce = produce.New(produce.Config{
 		Self: who.AgentID, Me: func() route.Agent { return route.Agent{ID: who.AgentID, Zone: who.Zone, Address: who.Address()} },
@@ -161,31 +160,7 @@ func (a *Agent) claims(p partition.ID) bool {
 // Register adds the agent's RPCs to a server.
 func (a *Agent) Register(server *connect.Server) {
 	dataplanev1connect.RegisterRecordServiceHandler(server, a.records)
-	dataplanev1connect.RegisterPeerServiceHandler(server, peers{produce: a.produce, reader: a.reader})
-}
-
-// peers is PeerService.
-type peers struct {
-	dataplanev1connect.UnimplementedPeerServiceHandler
-	produce *produce.Service
-	reader  *fetch.Service
-}
-
-// Notices tells another agent what this one commits.
-func (p peers) Notices(ctx context.Context, stream dataplanev1connect.PeerServiceNoticesServerStream) error {
-	return p.reader.Notices(ctx, stream)
-}
-
-// ReadObject reads from the bucket for another agent of the zone.
-func (p peers) ReadObject(ctx context.Context, req *dataplanev1.ReadObjectRequest) (*dataplanev1.ReadObjectResponse, error) {
-	return p.reader.ReadObject(ctx, req)
-}
-
-// ForwardProduce takes a Produce from another agent.
-func (p peers) ForwardProduce(
-	ctx context.Context, req *dataplanev1.ForwardProduceRequest,
-) (*dataplanev1.ForwardProduceResponse, error) {
-	return p.produce.ForwardProduce(ctx, req)
+	dataplanev1connect.RegisterPeerServiceHandler(server, peerService{agentGroup: a.config.Session.AgentGroup, produce: a.produce, reader: a.reader})
 }
 
 // Writes tells which procedures write records.

@@ -136,9 +136,21 @@ func (c *Control) Release(_ context.Context, req *controlplanev1.ReleaseRequest)
 			out.Released = true
 			c.begin(p, c.sessionOf(p.assigned, req.GetSessionId()))
 		}
+		if p != nil {
+			out.Leader = c.leaderOf(p)
+		}
 		res.Outcomes = append(res.Outcomes, out)
 	}
 	return res, nil
+}
+
+// leaderOf names who leads, nil for nobody.
+func (c *Control) leaderOf(p *part) *refusalv1.Leader {
+	s := c.sessions[p.session]
+	if s == nil || s.ended {
+		return nil
+	}
+	return &refusalv1.Leader{AgentId: s.agent.GetAgentId(), Address: s.agent.GetAddress(), Zone: s.agent.GetZone(), Epoch: p.epoch}
 }
 
 // sessionOf is the live session of an agent, unless it is the given one.

@@ -195,6 +195,7 @@ func (c *Control) page(after int64) *controlplanev1.Placement {
 	slices.SortFunc(page.Partitions, func(a, b *controlplanev1.PlacedPartition) int { return int(a.GetRevision() - b.GetRevision()) })
 	for _, s := range c.sessions {
 		if !s.ended {
+			s.agent.Suspect = s.suspect
 			page.Agents = append(page.Agents, s.agent)
 		}
 	}

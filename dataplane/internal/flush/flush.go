@@ -34,6 +34,9 @@ import (
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
 
+// gather is how long a tenure's first object waits for more: producers who waited for the leader come with it.
+const gather = time.Millisecond
+
 // promptly is how soon an object is sealed that had to wait for nothing.
 const promptly = time.Millisecond
 
@@ -105,8 +108,8 @@ func (f *Flusher) decide(now time.Time) (ingest.Reason, time.Duration) {
 		return 0, time.Hour
 	case open.Urgent:
 		return ingest.Urgent, 0
-	case open.First:
-		return ingest.First, 0
+	case open.First: // whoever waited for this leader comes in the same moment: one object for all of them
+		return ingest.First, max(0, gather-age)
 	case open.Growing && age < f.uploads.config.Linger:
 		return 0, f.uploads.config.Linger - age
 	case open.Full:

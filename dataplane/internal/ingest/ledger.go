@@ -43,6 +43,8 @@ type Ledger struct {
 	buffered  int
 	sending   *Commit
 	changed   chan struct{} // closed, and replaced, when a tenure begins or ends or stops taking batches
+	hushed    bool          // changed is not closed now but once at the end, if there is news
+	news      bool
 }
 
 // New returns an empty ledger.
@@ -138,36 +140,6 @@ func (l *Ledger) grant(p partition.ID, g *controlplanev1.Grant) (began bool) {
 	return true
 }
 
-// Close stops a tenure from taking batches, and hurries those in flight: it is about to be handed over.
-func (l *Ledger) Close(p partition.ID, epoch partition.Epoch) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.tenures[p]
-	if t == nil || t.epoch != epoch || t.closing {
-		return
-	}
-	t.closing = true
-	t.wake()
-	l.announce()
-	if l.openAt[t] != nil {
-		l.open.urgent = true
-		notify(l.Flush)
-	}
-	notify(l.Lease)
-}
-
-// End ends a tenure: nothing is appended to it, no commit will name it. It must come before the release is sent.
-func (l *Ledger) End(p partition.ID, epoch partition.Epoch, reason refusalv1.Reason) (ended bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.tenures[p]
-	if t == nil || t.epoch != epoch {
-		return false
-	}
-	l.end(t, reason)
-	return true
-}
-
 // Stop ends the taking of batches for good; what is in flight stays in flight and is hurried.
 func (l *Ledger) Stop() {
 	l.mu.Lock()
@@ -240,19 +212,21 @@ func (l *Ledger) end(t *tenure, reason refusalv1.Reason) {
 	}
 	l.lastEnded[t.partition] = max(l.lastEnded[t.partition], t.epoch)
 	l.removeFromOpen(t)
-	kept := t.segments[:0]
+	kept, dropped := t.segments[:0], false
 	for _, s := range t.segments {
 		if s.sent {
 			kept = append(kept, s)
 			continue
 		}
-		s.dropped = true
+		s.dropped, dropped = true, true
 		l.settleSegment(s, surelyNot(reason))
 	}
 	t.segments = kept
 	t.wake()
 	l.announce()
-	l.prune()
+	if dropped {
+		l.prune()
+	}
 	notify(l.Lease)
 	notify(l.Commit)
 }
@@ -305,6 +279,10 @@ func (l *Ledger) prune() {
 }
 
 func (l *Ledger) announce() {
+	if l.hushed {
+		l.news = true
+		return
+	}
 	close(l.changed)
 	l.changed = make(chan struct{})
 }

@@ -282,15 +282,15 @@ func (w *world) depose(p int) {
 
 func (w *world) resign(p int) {
 	if held, ok := w.ledger.Held()[id(p)]; ok {
-		w.ledger.End(id(p), held.Epoch, refusalv1.Reason_REASON_NOT_LEADER)
+		w.ledger.EndAll([]Ended{{Tenure{id(p), held.Epoch}, refusalv1.Reason_REASON_NOT_LEADER}})
 	}
 }
 
 func (w *world) close(p int) {
 	if held, ok := w.ledger.Held()[id(p)]; ok {
-		w.ledger.Close(id(p), held.Epoch)
+		w.ledger.CloseAll([]Tenure{{id(p), held.Epoch}})
 		if !w.ledger.Held()[id(p)].Busy {
-			w.ledger.End(id(p), held.Epoch, refusalv1.Reason_REASON_NOT_LEADER)
+			w.ledger.EndAll([]Ended{{Tenure{id(p), held.Epoch}, refusalv1.Reason_REASON_NOT_LEADER}})
 		}
 	}
 }

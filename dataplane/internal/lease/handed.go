@@ -7,41 +7,65 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 )
 
-// Handed remembers which partitions this agent has handed over lately, so that late requests are forwarded whatever they ask for. It
-// outlives sessions and is safe for concurrent use.
+// handingOver is how long a hand-over may take before late requests are treated as any others again.
+const handingOver = time.Minute
+
+// Handed remembers which partitions this agent is handing over, or has handed over lately, so that late requests are forwarded whatever they ask
+// for. It outlives sessions and is safe for concurrent use.
 type Handed struct {
 	linger time.Duration
 
-	mu sync.Mutex
-	at map[partition.ID]time.Time
+	mu    sync.Mutex
+	until map[partition.ID]time.Time
+	swept time.Time
+	count uint64
 }
 
-// NewHanded remembers for so long.
+// NewHanded remembers for so long after a hand-over.
 func NewHanded(linger time.Duration) *Handed {
-	return &Handed{linger: linger, at: map[partition.ID]time.Time{}}
+	return &Handed{linger: linger, until: map[partition.ID]time.Time{}}
 }
 
 // Lately tells whether the partition is being handed over, or was so a moment ago.
 func (h *Handed) Lately(p partition.ID) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	at, ok := h.at[p]
-	return ok && time.Since(at) < h.linger
+	until, ok := h.until[p]
+	return ok && time.Now().Before(until)
 }
 
-func (h *Handed) note(p partition.ID) {
+// Count is how many hand-overs have ended.
+func (h *Handed) Count() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.at[p] = time.Now()
+	return h.count
 }
 
-// sweep forgets what is long ago.
+func (h *Handed) begin(p partition.ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.until[p] = time.Now().Add(handingOver)
+}
+
+func (h *Handed) end(p partition.ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.until[p] = time.Now().Add(h.linger)
+	h.count++
+}
+
+// sweep forgets what is long ago, once a second.
 func (h *Handed) sweep() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for p, at := range h.at {
-		if time.Since(at) >= h.linger {
-			delete(h.at, p)
+	now := time.Now()
+	if now.Sub(h.swept) < time.Second {
+		return
+	}
+	h.swept = now
+	for p, until := range h.until {
+		if !now.Before(until) {
+			delete(h.until, p)
 		}
 	}
 }

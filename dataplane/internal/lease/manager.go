@@ -11,23 +11,39 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 )
 
 const (
 	// tick is how often the manager looks without being told to.
 	tick = time.Second
+	// quiet is how often it does so while nothing has happened: with very many partitions a look costs milliseconds.
+	quiet = 5 * time.Second
+	// drainTick is how often it looks during a drain.
+	drainTick = 200 * time.Millisecond
 	// handOverPatience is how long a drain waits for placement to give a partition to someone, before it gives it to nobody.
 	handOverPatience = 5 * time.Second
 	// maxDemands bounds the partitions that wait for their first write; beyond it a demand is lost and made again by the next write.
 	maxDemands = 100_000
 	// maxPartitions is how many partitions one call names.
 	maxPartitions = 1000
+	// maxCalls is how many calls of a kind are on their way at once.
+	maxCalls = 4
+	// maxMoving is how many partitions are on their way to others at once. The rest is served meanwhile, so that each is without a leader for as
+	// long as it takes to move so many, however many there are.
+	maxMoving = 2 * maxPartitions
 )
 
 // Catalog grants and ends tenures; package catalog's Client is one.
 type Catalog interface {
 	Acquire(context.Context, *controlplanev1.AcquireRequest) (*controlplanev1.AcquireResponse, error)
 	Release(context.Context, *controlplanev1.ReleaseRequest) (*controlplanev1.ReleaseResponse, error)
+}
+
+// Successors are the other agents; package peer's Peers are.
+type Successors interface {
+	// TakeOver tells the agent at an address what it has been granted.
+	TakeOver(ctx context.Context, address string, req *dataplanev1.TakeOverRequest) error
 }
 
 // Config of a manager; all is required.
@@ -37,6 +53,7 @@ type Config struct {
 	Ledger        *ingest.Ledger
 	Table         *route.Table
 	Catalog       Catalog
+	Successors    Successors
 	Observer      partition.Observer
 	Handed        *Handed
 	// Unfit tells whether the agent should lead nothing.
@@ -52,35 +69,62 @@ type Manager struct {
 	wake     chan struct{} // capacity 1
 	drain    chan struct{} // closed once
 	draining sync.Once
+	calls    calls
 
 	mu       sync.Mutex
 	demanded map[partition.ID]struct{}
+	expected map[partition.ID]partition.Epoch // said to have been granted to this session
 
 	// Owned by Run.
 	releasing map[partition.ID]partition.Epoch // ended here, the catalog has not answered yet
+	answered  map[partition.ID]partition.Epoch // released, but the feed still says that this session leads
 	retry     map[partition.ID]*retry
 	leaveAt   time.Time // when a drain stops waiting; zero: not known yet
+	looked    time.Time
+	lookedAs  mode
 }
 
 // NewManager returns the manager of one session.
 func NewManager(config Config) *Manager {
 	return &Manager{
-		Config: config, wake: make(chan struct{}, 1), drain: make(chan struct{}), demanded: map[partition.ID]struct{}{},
-		releasing: map[partition.ID]partition.Epoch{}, retry: map[partition.ID]*retry{},
+		Config: config, wake: make(chan struct{}, 1), drain: make(chan struct{}), calls: newCalls(),
+		demanded: map[partition.ID]struct{}{}, expected: map[partition.ID]partition.Epoch{},
+		releasing: map[partition.ID]partition.Epoch{}, answered: map[partition.ID]partition.Epoch{}, retry: map[partition.ID]*retry{},
 	}
 }
 
 // Demand says that somebody wants to write to a partition that nobody leads and placement has given to nobody else.
 func (m *Manager) Demand(p partition.ID) {
 	m.mu.Lock()
-	if len(m.demanded) < maxDemands {
+	_, known := m.demanded[p]
+	if !known && len(m.demanded) < maxDemands {
 		m.demanded[p] = struct{}{}
 	}
 	m.mu.Unlock()
-	m.Wake()
+	if !known {
+		m.Wake()
+	}
 }
 
-// Drain hands everything over; RunDrain returns when that is done.
+// Expect says that the catalog is said to have granted a partition to this session: the lease is asked for at once. False: it has been held, and
+// ended, already. Nothing rests on its being true.
+func (m *Manager) Expect(p partition.ID, epoch partition.Epoch) bool {
+	if m.Ledger.LastEnded(p) >= epoch {
+		return false
+	}
+	m.mu.Lock()
+	known := m.expected[p] >= epoch
+	if !known && len(m.expected) < maxDemands {
+		m.expected[p] = epoch
+	}
+	m.mu.Unlock()
+	if !known {
+		m.Wake()
+	}
+	return true
+}
+
+// Drain hands everything over; Run returns when that is done.
 func (m *Manager) Drain() {
 	m.draining.Do(func() { close(m.drain) })
 	m.Wake()
@@ -94,98 +138,148 @@ func (m *Manager) Wake() {
 	}
 }
 
-// Run works until ctx ends (nil).
-func (m *Manager) Run(ctx context.Context) error {
+// Run works until ctx ends or everything has been handed over after Drain, and returns when the last call has ended.
+func (m *Manager) Run(ctx context.Context) {
+	defer m.calls.wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
-	for {
+	for look := true; ; {
 		changed := m.Table.Changed()
-		m.step(ctx)
+		if look {
+			m.step(ctx)
+		}
+		if m.drained() {
+			return
+		}
 		timer.Reset(m.untilLook(time.Now()))
+		look = true
 		select {
 		case <-changed:
 		case <-m.Ledger.Lease:
 		case <-m.wake:
+		case apply := <-m.calls.answers:
+			apply(ctx)
+			m.calls.applyOthers(ctx)
 		case <-timer.C:
+			look = m.worthALook(time.Now())
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }
 
 // drained tells whether a drain is complete: nothing is held, and the catalog knows.
-func (m *Manager) drained() bool { return len(m.Ledger.Held()) == 0 && len(m.releasing) == 0 }
-
-// RunDrain is Run until everything is handed over, or ctx ends. Requires: Drain was, or will be, called.
-func (m *Manager) RunDrain(ctx context.Context) error {
-	for !m.drained() {
-		changed := m.Table.Changed()
-		m.step(ctx)
-		if m.drained() {
-			return nil
-		}
-		if err := m.pause(ctx, changed); err != nil {
-			return err
-		}
+func (m *Manager) drained() bool {
+	select {
+	case <-m.drain:
+		return len(m.releasing) == 0 && len(m.Ledger.Held()) == 0
+	default:
+		return false
 	}
-	return nil
 }
 
-func (m *Manager) pause(ctx context.Context, changed <-chan struct{}) error {
-	timer := time.NewTimer(min(m.untilLook(time.Now()), 200*time.Millisecond))
-	defer timer.Stop()
-	select {
-	case <-changed:
-	case <-m.Ledger.Lease:
-	case <-m.wake:
-	case <-timer.C:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return nil
+// worthALook: at a tick there is something to do only where something waits for time to pass.
+func (m *Manager) worthALook(now time.Time) bool {
+	return len(m.retry) > 0 || m.mode(now) != serving || m.lookedAs != serving || now.Sub(m.looked) >= quiet
 }
 
 // step looks once, and does what there is to do.
 func (m *Manager) step(ctx context.Context) {
-	p := decide(m.view())
-	for _, c := range p.close {
-		m.Handed.note(c.partition)
-		m.Ledger.Close(c.partition, c.epoch)
-	}
-	for _, e := range p.end {
-		m.end(e)
-	}
+	v := m.view()
+	m.looked, m.lookedAs = time.Now(), v.mode
+	p := decide(v)
+	m.forgetAnswered(v)
+	m.close(p.close, v)
+	m.endAll(p.end)
 	m.release(ctx)
 	m.acquire(ctx, p.acquire)
 	m.Handed.sweep()
 }
 
-// end resigns. From here on the epoch is not used any more, whatever the catalog answers.
-func (m *Manager) end(e ending) {
-	if m.Ledger.End(e.partition, e.epoch, e.reason) {
-		m.Observer.Moved(e.partition, e.epoch)
+// close begins the hand-over of as many tenures as may be on their way.
+func (m *Manager) close(wanted []ending, v view) {
+	moving := len(m.releasing)
+	for _, h := range v.held {
+		if h.Closing {
+			moving++
+		}
 	}
-	if e.release && m.due(e.partition) {
-		m.Handed.note(e.partition)
-		m.releasing[e.partition] = e.epoch
+	wanted = wanted[:min(len(wanted), max(0, maxMoving-moving))]
+	if len(wanted) == 0 {
+		return
+	}
+	closing := make([]ingest.Tenure, len(wanted))
+	for i, c := range wanted {
+		m.Handed.begin(c.partition)
+		closing[i] = ingest.Tenure{Partition: c.partition, Epoch: c.epoch}
+	}
+	m.Ledger.CloseAll(closing)
+}
+
+// endAll resigns. From here on the epochs are not used any more, whatever the catalog answers.
+func (m *Manager) endAll(ends []ending) {
+	if len(ends) == 0 {
+		return
+	}
+	all := make([]ingest.Ended, len(ends))
+	for i, e := range ends {
+		all[i] = ingest.Ended{Tenure: ingest.Tenure{Partition: e.partition, Epoch: e.epoch}, Reason: e.reason}
+	}
+	for i, ended := range m.Ledger.EndAll(all) {
+		e := ends[i]
+		if ended {
+			m.Observer.Moved(e.partition, e.epoch)
+		}
+		if e.release && m.due(e.partition) {
+			m.Handed.begin(e.partition)
+			m.releasing[e.partition] = e.epoch
+		}
 	}
 }
 
 func (m *Manager) view() view {
 	v := view{
 		self: m.Self, session: m.Session, mode: m.mode(time.Now()), rows: m.Table.Mine(), held: m.Ledger.Held(),
-		gone: func(p partition.ID) bool { return m.Table.Deleted(p.Topic) }, lastEnded: m.Ledger.LastEnded,
+		gone: func(p partition.ID) bool { return m.Table.Deleted(p.Topic) }, lastEnded: m.Ledger.LastEnded, answered: m.answered,
 	}
+	v.ready, v.live = others(m.Table.Agents(), m.Self)
 	m.mu.Lock()
-	v.demanded = maps.Clone(m.demanded)
+	v.demanded, v.expected = maps.Clone(m.demanded), maps.Clone(m.expected)
 	m.mu.Unlock()
+	missing := map[partition.ID]route.Row{}
 	for p := range v.held {
-		v.rows[p] = m.Table.Row(p)
+		v.addTo(missing, p)
 	}
 	for p := range v.demanded {
-		v.rows[p] = m.Table.Row(p)
+		v.addTo(missing, p)
 	}
+	for p := range v.expected {
+		v.addTo(missing, p)
+	}
+	m.Table.Fill(missing)
+	maps.Copy(v.rows, missing)
 	return v
+}
+
+// others are the agents that can take something over, and those that are there.
+func others(agents []route.Agent, self string) (ready, live map[string]bool) {
+	ready, live = make(map[string]bool, len(agents)), make(map[string]bool, len(agents))
+	for _, a := range agents {
+		live[a.ID] = a.ID != self && !a.Suspect
+		ready[a.ID] = live[a.ID] && !a.Draining
+	}
+	return ready, live
+}
+
+// forgetAnswered drops what the feed has caught up with.
+func (m *Manager) forgetAnswered(v view) {
+	for p, epoch := range m.answered {
+		if row, known := v.rows[p]; !known || row.Epoch > epoch || row.LeaderSession != m.Session {
+			delete(m.answered, p)
+		}
+	}
 }
 
 func (m *Manager) mode(now time.Time) mode {

@@ -1,6 +1,9 @@
 package lease
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
@@ -26,12 +29,23 @@ type view struct {
 	self    string
 	session string
 	mode    mode
-	rows    map[partition.ID]route.Row   // that name this agent, and those of held and demanded partitions
+	rows    map[partition.ID]route.Row   // that name this agent, and those of held, demanded and expected partitions
 	held    map[partition.ID]ingest.Held // tenures that have not ended
 	gone    func(partition.ID) bool      // its topic was deleted
-	// lastEnded is the highest epoch that this session has ended.
+	// ready has the other agents that can take something over; live, those that are there.
+	ready, live map[string]bool
+	// lastEnded is the highest epoch that this session has ended; answered, that the catalog has answered the release of.
 	lastEnded func(partition.ID) partition.Epoch
-	demanded  map[partition.ID]struct{} // somebody wants to write there
+	answered  map[partition.ID]partition.Epoch
+	demanded  map[partition.ID]struct{}        // somebody wants to write there
+	expected  map[partition.ID]partition.Epoch // somebody says that it was granted to this session
+}
+
+// addTo notes a partition whose row is missing.
+func (v view) addTo(missing map[partition.ID]route.Row, p partition.ID) {
+	if _, known := v.rows[p]; !known {
+		missing[p] = route.Row{}
+	}
 }
 
 // ending is a tenure to end, and why.
@@ -41,13 +55,25 @@ type ending struct {
 	reason    refusalv1.Reason
 	// release tells the catalog.
 	release bool
+	// unready: nobody can take it over yet.
+	unready bool
+}
+
+// want is a lease to ask for.
+type want struct {
+	partition partition.ID
+	// held: another agent leads it, as far as known, and is going to hand it over.
+	held bool
+	// said: somebody says that it has been granted to this session.
+	said bool
 }
 
 // plan is what should happen.
 type plan struct {
-	acquire []partition.ID
-	close   []ending
-	end     []ending
+	acquire []want
+	// close has those first that somebody waits to take over.
+	close []ending
+	end   []ending
 }
 
 func decide(v view) plan {
@@ -60,14 +86,23 @@ func decide(v view) plan {
 			p.takeOrReturn(v, id, row)
 		}
 	}
+	slices.SortStableFunc(p.close, func(a, b ending) int { return cmp.Compare(rank(a.unready), rank(b.unready)) })
 	return p
 }
 
-// keepOrEnd judges a tenure that this session holds.
+func rank(last bool) int {
+	if last {
+		return 1
+	}
+	return 0
+}
+
+// keepOrEnd judges a tenure that this session holds. It is closed only for somebody who can take it over: what leads nobody serves nobody.
 func (p *plan) keepOrEnd(v view, id partition.ID, held ingest.Held) {
 	row := v.rows[id]
 	elsewhere := row.Revision > 0 && row.Assigned != "" && row.Assigned != v.self
-	switch e := (ending{partition: id, epoch: held.Epoch, reason: refusalv1.Reason_REASON_NOT_LEADER, release: true}); {
+	e := ending{partition: id, epoch: held.Epoch, reason: refusalv1.Reason_REASON_NOT_LEADER, release: true, unready: !v.ready[row.Assigned]}
+	switch {
 	case v.gone(id):
 		e.reason, e.release = refusalv1.Reason_REASON_UNKNOWN_TOPIC, false
 		p.end = append(p.end, e)
@@ -79,7 +114,7 @@ func (p *plan) keepOrEnd(v view, id partition.ID, held ingest.Held) {
 	case held.Closing && !held.Busy:
 		p.end = append(p.end, e)
 	case held.Closing:
-	case elsewhere || v.mode == leaving:
+	case (elsewhere && !e.unready) || v.mode == leaving:
 		p.close = append(p.close, e)
 	}
 }
@@ -89,12 +124,13 @@ func (p *plan) takeOrReturn(v view, id partition.ID, row route.Row) {
 	_, demanded := v.demanded[id]
 	granted := row.LeaderSession == v.session
 	ended := v.lastEnded(id)
-	wanted := row.Assigned == v.self || (demanded && row.Assigned == "") || (granted && row.Epoch > ended && row.Assigned == "")
+	said := v.expected[id] > max(row.Epoch, ended)
+	wanted := row.Assigned == v.self || (demanded && row.Assigned == "") || (granted && row.Epoch > ended && row.Assigned == "") || said
 	switch {
 	case v.gone(id):
 	case wanted && v.mode == serving:
-		p.acquire = append(p.acquire, id)
-	case granted:
+		p.acquire = append(p.acquire, want{partition: id, held: !granted && v.live[row.Leader], said: said})
+	case granted && row.Epoch > v.answered[id]:
 		p.end = append(p.end, ending{partition: id, epoch: row.Epoch, reason: refusalv1.Reason_REASON_NOT_LEADER, release: true})
 	}
 }

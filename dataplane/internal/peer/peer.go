@@ -1,5 +1,5 @@
-// Package peer reaches the other agents of the agent group: a Produce that arrived at the wrong one goes one hop further.
-// Nothing here chooses whom to ask, and nothing is ever sent twice.
+// Package peer reaches the other agents of the agent group: a Produce that arrived at the wrong one goes one hop further, and whoever gets a
+// partition is told so. Nothing here chooses whom to ask, and nothing is ever sent twice.
 //
 // Promises: P6 (an error says whether the records may have arrived).
 // Read: peer.go.
@@ -50,12 +50,14 @@ func New(dial Dial, interceptors ...connect.ClientInterceptor) *Peers {
 }
 
 // ForwardProduce hands a Produce to the agent at address.
-func (p *Peers) ForwardProduce(ctx context.Context, address string, req *dataplanev1.ProduceRequest) (*dataplanev1.ProduceResponse, error) {
+func (p *Peers) ForwardProduce(
+	ctx context.Context, address string, req *dataplanev1.ForwardProduceRequest,
+) (*dataplanev1.ProduceResponse, error) {
 	client, err := p.reach(address)
 	if err != nil {
 		return nil, err
 	}
-	res, err := client.ForwardProduce(ctx, &dataplanev1.ForwardProduceRequest{Produce: req})
+	res, err := client.ForwardProduce(ctx, req)
 	if NeverSent(err) && ctx.Err() == nil {
 		p.missed(address, err)
 	}
@@ -65,6 +67,16 @@ func (p *Peers) ForwardProduce(ctx context.Context, address string, req *datapla
 // Client reaches the agent at address for what may be asked of any agent, and asked again. Errors as for reach.
 func (p *Peers) Client(address string) (dataplanev1connect.PeerServiceClient, error) {
 	return p.reach(address)
+}
+
+// TakeOver tells the agent at address what it has been granted.
+func (p *Peers) TakeOver(ctx context.Context, address string, req *dataplanev1.TakeOverRequest) error {
+	client, err := p.reach(address)
+	if err != nil {
+		return err
+	}
+	_, err = client.TakeOver(ctx, req)
+	return err
 }
 
 // reach is the client of an address, unless it was not reached just now: then that error, which proves that nothing was sent.

@@ -40,7 +40,7 @@ func TestP6_AnAddressThatWasNotReachedIsLeftAloneForAMoment(t *testing.T) {
 			peers := New(func(string) connect.Transport { return absent{&dials, c.err} })
 			ask := func() {
 				t.Helper()
-				_, err := peers.ForwardProduce(t.Context(), "http://a", &dataplanev1.ProduceRequest{})
+				_, err := peers.ForwardProduce(t.Context(), "http://a", &dataplanev1.ForwardProduceRequest{})
 				if err == nil || NeverSent(err) != errors.Is(c.err, syscall.ECONNREFUSED) {
 					t.Errorf("%s: %v", name, err)
 				}

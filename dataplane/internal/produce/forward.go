@@ -17,7 +17,9 @@ import (
 // forward hands entries of one partition to its leader, once. Entries that surely were not written, because the leader was not reached or is
 // not the leader any more, are left without an outcome; reached is false if there was no way to it.
 func (s *Service) forward(ctx context.Context, leader route.Leader, entries []*entry) (reached bool) {
-	res, err := s.Peers.ForwardProduce(ctx, leader.Address, s.forwarded(entries))
+	res, err := s.Peers.ForwardProduce(ctx, leader.Address, &dataplanev1.ForwardProduceRequest{
+		Produce: s.forwarded(entries), Epoch: leader.Epoch,
+	})
 	switch {
 	case err != nil:
 		s.forwardFailed(ctx, leader, entries, err)
@@ -27,7 +29,7 @@ func (s *Service) forward(ctx context.Context, leader route.Leader, entries []*e
 		}
 	default:
 		for i, e := range entries {
-			e.outcome = s.passOn(e, res.GetOutcomes()[i])
+			e.outcome = s.passOn(e, leader, res.GetOutcomes()[i])
 		}
 	}
 	return err == nil || !peer.NeverSent(err)
@@ -67,11 +69,12 @@ func (s *Service) forwardFailed(ctx context.Context, leader route.Leader, entrie
 	}
 }
 
-// passOn takes the leader's outcome for ours, unless it says that it does not lead: then the entry goes on waiting.
-func (s *Service) passOn(e *entry, out *dataplanev1.ProduceOutcome) *dataplanev1.ProduceOutcome {
+// passOn takes the leader's outcome for ours, unless it says that it does not lead: then the entry goes on waiting, or to whom it names.
+func (s *Service) passOn(e *entry, asked route.Leader, out *dataplanev1.ProduceOutcome) *dataplanev1.ProduceOutcome {
 	r := out.GetRefusal()
 	if r.GetWritten() == refusalv1.Written_WRITTEN_SURELY_NOT {
 		if reason := r.GetReason(); reason == refusalv1.Reason_REASON_NOT_LEADER || reason == refusalv1.Reason_REASON_NO_LEADER {
+			s.sentOn(e, asked, r.GetLeader())
 			return nil
 		}
 	}
@@ -79,4 +82,14 @@ func (s *Service) passOn(e *entry, out *dataplanev1.ProduceOutcome) *dataplanev1
 		return s.unanswered(e)
 	}
 	return out
+}
+
+// sentOn takes word of a younger leader from the one that was asked.
+func (s *Service) sentOn(e *entry, asked route.Leader, named *refusalv1.Leader) {
+	if named.GetAgentId() == "" || named.GetAddress() == "" || named.GetEpoch() <= asked.Epoch {
+		return
+	}
+	s.Table.Hear(route.Heard{Partition: e.partition, Leader: route.Leader{
+		Agent: route.Agent{ID: named.GetAgentId(), Zone: named.GetZone(), Address: named.GetAddress()}, Epoch: named.GetEpoch(),
+	}})
 }

@@ -12,13 +12,19 @@ import (
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
 
-// lookAgain bounds how long a request waits for a change before it looks again.
-const lookAgain = time.Second
+const (
+	// lookAgain bounds how long a request waits for a change before it looks again.
+	lookAgain = time.Second
+	// successorPatience is how long a request that must not be forwarded waits at the agent that placement has chosen, before it is sent to the one
+	// that still leads.
+	successorPatience = 3 * time.Second
+)
 
 // place brings the entries of one partition, in order, to their outcomes: here if this agent leads, one hop further if another does; while
 // nobody does it waits, within the request's deadline. Only what surely was not written is tried again.
 func (s *Service) place(ctx context.Context, p partition.ID, entries []*entry, h hop) {
 	var gone absence
+	began := time.Now()
 	for {
 		terms, tenures := s.Desk.Changed()
 		routes := s.Table.Changed()
@@ -26,7 +32,7 @@ func (s *Service) place(ctx context.Context, p partition.ID, entries []*entry, h
 		if entries = open(entries); len(entries) == 0 {
 			return
 		}
-		if s.elsewhere(ctx, p, entries, h, &gone) {
+		if h.successor = time.Since(began) < successorPatience; s.elsewhere(ctx, p, entries, h, &gone) {
 			if entries = open(entries); len(entries) == 0 {
 				return
 			}
@@ -118,10 +124,34 @@ func (s *Service) elsewhere(ctx context.Context, p partition.ID, entries []*entr
 		}
 		return true
 	}
+	if h.first && h.successor && s.Table.Assignee(p).ID == s.Self { // it is on its way here: the client was told so early
+		return false
+	}
 	for _, e := range entries {
 		e.outcome = s.notLeader(e, leader)
 	}
 	return true
+}
+
+// Granted is a tenure that this agent is said to have been granted.
+type Granted struct {
+	Partition partition.ID
+	Epoch     partition.Epoch
+}
+
+// Expect takes word that the catalog has granted partitions to this agent: it asks for the leases at once, and whoever wants to write there waits
+// for them here.
+func (s *Service) Expect(granted ...Granted) {
+	words := make([]route.Heard, 0, len(granted))
+	for _, g := range granted {
+		if led, leads := s.Desk.Leads(g.Partition); leads && led >= g.Epoch {
+			continue
+		}
+		if s.Table.Row(g.Partition).Epoch < g.Epoch && s.Desk.Expect(g.Partition, g.Epoch) {
+			words = append(words, route.Heard{Partition: g.Partition, Leader: route.Leader{Agent: s.Me(), Epoch: g.Epoch}})
+		}
+	}
+	s.Table.Hear(words...)
 }
 
 // await waits until something has changed; false: the deadline has passed, or this agent stops.

@@ -31,6 +31,7 @@ type Desk interface {
 	AppendAll([]partition.ID, []*ingest.Batch) []ingest.Decision
 	Learn(p partition.ID, epoch partition.Epoch, producerID int64, state *controlplanev1.ProducerState)
 	Demand(partition.ID)
+	Expect(p partition.ID, epoch partition.Epoch) bool
 	Leads(partition.ID) (partition.Epoch, bool)
 	Lately(partition.ID) bool
 	Alive() bool
@@ -99,7 +100,7 @@ func (s *Service) ForwardProduce(ctx context.Context, req *dataplanev1.ForwardPr
 	if req.GetProduce() == nil {
 		return nil, surelyNot(refusal.New(refusalv1.Reason_REASON_INVALID, "produce is required"))
 	}
-	res, err := s.produce(ctx, req.GetProduce(), hop{})
+	res, err := s.produce(ctx, req.GetProduce(), hop{epoch: req.GetEpoch()})
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +109,11 @@ func (s *Service) ForwardProduce(ctx context.Context, req *dataplanev1.ForwardPr
 
 // hop says where a request stands.
 type hop struct {
-	forward bool // the caller wants it forwarded
-	first   bool // it may be forwarded at all
+	forward bool            // the caller wants it forwarded
+	first   bool            // it may be forwarded at all
+	epoch   partition.Epoch // in which this agent leads the partition of all entries, says who forwarded it; 0: nothing is said
+	// successor: it may wait here for a partition that placement has given to this agent and another still leads.
+	successor bool
 }
 
 func (s *Service) produce(ctx context.Context, req *dataplanev1.ProduceRequest, h hop) (*dataplanev1.ProduceResponse, error) {
@@ -124,6 +128,9 @@ func (s *Service) produce(ctx context.Context, req *dataplanev1.ProduceRequest, 
 	}
 	if s.Halted != nil && s.Halted() {
 		return nil, surelyNot(haltedRefusal())
+	}
+	if h.epoch > 0 {
+		s.Expect(Granted{entries[0].partition, h.epoch})
 	}
 	s.placeAll(ctx, entries, h)
 	if again := s.recreated(ctx, req, entries); len(again) > 0 {

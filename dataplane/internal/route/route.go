@@ -1,9 +1,10 @@
 // Package route is what an agent knows of its agent group: topics, who leads and who should lead each partition, which agents live.
-// It learns from pages of placement (watch and heartbeat) and asks the control plane for topics that it has not heard of.
+// It learns from pages of placement (watch and heartbeat), takes word of hand-offs a moment before those, and asks the control plane for
+// topics that it has not heard of.
 // Nothing here acquires, forwards or judges a lease: it may be old, and whoever acts on it finds out.
 //
 // Promises: P7 (only topics of the agent's own agent group are ever in it).
-// Read: route.go, table.go, resolve.go.
+// Read: route.go, table.go, hearsay.go, resolve.go, names.go.
 package route
 
 import (
@@ -38,6 +39,8 @@ type Agent struct {
 	// Address is the base URL of its listener.
 	Address  string
 	Draining bool
+	// Suspect: it has been silent; others take its partitions over.
+	Suspect bool
 }
 
 // Row is a partition's placement. The zero Row is a partition that nobody has spoken of.

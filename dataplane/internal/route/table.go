@@ -28,6 +28,7 @@ type Table struct {
 	names     map[string]object.UUID
 	rows      map[partition.ID]Row
 	mine      map[partition.ID]struct{} // rows that name this agent
+	heard     map[partition.ID]heard    // ahead of rows
 	agents    map[string]Agent
 	agentsAt  int64 // revision of the page that agents came with
 	forgotten []object.UUID
@@ -46,7 +47,7 @@ func New(self string, catalog Resolver) *Table {
 		self: self, catalog: catalog, resolve: make(chan struct{}, maxResolves),
 		asking: asking{slots: make(chan struct{}, maxNameCalls)},
 		topics: map[object.UUID]placedTopic{}, names: map[string]object.UUID{}, rows: map[partition.ID]Row{},
-		mine: map[partition.ID]struct{}{}, agents: map[string]Agent{}, changed: make(chan struct{}),
+		mine: map[partition.ID]struct{}{}, heard: map[partition.ID]heard{}, agents: map[string]Agent{}, changed: make(chan struct{}),
 	}
 }
 
@@ -97,7 +98,11 @@ func (t *Table) Row(p partition.ID) Row {
 func (t *Table) Leader(p partition.ID) Leader {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.leader(t.rows[p])
+	row := t.rows[p]
+	if leader, ahead := t.ahead(p, row); ahead {
+		return leader
+	}
+	return t.leader(row)
 }
 
 // Assignee returns who should lead the partition; the zero Agent where nobody should, or the agent is not known to live.
@@ -116,6 +121,15 @@ func (t *Table) Mine() map[partition.ID]Row {
 		rows[p] = t.rows[p]
 	}
 	return rows
+}
+
+// Fill sets the values of all keys to the partitions' rows.
+func (t *Table) Fill(rows map[partition.ID]Row) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for p := range rows {
+		rows[p] = t.rows[p]
+	}
 }
 
 // Deleted tells whether the topic is known to be deleted.
@@ -181,7 +195,7 @@ func (t *Table) applyAgents(page *controlplanev1.Placement) bool {
 	agents := make(map[string]Agent, len(page.GetAgents()))
 	changed := len(page.GetAgents()) != len(t.agents)
 	for _, a := range page.GetAgents() {
-		agent := Agent{ID: a.GetAgentId(), Zone: a.GetZone(), Address: a.GetAddress(), Draining: a.GetDraining()}
+		agent := Agent{ID: a.GetAgentId(), Zone: a.GetZone(), Address: a.GetAddress(), Draining: a.GetDraining(), Suspect: a.GetSuspect()}
 		agents[agent.ID] = agent
 		changed = changed || t.agents[agent.ID] != agent
 	}
@@ -230,6 +244,7 @@ func (t *Table) forget(id object.UUID, name string) {
 		if p.Topic == id {
 			delete(t.rows, p)
 			delete(t.mine, p)
+			delete(t.heard, p)
 		}
 	}
 	t.forgotten = append(t.forgotten, id)
@@ -249,6 +264,9 @@ func (t *Table) applyRow(p *controlplanev1.PlacedPartition) bool {
 	}
 	row := rowOf(p)
 	t.rows[id] = row
+	if h, ok := t.heard[id]; ok && h.leader.Epoch <= row.Epoch {
+		delete(t.heard, id)
+	}
 	if row.Assigned == t.self || row.Leader == t.self {
 		t.mine[id] = struct{}{}
 	} else {

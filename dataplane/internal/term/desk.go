@@ -98,6 +98,13 @@ func (d *Desk) Demand(p partition.ID) {
 	}
 }
 
+// Expect asks for the lease of a partition that is said to have been granted to this agent, in an epoch; false: that is over already, or there is
+// no session that could hold it.
+func (d *Desk) Expect(p partition.ID, epoch partition.Epoch) bool {
+	t := d.term()
+	return t != nil && t.leases.Expect(p, epoch)
+}
+
 // Alive tells whether a buffered record may be acknowledged now.
 func (d *Desk) Alive() bool {
 	t := d.term()

@@ -41,6 +41,7 @@ type Config struct {
 	Table               *route.Table
 	Observer            partition.Observer
 	Handed              *lease.Handed
+	Successors          lease.Successors
 	// DrainHeard is closed when the control plane knows that this agent drains.
 	DrainHeard <-chan struct{}
 	Log        *slog.Logger
@@ -67,7 +68,7 @@ func newTerm(c Config, s *session.Session) *term {
 		commits: commit.New(ledger, c.Catalog, c.Observer, deleted, log),
 		leases: lease.NewManager(lease.Config{
 			Self: c.AgentID, Session: s.ID.String(), Ledger: ledger, Table: c.Table, Catalog: c.Catalog, Observer: c.Observer,
-			Handed: c.Handed, Unfit: c.Uploads.Unfit, DrainHeard: c.DrainHeard, Log: log,
+			Successors: c.Successors, Handed: c.Handed, Unfit: c.Uploads.Unfit, DrainHeard: c.DrainHeard, Log: log,
 		}),
 	}
 }
@@ -92,32 +93,27 @@ func (t *term) run(ctx context.Context, drain <-chan struct{}, observer partitio
 
 // serve runs the lease loop until the term is over: session ended, drained, or ctx ended.
 func (t *term) serve(ctx context.Context, drain <-chan struct{}) {
-	if drained := t.until(ctx, drain, t.leases.Run); drained {
-		t.leases.Drain()
-		t.until(ctx, nil, t.leases.RunDrain)
-	}
-}
-
-// until runs work until it returns, stop closes (true), the session has ended or ctx has.
-func (t *term) until(ctx context.Context, stop <-chan struct{}, work func(context.Context) error) (stopped bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = work(ctx) // its errors are the context's
+		t.leases.Run(ctx)
 	}()
 	defer func() {
 		cancel()
 		<-done
 	}()
-	select {
-	case <-stop:
-		return true
-	case <-t.session.Ended():
-	case <-done:
-	case <-ctx.Done():
+	for {
+		select {
+		case <-drain:
+			t.leases.Drain()
+			drain = nil
+		case <-t.session.Ended():
+			return
+		case <-done:
+			return
+		}
 	}
-	return false
 }
 
 // settle waits until nothing is in flight: uploads for a while, sent commits until they are answered. Requires: the ledger was stopped, the

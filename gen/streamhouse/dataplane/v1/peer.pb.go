@@ -26,7 +26,10 @@ const (
 type ForwardProduceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Every entry names its topic by id, its partition, and holds a batch.
-	Produce       *ProduceRequest `protobuf:"bytes,1,opt,name=produce,proto3" json:"produce,omitempty"`
+	Produce *ProduceRequest `protobuf:"bytes,1,opt,name=produce,proto3" json:"produce,omitempty"`
+	// Epoch in which the receiver leads the partition of all entries, as far as the sender knows; 0: it does not say. A receiver that has not heard
+	// of it yet asks the catalog for its lease before it says that it does not lead.
+	Epoch         int32 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -66,6 +69,13 @@ func (x *ForwardProduceRequest) GetProduce() *ProduceRequest {
 		return x.Produce
 	}
 	return nil
+}
+
+func (x *ForwardProduceRequest) GetEpoch() int32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 type ForwardProduceResponse struct {
@@ -703,9 +713,10 @@ var File_streamhouse_dataplane_v1_peer_proto protoreflect.FileDescriptor
 
 const file_streamhouse_dataplane_v1_peer_proto_rawDesc = "" +
 	"\n" +
-	"#streamhouse/dataplane/v1/peer.proto\x12\x18streamhouse.dataplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\"streamhouse/access/v1/access.proto\x1a%streamhouse/dataplane/v1/record.proto\"[\n" +
+	"#streamhouse/dataplane/v1/peer.proto\x12\x18streamhouse.dataplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\"streamhouse/access/v1/access.proto\x1a%streamhouse/dataplane/v1/record.proto\"z\n" +
 	"\x15ForwardProduceRequest\x12B\n" +
-	"\aproduce\x18\x01 \x01(\v2(.streamhouse.dataplane.v1.ProduceRequestR\aproduce\"]\n" +
+	"\aproduce\x18\x01 \x01(\v2(.streamhouse.dataplane.v1.ProduceRequestR\aproduce\x12\x1d\n" +
+	"\x05epoch\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x05epoch\"]\n" +
 	"\x16ForwardProduceResponse\x12C\n" +
 	"\aproduce\x18\x01 \x01(\v2).streamhouse.dataplane.v1.ProduceResponseR\aproduce\"Z\n" +
 	"\rPeerPartition\x12\"\n" +
