@@ -19,7 +19,7 @@ const (
 
 var errAbandoned = errors.New("abandoned: the agent is silent, or no longer the leader")
 
-// attempt is one Produce request. entries and route never change; abandon is set before it starts.
+// attempt is one Produce request. All but its batches never changes; abandon is set before it starts.
 type attempt struct {
 	route   route
 	entries []entry
@@ -32,7 +32,6 @@ type attempt struct {
 type entry struct {
 	lane  *lane
 	batch *batch
-	as    identity
 	epoch int32 // of the leader as known when it was sent
 }
 
@@ -67,7 +66,7 @@ func (p *Producer) attempt(root, ctx context.Context, a *attempt) ([]int64, []*E
 		return bases, errs
 	}
 	agent := p.client.agents.peer(a.route.url)
-	answer, err := p.send(root, ctx, a, agent, request)
+	answer, err := p.call(root, ctx, a, agent, request)
 	if err == nil && len(answer.GetOutcomes()) != len(sent) {
 		err = failure(ReasonNoAnswer, "%d outcomes for %d entries", len(answer.GetOutcomes()), len(sent)).wrote(PossiblyWritten)
 	}
@@ -96,28 +95,22 @@ func (p *Producer) request(a *attempt, errs []*Error) (*dataplanev1.ProduceReque
 	}
 	sent := make([]int, 0, len(a.entries))
 	for i, e := range a.entries {
-		encoded, err := e.batch.encode(e.as.producer(), p.builders)
+		encoded, err := e.batch.encoder.encode(e.batch.as.producer())
 		if err != nil {
 			errs[i] = err
 			continue
 		}
 		sent = append(sent, i)
 		r.Entries = append(r.Entries, &dataplanev1.ProduceEntry{
-			Topic:     &dataplanev1.ProduceEntry_TopicId{TopicId: p.topicID(e.lane)},
+			Topic:     &dataplanev1.ProduceEntry_TopicId{TopicId: e.lane.home.id},
 			Partition: &e.lane.partition, Payload: &dataplanev1.ProduceEntry_Batch{Batch: encoded},
 		})
 	}
 	return r, sent
 }
 
-func (p *Producer) topicID(l *lane) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return l.home.topic.id
-}
-
-// send makes the call and looks after it meanwhile.
-func (p *Producer) send(
+// call makes the call and looks after it meanwhile.
+func (p *Producer) call(
 	root, ctx context.Context, a *attempt, agent *peer, r *dataplanev1.ProduceRequest,
 ) (*dataplanev1.ProduceResponse, error) {
 	watching, stop := context.WithCancel(ctx)
@@ -141,6 +134,7 @@ func (p *Producer) blame(ctx context.Context, a *attempt, agent *peer, e *Error,
 		p.client.agents.failed(agent)
 	}
 	for k, i := range sent {
+		a.entries[i].batch.encoder.shared = a.entries[i].batch.encoder.shared || e.unanswered()
 		errs[i] = e
 		if e.entry >= 0 && e.entry != k && len(sent) > 1 {
 			errs[i] = failure(ReasonUnanswered, "another batch of the request was refused").wrote(e.Written)
@@ -161,19 +155,6 @@ func fromOutcome(o *dataplanev1.ProduceOutcome) (int64, *Error) {
 	return UnknownOffset, failure(ReasonNoAnswer, "an outcome without content").wrote(PossiblyWritten)
 }
 
-func (p *Producer) settleAll(ctx context.Context, a *attempt, bases []int64, errs []*Error) {
-	p.mu.Lock()
-	delete(p.attempts, a)
-	p.mu.Unlock()
-	for i := range a.entries {
-		base := UnknownOffset
-		if errs[i] == nil {
-			base = bases[i]
-		}
-		p.settle(ctx, a, i, base, errs[i])
-	}
-}
-
 // watch looks after an attempt that takes long: it asks the agent itself whether it is alive, and abandons the attempt if it is silent.
 // Only for idempotent producers: the attempt may have stored its batches, or still may.
 func (p *Producer) watch(ctx context.Context, a *attempt, agent *peer) {
@@ -182,8 +163,19 @@ func (p *Producer) watch(ctx context.Context, a *attempt, agent *peer) {
 		_, err := agent.rpc.GetMetadata(probe, &dataplanev1.GetMetadataRequest{})
 		cancel()
 		if err != nil && ctx.Err() == nil && fromCall(err).unanswered() {
-			a.abandon(errAbandoned)
+			p.abandonAt(a.route.url)
 			return
+		}
+	}
+}
+
+// abandonAt gives up all attempts at an agent that has not even answered a question.
+func (p *Producer) abandonAt(url string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for a := range p.attempts {
+		if a.route.url == url {
+			a.abandon(errAbandoned)
 		}
 	}
 }
@@ -194,7 +186,7 @@ func (p *Producer) lookForNewer(root, ctx context.Context, a *attempt) {
 	for wait := outrunAfter; sleep(ctx, wait) == nil; wait = lookEvery {
 		p.mu.Lock()
 		for home := range a.homes() {
-			if p.client.agents.age(home.topic) >= lookEvery {
+			if p.client.agents.age(home.view.Load().topic) >= lookEvery {
 				p.refresh(root, home, a.route.url)
 			}
 		}
@@ -220,52 +212,10 @@ func (p *Producer) abandonOutrun(now time.Time) {
 			continue
 		}
 		for _, e := range a.entries {
-			lead := p.client.agents.leaderOf(e.lane.home.topic, e.lane.partition)
+			lead := p.client.agents.leaderOf(e.lane.home.view.Load().topic, e.lane.partition)
 			if lead.epoch > e.epoch && lead.url != a.route.url {
 				a.abandon(errAbandoned)
 			}
-		}
-	}
-}
-
-// allocate asks for a producer id.
-func (p *Producer) allocate(ctx context.Context) {
-	var answer *dataplanev1.AllocateProducerIdResponse
-	e := p.client.agents.ask(ctx, "", func(ctx context.Context, agent *peer) (err error) {
-		answer, err = agent.rpc.AllocateProducerId(ctx, &dataplanev1.AllocateProducerIdRequest{})
-		return err
-	})
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.allocating = false
-	defer p.signal()
-	if e == nil {
-		p.allocateFails = 0
-		p.identity = identity{
-			id: answer.GetProducerId(), epoch: int16(answer.GetProducerEpoch()), generation: p.identity.generation + 1,
-		}
-		return
-	}
-	if ctx.Err() != nil {
-		return
-	}
-	p.allocateFails++
-	p.allocateAfter = time.Now().Add(backoff(p.allocateFails))
-	p.client.logger.WarnContext(ctx, "no producer id", "error", e)
-	p.failWaiting(e)
-}
-
-// failWaiting notes why lanes wait for a producer id, and fails their batches if that will not change.
-// Requires: mu held.
-func (p *Producer) failWaiting(e *Error) {
-	for l := range p.active {
-		if l.identity.generation > 0 && !l.renew {
-			continue
-		}
-		b := l.head()
-		b.last = e
-		if !e.Reason.transient() {
-			p.giveUp(l, b, e.but(SurelyNotWritten))
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -64,6 +65,9 @@ type topic struct {
 	maxRecordBytes  int
 	bufferedAllowed bool
 	partitions      int32
+
+	stale atomic.Bool             // forgotten, or replaced: to be asked for anew
+	near  atomic.Pointer[[]int32] // partitions led in the client's zone; nil: to be found anew
 
 	leaders []leader  // guarded by directory.mu
 	askedAt time.Time // guarded by directory.mu
@@ -243,6 +247,7 @@ func (d *directory) topic(ctx context.Context, name string) (*topic, *Error) {
 func (d *directory) forget(t *topic) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	t.stale.Store(true)
 	if d.topics[t.name] == t {
 		delete(d.topics, t.name)
 	}
@@ -319,7 +324,10 @@ func (d *directory) learn(answer *dataplanev1.GetMetadataResponse, m *dataplanev
 	defer d.mu.Unlock()
 	d.learnAgents(answer.GetAgents())
 	if r := m.GetRefusal(); r != nil {
-		delete(d.topics, m.GetName())
+		if t := d.topics[m.GetName()]; t != nil {
+			t.stale.Store(true)
+			delete(d.topics, m.GetName())
+		}
 		return nil, fromRefusal(r)
 	}
 	t := d.topics[m.GetName()]
@@ -328,8 +336,11 @@ func (d *directory) learn(answer *dataplanev1.GetMetadataResponse, m *dataplanev
 			id: m.GetTopicId(), name: m.GetName(), maxRecordBytes: int(m.GetMaxRecordBytes()), bufferedAllowed: m.GetAllowBufferedAcks(),
 			partitions: int32(len(m.GetPartitions())), leaders: make([]leader, len(m.GetPartitions())),
 		}
-		if t != nil && t.id == fresh.id {
-			copy(fresh.leaders, t.leaders)
+		if t != nil {
+			t.stale.Store(true)
+			if t.id == fresh.id {
+				copy(fresh.leaders, t.leaders)
+			}
 		}
 		t = fresh
 		d.remember(t)
@@ -348,10 +359,11 @@ func (t *topic) same(m *dataplanev1.TopicMetadata) bool {
 }
 
 func (d *directory) remember(t *topic) {
-	for name := range d.topics {
+	for name, other := range d.topics {
 		if len(d.topics) < maxTopics {
 			break
 		}
+		other.stale.Store(true)
 		delete(d.topics, name)
 	}
 	d.topics[t.name] = t
@@ -389,6 +401,9 @@ func (d *directory) learnLeader(t *topic, partition int32, l *refusalv1.Leader) 
 		return
 	}
 	known := &t.leaders[partition]
+	if l.GetEpoch() == known.epoch && l.GetAgentId() == known.agentID && known.url != "" {
+		return
+	}
 	url, e := normalURL(l.GetAddress())
 	if e != nil || l.GetEpoch() < known.epoch {
 		return
@@ -398,6 +413,7 @@ func (d *directory) learnLeader(t *topic, partition int32, l *refusalv1.Leader) 
 		return
 	}
 	*known = now
+	t.near.Store(nil)
 	for ch := range d.news {
 		select {
 		case ch <- struct{}{}:
@@ -416,19 +432,33 @@ func (d *directory) leaderOf(t *topic, partition int32) leader {
 	return t.leaders[partition]
 }
 
+// leaderAndAge is leaderOf and age at once.
+func (d *directory) leaderAndAge(t *topic, partition int32) (leader, time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if int(partition) >= len(t.leaders) {
+		return leader{}, time.Since(t.askedAt)
+	}
+	return t.leaders[partition], time.Since(t.askedAt)
+}
+
 // near lists the partitions that are led in the client's zone.
 func (d *directory) near(t *topic) []int32 {
 	if d.zone == "" {
 		return nil
 	}
+	if ps := t.near.Load(); ps != nil {
+		return *ps
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var ps []int32
+	ps := []int32{}
 	for p := range t.leaders {
 		if t.leaders[p].url != "" && t.leaders[p].zone == d.zone {
 			ps = append(ps, int32(p))
 		}
 	}
+	t.near.Store(&ps)
 	return ps
 }
 

@@ -3,8 +3,10 @@ package client
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/streamhouse/streamhouse/client/internal/fakecluster"
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
 
@@ -38,6 +41,7 @@ func drawMishaps(t *rapid.T) []mishap {
 			after: time.Duration(rapid.IntRange(0, 200).Draw(t, "after")) * time.Millisecond,
 			kind: rapid.SampledFrom([]string{
 				"lose", "lose", "refuse", "unanswered", "not leader", "overloaded", "lead", "lead", "freeze", "freeze and take over",
+				"late", "late", "some lost", "refuse for good", "unknown producer",
 			}).Draw(t, "kind"),
 			agent:  rapid.SampledFrom(historyAgents).Draw(t, "agent"),
 			target: rapid.IntRange(0, historyPartitions-1).Draw(t, "partition"),
@@ -49,9 +53,11 @@ func drawMishaps(t *rapid.T) []mishap {
 
 func (m mishap) happen(f *fakecluster.Cluster) {
 	refusals := map[string]*refusalv1.Refusal{
-		"refuse":     fakecluster.Refusal(refusalv1.Reason_REASON_CATALOG_UNAVAILABLE, refusalv1.Written_WRITTEN_SURELY_NOT, ""),
-		"unanswered": fakecluster.Refusal(refusalv1.Reason_REASON_UNANSWERED, refusalv1.Written_WRITTEN_POSSIBLY, ""),
-		"not leader": fakecluster.Refusal(refusalv1.Reason_REASON_NOT_LEADER, refusalv1.Written_WRITTEN_SURELY_NOT, ""),
+		"refuse":           fakecluster.Refusal(refusalv1.Reason_REASON_CATALOG_UNAVAILABLE, refusalv1.Written_WRITTEN_SURELY_NOT, ""),
+		"unanswered":       fakecluster.Refusal(refusalv1.Reason_REASON_UNANSWERED, refusalv1.Written_WRITTEN_POSSIBLY, ""),
+		"not leader":       fakecluster.Refusal(refusalv1.Reason_REASON_NOT_LEADER, refusalv1.Written_WRITTEN_SURELY_NOT, ""),
+		"unknown producer": fakecluster.Refusal(refusalv1.Reason_REASON_PRODUCER_UNKNOWN, refusalv1.Written_WRITTEN_SURELY_NOT, ""),
+		"refuse for good":  fakecluster.Refusal(refusalv1.Reason_REASON_CORRUPT_BATCH, refusalv1.Written_WRITTEN_SURELY_NOT, ""),
 		"overloaded": {
 			Reason: refusalv1.Reason_REASON_OVERLOADED, Written: refusalv1.Written_WRITTEN_SURELY_NOT, RetryAfterMs: m.lasts.Milliseconds(),
 		},
@@ -59,6 +65,10 @@ func (m mishap) happen(f *fakecluster.Cluster) {
 	switch m.kind {
 	case "lose":
 		f.OnProduce(loseAnswers(m.count))
+	case "late":
+		f.OnProduce(everyOther(m.count, fakecluster.Fault{Late: m.lasts / 3}))
+	case "some lost":
+		f.OnProduce(everyOther(m.count, fakecluster.Fault{Lose: true}))
 	case "lead":
 		f.Lead("orders", m.target, m.agent)
 	case "freeze", "freeze and take over":
@@ -71,6 +81,17 @@ func (m mishap) happen(f *fakecluster.Cluster) {
 		f.Thaw(m.agent)
 	default:
 		f.OnProduce(refuse(m.count, refusals[m.kind]))
+	}
+}
+
+// everyOther makes every second request go wrong, n in all.
+func everyOther(n int32, fault fakecluster.Fault) fakecluster.Hook {
+	var seen atomic.Int32
+	return func(string, *dataplanev1.ProduceRequest) fakecluster.Fault {
+		if i := seen.Add(1); i%2 == 1 && i < 2*n {
+			return fault
+		}
+		return fakecluster.Fault{}
 	}
 }
 
@@ -145,19 +166,27 @@ func judgeHistory(f *fakecluster.Cluster, all []answer, idempotent bool) string 
 
 func TestP1P2P5P6_WhateverGoesWrong(t *testing.T) {
 	for name, options := range map[string][]ProducerOption{
-		"patient":           nil,
-		"hurried":           {WithDeliveryTimeout(4 * time.Second)},
-		"hurried batches":   {WithDeliveryTimeout(4 * time.Second), WithLinger(50 * time.Millisecond)},
-		"not idempotent":    {WithoutIdempotence(), WithDeliveryTimeout(4 * time.Second)},
-		"no linger, small":  {WithLinger(0), WithBatchBytes(1 << 10)},
-		"patient, crowded ": {WithBatchBytes(1 << 10), WithBufferBytes(1 << 12)},
+		"patient":            nil,
+		"hurried":            {WithDeliveryTimeout(4 * time.Second)},
+		"hurried batches":    {WithDeliveryTimeout(4 * time.Second), WithLinger(50 * time.Millisecond)},
+		"not idempotent":     {WithoutIdempotence(), WithDeliveryTimeout(4 * time.Second)},
+		"no linger, small":   {WithLinger(0), WithBatchBytes(1 << 10)},
+		"patient, crowded ":  {WithBatchBytes(1 << 10), WithBufferBytes(1 << 12)},
+		"hurried, no linger": {WithLinger(0), WithBatchBytes(1 << 10), WithDeliveryTimeout(4 * time.Second)},
+		"one in flight":      {WithLinger(0), WithBatchBytes(1 << 10), WithBatchesInFlight(1)},
+		"no retries":         {WithLinger(0), WithBatchBytes(1 << 10), WithoutRetries()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				mishaps := drawMishaps(rt)
+				seed := rapid.Uint64().Draw(rt, "seed of latencies")
+				patience := rapid.SampledFrom([]time.Duration{0, 200 * time.Millisecond}).Draw(rt, "patience")
 				wrong := ""
 				synctest.Test(t, func(t *testing.T) {
 					f := fakecluster.New(historyAgents...)
+					random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // luck, not secrets
+					f.Latency(func() time.Duration { return time.Duration(random.IntN(40)) * time.Millisecond })
+					f.Patience(patience)
 					all := runHistory(t, f, mishaps, options)
 					wrong = judgeHistory(f, all, name != "not idempotent")
 				})

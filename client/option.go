@@ -79,20 +79,36 @@ type producerConfig struct {
 	compress        bool
 	linger          time.Duration
 	batchBytes      int
+	requestBytes    int
 	bufferBytes     int
+	inFlight        int // batches of a partition; 0: not set
 	failWhenFull    bool
+	noRetries       bool
 	deliveryTimeout time.Duration
 }
 
 func defaultProducer() producerConfig {
 	return producerConfig{
-		idempotent: true, compress: true, linger: 5 * time.Millisecond, batchBytes: 1 << 20,
+		idempotent: true, compress: true, linger: 5 * time.Millisecond, batchBytes: 1 << 20, requestBytes: 3 << 20,
 		bufferBytes: 64 << 20, deliveryTimeout: 2 * time.Minute,
 	}
 }
 
+// mostInFlight is how many batches of a producer an agent recognises when they come again.
+const mostInFlight = 5
+
 func (c *producerConfig) validate() *Error {
+	if c.inFlight == 0 {
+		c.inFlight = mostInFlight
+		if !c.idempotent {
+			c.inFlight = 1
+		}
+	}
 	switch {
+	case c.inFlight < 1 || c.inFlight > mostInFlight:
+		return failure(ReasonMisconfigured, "batches in flight %d: must be 1 to %d", c.inFlight, mostInFlight)
+	case c.requestBytes < c.batchBytes || c.requestBytes > maxRecordBytes:
+		return failure(ReasonMisconfigured, "request bytes %d: must be at least the batch bytes, %d, and at most 3 MiB", c.requestBytes, c.batchBytes)
 	case c.batchBytes < 1<<10 || c.batchBytes > 1<<20:
 		return failure(ReasonMisconfigured, "batch bytes %d: must be 1 KiB to 1 MiB", c.batchBytes)
 	case c.bufferBytes < c.batchBytes:
@@ -147,4 +163,27 @@ func WithoutWaiting() ProducerOption {
 // WithDeliveryTimeout sets how long a record is tried, from Produce on. Default: 2 min; 1 ms to 1 h.
 func WithDeliveryTimeout(d time.Duration) ProducerOption {
 	return producerOption(func(c *producerConfig) { c.deliveryTimeout = d })
+}
+
+// WithRequestBytes sets how many bytes of records, uncompressed, a request to one leader holds; a batch that is larger goes alone. Default:
+// 3 MiB; at least the batch bytes, at most 3 MiB.
+func WithRequestBytes(n int) ProducerOption {
+	return producerOption(func(c *producerConfig) { c.requestBytes = n })
+}
+
+// WithBatchesInFlight sets how many batches of a partition are sent before the first of them is answered; 1 to 5. Default: 5, and 1 for a
+// producer without idempotence, where more give the order of records up when an attempt fails.
+func WithBatchesInFlight(n int) ProducerOption {
+	return producerOption(func(c *producerConfig) {
+		c.inFlight = n
+		if n == 0 {
+			c.inFlight = -1
+		}
+	})
+}
+
+// WithoutRetries sends every batch once: what a default producer would repeat is reported as an error at once. For tests, and for programs
+// with a way of their own to repeat.
+func WithoutRetries() ProducerOption {
+	return producerOption(func(c *producerConfig) { c.noRetries = true })
 }

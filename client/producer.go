@@ -3,38 +3,41 @@ package client
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/streamhouse/streamhouse/client/recordbatch"
 )
 
 // Producer sends records. It is safe for concurrent use.
 //
-// One goroutine, run, decides what is sent; each request has a goroutine of its own, which also runs the callbacks of
-// its records. A partition has one batch under way, so its order survives every retry; the records that come meanwhile
-// make the next batch, so that batches grow with the load.
+// Produce touches only its partition's lane. One goroutine, run, decides what is sent; each request has a goroutine of
+// its own, which compresses its batches and also runs the callbacks of its records. A partition has several batches
+// under way; see lane for how its order survives every retry.
 type Producer struct {
 	client   *Client
 	config   producerConfig
-	builders *builders
+	encoders *encoders
+	budget   *budget
 	stop     context.CancelFunc
 	running  sync.WaitGroup // run, and all that it starts
 	wake     chan struct{}  // a token: the lanes changed. Capacity 1, sent without waiting
 	news     chan struct{}  // a token: leaders changed
 
-	mu         sync.Mutex                // guards all below, the lanes and the batches; the directory's is taken after it
+	hot    atomic.Pointer[producerTopic]             // used last
+	names  atomic.Pointer[map[string]*producerTopic] // by name; copied to be changed, under mu
+	closed atomic.Bool                               // Produce refuses
+	hurry  atomic.Int32                              // Flush calls that wait: no lingering
+
+	readyMu sync.Mutex // taken last
+	ready   []*lane    // that got something to send; guarded by readyMu
+
+	mu         sync.Mutex                // guards all below, the lanes and the batches; a lane's mu and the directory's are taken after it
 	topics     map[string]*producerTopic // by topic id
-	active     map[*lane]struct{}        // lanes that have records and are not busy
+	active     map[*lane]struct{}        // lanes that may have something to send
 	attempts   map[*attempt]struct{}
+	requests   map[route]int   // attempts by route
 	refreshing map[string]bool // topics that are being asked for
-	buffered   int64           // bytes held
-	room       chan struct{}   // closed, and replaced, when bytes are given back
-	closed     bool            // Produce refuses
 	stopped    bool            // nothing is tried any more
-	flushing   int             // Flush calls that wait: no lingering
 
 	identity      identity // newest producer id
 	allocating    bool
@@ -44,13 +47,6 @@ type Producer struct {
 	stats     Stats
 	lost      *Error // first failure of a record without callback since the last Flush
 	lostCount int
-}
-
-// producerTopic is a topic with the lanes used so far.
-type producerTopic struct {
-	topic  *topic  // as last looked up
-	lanes  []*lane // by partition; nil: not used yet
-	sticky int32   // where records without a key go; -1: to be chosen
 }
 
 // NewProducer starts a producer. Close it, else records that wait are lost and its goroutines stay.
@@ -64,11 +60,12 @@ func (c *Client) NewProducer(options ...ProducerOption) (*Producer, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Producer{
-		client: c, config: config, builders: newBuilders(config.compress), stop: stop,
+		client: c, config: config, encoders: newEncoders(config.compress), budget: newBudget(config.bufferBytes), stop: stop,
 		wake: make(chan struct{}, 1), news: c.agents.subscribe(),
 		topics: map[string]*producerTopic{}, active: map[*lane]struct{}{}, attempts: map[*attempt]struct{}{},
-		refreshing: map[string]bool{}, room: make(chan struct{}),
+		requests: map[route]int{}, refreshing: map[string]bool{},
 	}
+	p.names.Store(&map[string]*producerTopic{})
 	p.running.Go(func() { p.run(ctx) })
 	return p, nil
 }
@@ -129,183 +126,6 @@ func (p *Producer) ProduceSync(ctx context.Context, records ...*Record) error {
 	return nil
 }
 
-// add puts a record into its partition's open batch.
-func (p *Producer) add(ctx context.Context, r *Record, done func(*Record, error)) *Error {
-	t, e := p.lookUp(ctx, r.Topic)
-	if e != nil {
-		return e
-	}
-	if e := p.check(t, r); e != nil {
-		return e
-	}
-	bound := recordbatch.RecordBound(r.Key, r.Value, r.Headers)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if e := p.waitForRoom(ctx, int64(bound+pendingBytes)); e != nil {
-		return e
-	}
-	l := p.lane(t, r, bound)
-	if l.open != nil && !l.open.fits(bound, p.config.batchBytes) {
-		l.seal()
-		p.signal()
-	}
-	fresh := l.open == nil
-	if fresh {
-		l.open = p.newBatch()
-	}
-	if e := l.open.add(r, done); e != nil {
-		if fresh {
-			p.builders.give(l.open.builder)
-			l.open = nil
-		}
-		return e
-	}
-	l.open.bytes += int64(bound + pendingBytes)
-	p.buffered += int64(bound + pendingBytes)
-	if fresh && !l.busy {
-		p.active[l] = struct{}{}
-		p.signal()
-	}
-	return nil
-}
-
-// lookUp finds the topic, and while no agent can tell, keeps asking for as long as a record may take.
-func (p *Producer) lookUp(ctx context.Context, name string) (*topic, *Error) {
-	t, e := p.client.agents.topic(ctx, name)
-	for until := time.Now().Add(p.config.deliveryTimeout); e != nil && e.Reason.transient() && time.Now().Before(until); {
-		if sleep(ctx, backoff(mostFailures)) != nil {
-			return nil, canceled(ctx, e.Error())
-		}
-		t, e = p.client.agents.topic(ctx, name)
-	}
-	return t, e
-}
-
-func (p *Producer) newBatch() *batch {
-	now := time.Now()
-	return &batch{
-		builder: p.builders.take(), made: now, deadline: now.Add(p.config.deliveryTimeout), done: make(chan struct{}),
-	}
-}
-
-// check refuses what the agents would refuse, before it costs others of its batch a round trip.
-func (p *Producer) check(t *topic, r *Record) *Error {
-	if n := r.size(); n > t.maxRecordBytes {
-		return failure(ReasonRecordTooLarge, "key, value and headers have %d bytes, the topic takes %d", n, t.maxRecordBytes)
-	}
-	if r.UsePartition && (r.Partition < 0 || r.Partition >= t.partitions) {
-		return failure(ReasonUnknownPartition, "partition %d: the topic has %d", r.Partition, t.partitions)
-	}
-	if p.config.acks == AcksBuffered && !t.bufferedAllowed {
-		// The topic may have been changed since it was looked up: the agents decide, and this asks them anew.
-		p.client.agents.forget(t)
-		return failure(ReasonBufferedAcksNotAllowed, "set allow_buffered_acks on the topic, or use AcksDurable")
-	}
-	if t.partitions == 0 {
-		return failure(ReasonUnknownPartition, "the topic has no partitions")
-	}
-	return nil
-}
-
-// waitForRoom waits until n more bytes may be held. A record that is larger than the whole buffer may be held
-// alone. Requires: mu held; it is released meanwhile.
-func (p *Producer) waitForRoom(ctx context.Context, n int64) *Error {
-	for {
-		switch {
-		case p.closed:
-			return failure(ReasonClosed, "the producer is closed")
-		case p.buffered == 0 || p.buffered+n <= int64(p.config.bufferBytes):
-			return nil
-		case p.config.failWhenFull:
-			return failure(ReasonBufferFull, "%d bytes wait to be stored", p.buffered)
-		}
-		room := p.room
-		p.mu.Unlock()
-		select {
-		case <-room:
-		case <-ctx.Done():
-		}
-		p.mu.Lock()
-		if ctx.Err() != nil {
-			return canceled(ctx, "wait for room in the producer's buffer")
-		}
-	}
-}
-
-// lane chooses the partition: the caller's, the key's, or one for many records without a key, led in the own
-// zone where there is one. Requires: mu held.
-func (p *Producer) lane(t *topic, r *Record, bound int) *lane {
-	pt := p.topics[t.id]
-	if pt == nil {
-		pt = &producerTopic{sticky: -1}
-		p.topics[t.id] = pt
-	}
-	pt.update(t)
-	switch {
-	case r.UsePartition:
-		return pt.lane(r.Partition)
-	case r.Key != nil:
-		return pt.lane(partitionOf(r.Key, t.partitions))
-	}
-	if pt.sticky >= 0 {
-		if l := pt.lane(pt.sticky); l.open != nil && l.open.fits(bound, p.config.batchBytes) {
-			return l
-		}
-	}
-	pt.sticky = pt.choose(p.client.agents.near(t))
-	return pt.lane(pt.sticky)
-}
-
-// update takes over what was looked up; lanes stay.
-func (pt *producerTopic) update(t *topic) {
-	pt.topic = t
-	if n := int(t.partitions) - len(pt.lanes); n > 0 {
-		pt.lanes = append(pt.lanes, make([]*lane, n)...)
-	}
-}
-
-func (pt *producerTopic) lane(partition int32) *lane {
-	l := pt.lanes[partition]
-	if l == nil {
-		l = &lane{home: pt, partition: partition}
-		pt.lanes[partition] = l
-	}
-	return l
-}
-
-// choose picks the emptier of two partitions at random, near ones if there are any, and not the one before.
-func (pt *producerTopic) choose(near []int32) int32 {
-	pick := func() int32 {
-		if len(near) > 0 {
-			return near[rand.IntN(len(near))]
-		}
-		return rand.Int32N(pt.topic.partitions)
-	}
-	load := func(partition int32) int {
-		n := 0
-		if l := pt.lanes[partition]; l != nil {
-			n = 2*len(l.waiting) + 4*min(l.failures, 4)
-		}
-		if partition == pt.sticky {
-			n++
-		}
-		return n
-	}
-	a, b := pick(), pick()
-	if load(b) < load(a) {
-		return b
-	}
-	return a
-}
-
-// signal makes run look at the lanes.
-func (p *Producer) signal() {
-	select {
-	case p.wake <- struct{}{}:
-	default: // its token is still there
-	}
-}
-
 // orphaned remembers the failure of a record that has no callback, for Flush.
 func (p *Producer) orphaned(_ *Record, e *Error) {
 	p.mu.Lock()
@@ -325,8 +145,8 @@ type Stats struct {
 	Retries int64 // attempts to store a batch that had to be repeated
 }
 
-func (s *Stats) count(b *batch, e *Error) {
-	if e != nil {
+func (s *Stats) count(b *batch) {
+	if b.err != nil {
 		s.Failed += int64(b.count)
 		return
 	}
@@ -345,19 +165,15 @@ func (p *Producer) Stats() Stats {
 // Flush sends at once what waits and returns when every record handed over before the call is stored or has
 // failed. Its error is that of ctx, or tells of records that failed without a callback since the last Flush.
 func (p *Producer) Flush(ctx context.Context) error {
+	p.hurry.Add(1)
+	defer p.hurry.Add(-1)
 	p.mu.Lock()
 	batches := p.held()
-	p.flushing++
 	p.mu.Unlock()
 	p.signal()
-	defer func() {
-		p.mu.Lock()
-		p.flushing--
-		p.mu.Unlock()
-	}()
 	for _, b := range batches {
 		select {
-		case <-b.done:
+		case <-b.answered:
 		case <-ctx.Done():
 			return canceled(ctx, "flush").wrote(PossiblyWritten)
 		}
@@ -368,11 +184,26 @@ func (p *Producer) Flush(ctx context.Context) error {
 // held seals and lists all batches. Requires: mu held.
 func (p *Producer) held() []*batch {
 	var all []*batch
+	for _, l := range p.lanes() {
+		l.take(p.budget, true, time.Time{}, 0)
+		if l.answering != nil {
+			all = append(all, l.answering)
+		}
+		if all = append(all, l.queue...); len(l.queue) > 0 {
+			p.active[l] = struct{}{}
+		}
+	}
+	return all
+}
+
+// lanes lists all lanes. Requires: mu held.
+func (p *Producer) lanes() []*lane {
+	var all []*lane
 	for _, pt := range p.topics {
-		for _, l := range pt.lanes {
-			if l != nil {
-				l.seal()
-				all = append(all, l.waiting...)
+		v := pt.view.Load()
+		for i := range v.lanes {
+			if l := v.lanes[i].Load(); l != nil {
+				all = append(all, l)
 			}
 		}
 	}
@@ -396,15 +227,11 @@ func (p *Producer) takeLost() error {
 // Close flushes, within ctx, and stops the producer; it returns when all its goroutines have ended. Records that
 // are still held when ctx ends fail with ReasonClosed. Errors are those of Flush; later calls do nothing.
 func (p *Producer) Close(ctx context.Context) error {
-	p.mu.Lock()
-	again := p.closed
-	p.closed = true
-	p.release(0)
-	p.mu.Unlock()
-	if again {
+	if p.closed.Swap(true) {
 		p.running.Wait()
 		return nil
 	}
+	p.budget.wake()
 	err := p.Flush(ctx)
 	p.mu.Lock()
 	p.stopped = true
@@ -422,21 +249,18 @@ func (p *Producer) Close(ctx context.Context) error {
 // failHeld answers what is left after everything stopped.
 func (p *Producer) failHeld() {
 	p.mu.Lock()
-	var left []*lane
-	for _, pt := range p.topics {
-		for _, l := range pt.lanes {
-			if l != nil {
-				l.seal()
-				left = append(left, l)
+	p.held()
+	left := p.lanes()
+	for _, l := range left {
+		for _, b := range l.queue {
+			if !b.done {
+				p.conclude(l, b, UnknownOffset, closedError(b))
 			}
 		}
 	}
 	p.mu.Unlock()
 	for _, l := range left {
-		for len(l.waiting) > 0 {
-			b := l.waiting[0]
-			p.conclude(l, b, UnknownOffset, closedError(b))
-		}
+		p.answer(l)
 	}
 }
 
@@ -446,11 +270,4 @@ func closedError(b *batch) *Error {
 		e.Written = PossiblyWritten
 	}
 	return e
-}
-
-// release gives bytes back. Requires: mu held.
-func (p *Producer) release(n int64) {
-	p.buffered -= n
-	close(p.room)
-	p.room = make(chan struct{})
 }

@@ -216,11 +216,9 @@ func TestBufferIsBounded(t *testing.T) {
 		sent := 0
 		for range 1000 {
 			p.Produce(ctx, &Record{Topic: "orders", Value: make([]byte, 1000)}, got.done)
-			p.mu.Lock()
-			if p.buffered > limit {
-				t.Errorf("holds %d bytes, may hold %d", p.buffered, limit)
+			if n := p.budget.held.Load(); n > limit {
+				t.Errorf("holds %d bytes, may hold %d", n, limit)
 			}
-			p.mu.Unlock()
 			if ctx.Err() != nil {
 				break
 			}
@@ -268,7 +266,7 @@ func TestFlushTellsOfRecordsWithoutCallback(t *testing.T) {
 func TestCloseEndsInTime(t *testing.T) {
 	bubble(t, []string{"a1"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
 		f.CreateTopic("orders", 1)
-		p := producer(t, c)
+		p := producer(t, c, WithBatchesInFlight(1))
 		if err := p.ProduceSync(t.Context(), plain("orders", "0")); err != nil {
 			t.Fatal(err)
 		}

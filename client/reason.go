@@ -102,3 +102,8 @@ func (r Reason) transient() bool {
 		return false
 	}
 }
+
+// aboutSequence reports whether a batch was refused for its sequence, which is what it is for the batches that follow one that failed.
+func (r Reason) aboutSequence() bool {
+	return r == ReasonSequenceGap || r == ReasonProducerUnknown || r == ReasonProducerFenced
+}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connectinprocess"
@@ -34,7 +35,9 @@ type Cluster struct {
 	nextID   int64         // next producer id
 	changed  chan struct{} // closed, and replaced, with every change that somebody may wait for
 	produce  Hook
-	requests map[string]int // calls by agent id and procedure name
+	latency  func() time.Duration // of every Produce request; nil: none
+	patience time.Duration        // how long a batch waits for one that it has overtaken
+	requests map[string]int       // calls by agent id and procedure name
 }
 
 // Hook looks at each Produce request that an agent gets, by agent id, and says what goes wrong with it.
@@ -48,6 +51,8 @@ type Fault struct {
 	Lose bool
 	// Hold, if not nil, delays the answer until it is closed.
 	Hold <-chan struct{}
+	// Late is how long the request is on its way: others may overtake it. It arrives whether the caller still waits or not.
+	Late time.Duration
 }
 
 type agent struct {
@@ -208,6 +213,20 @@ func (c *Cluster) OnProduce(h Hook) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.produce = h
+}
+
+// Latency sets how long each Produce request is on its way; those that are quicker overtake others. nil: no time at all.
+func (c *Cluster) Latency(of func() time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.latency = of
+}
+
+// Patience sets how long a leader waits for the batch that another one has overtaken, before it speaks of a gap. Default: not at all.
+func (c *Cluster) Patience(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.patience = d
 }
 
 // Kill ends an agent: its connections break, new ones are refused, what it held in memory is lost. Its partitions

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/streamhouse/streamhouse/client/recordbatch"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
@@ -24,15 +27,20 @@ type records struct {
 func (s *records) Produce(ctx context.Context, r *dataplanev1.ProduceRequest) (*dataplanev1.ProduceResponse, error) {
 	s.cluster.mu.Lock()
 	hook := s.cluster.produce
-	s.cluster.mu.Unlock()
 	var fault Fault
+	if s.cluster.latency != nil {
+		fault.Late = s.cluster.latency()
+	}
+	s.cluster.mu.Unlock()
 	if hook != nil {
+		late := fault.Late
 		fault = hook(s.agent.id, r)
+		fault.Late = max(fault.Late, late)
 	}
 	if fault.Refuse != nil {
 		return nil, fault.Refuse
 	}
-	answer, err := s.append(ctx, r)
+	answer, err := s.arrive(ctx, r, fault.Late)
 	if fault.Hold != nil {
 		select {
 		case <-fault.Hold:
@@ -44,6 +52,32 @@ func (s *records) Produce(ctx context.Context, r *dataplanev1.ProduceRequest) (*
 		return nil, errLost
 	}
 	return answer, err
+}
+
+// arrive appends, perhaps after a while, although the caller may have given up by then.
+func (s *records) arrive(ctx context.Context, r *dataplanev1.ProduceRequest, late time.Duration) (*dataplanev1.ProduceResponse, error) {
+	if late == 0 {
+		return s.append(ctx, r)
+	}
+	r = proto.CloneOf(r) // the caller may have its memory back
+	type outcome struct {
+		answer *dataplanev1.ProduceResponse
+		err    error
+	}
+	arrived := make(chan outcome, 1) // its one outcome, so that nobody has to take it
+	go func() {
+		time.Sleep(late)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		answer, err := s.append(ctx, r)
+		arrived <- outcome{answer, err}
+	}()
+	select {
+	case o := <-arrived:
+		return o.answer, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func (s *records) append(ctx context.Context, r *dataplanev1.ProduceRequest) (*dataplanev1.ProduceResponse, error) {
@@ -99,6 +133,7 @@ func (c *Cluster) find(id, name string) *topic {
 // appendEntry appends as the leader, or on behalf of it: then it waits for one that lives.
 func (s *records) appendEntry(ctx context.Context, r *dataplanev1.ProduceRequest, e *dataplanev1.ProduceEntry) *dataplanev1.ProduceOutcome {
 	c := s.cluster
+	began := time.Now()
 	for {
 		c.mu.Lock()
 		t := c.find(e.GetTopicId(), e.GetTopicName())
@@ -110,6 +145,13 @@ func (s *records) appendEntry(ctx context.Context, r *dataplanev1.ProduceRequest
 		lead := c.leader(p)
 		if p.leader == s.agent.id || (!r.GetNoForward() && c.alive(p.leader) && !c.agent(p.leader).frozen()) {
 			o := p.append(t, r, e)
+			left := c.patience - time.Since(began)
+			if left > 0 && o.GetRefusal().GetReason() == refusalv1.Reason_REASON_SEQUENCE_GAP {
+				changed := c.changed
+				c.mu.Unlock()
+				wait(ctx, changed, left)
+				continue
+			}
 			o.Leader = lead
 			c.change()
 			c.mu.Unlock()
@@ -127,6 +169,17 @@ func (s *records) appendEntry(ctx context.Context, r *dataplanev1.ProduceRequest
 		case <-ctx.Done():
 			return outcome(t.id, e, Refusal(refusalv1.Reason_REASON_UNANSWERED, refusalv1.Written_WRITTEN_POSSIBLY, "no leader in time"))
 		}
+	}
+}
+
+// wait waits for a change, but not longer than d.
+func wait(ctx context.Context, changed <-chan struct{}, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
