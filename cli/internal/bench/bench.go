@@ -26,6 +26,8 @@ type Target struct {
 	Dev *datadir.Cluster
 	// Bin is the folder of the servers' programs, which measure the raw limits. Empty: none are measured.
 	Bin string
+	// LimitTime is how long each of them is measured.
+	LimitTime time.Duration
 	// Say is told what is being done.
 	Say func(format string, args ...any)
 }

@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -62,8 +64,7 @@ const (
 	agentProgram        = "streamhouse-agent"
 	controlPlaneProgram = "streamhouse-controlplane"
 
-	limitTime  = 3 * time.Second // of each measurement
-	limitGrace = 60 * time.Second
+	limitGrace = 60 * time.Second // on top of the time that is measured
 )
 
 // errNoLimit says why a limit is not known.
@@ -80,10 +81,10 @@ func (t Target) ask(ctx context.Context, into any, env []string, program string,
 			return fmt.Errorf("%w: there is no %s in %s, nor in PATH", errNoLimit, program, t.Bin)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, limitGrace)
+	ctx, cancel := context.WithTimeout(ctx, 3*t.LimitTime+limitGrace)
 	defer cancel()
 	command := exec.CommandContext(ctx, path, args...)
-	command.Env = append(os.Environ(), env...)
+	command.Env = append(foreignEnvironment(), env...)
 	var out, complaints bytes.Buffer
 	command.Stdout, command.Stderr = &out, &complaints
 	if err := command.Run(); err != nil {
@@ -96,6 +97,11 @@ func (t Target) ask(ctx context.Context, into any, env []string, program string,
 	return nil
 }
 
+// foreignEnvironment is this process's, less what is meant for programs of this project.
+func foreignEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "STREAMHOUSE_") })
+}
+
 // commitLimit measures commits of that shape in a scratch database on the same server.
 func (t Target) commitLimit(ctx context.Context, entries, producers int) (*CommitLimit, error) {
 	var found CommitLimit
@@ -105,7 +111,7 @@ func (t Target) commitLimit(ctx context.Context, entries, producers int) (*Commi
 	}
 	t.Say("measuring commits of %d entries by themselves", entries)
 	err := t.ask(ctx, &found, env, controlPlaneProgram,
-		"bench-commit", "--entries", fmt.Sprint(entries), "--producers", fmt.Sprint(producers), "--duration", limitTime.String(), "-o", "json")
+		"bench-commit", "--entries", fmt.Sprint(entries), "--producers", fmt.Sprint(producers), "--duration", t.LimitTime.String(), "-o", "json")
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +120,7 @@ func (t Target) commitLimit(ctx context.Context, entries, producers int) (*Commi
 
 // storeAnswer is what bench-store of the agent's program says.
 type storeAnswer struct {
-	Bytes       int64       `json:"bytes"`
+	ObjectBytes int64       `json:"object_bytes"`
 	Concurrency int         `json:"concurrency"`
 	Put         storeNumber `json:"put"`
 	Get         storeNumber `json:"get"`
@@ -122,6 +128,7 @@ type storeAnswer struct {
 
 type storeNumber struct {
 	Bytes       int64   `json:"bytes"` // moved in all
+	Seconds     float64 `json:"seconds"`
 	MBPerSecond float64 `json:"mb_per_second"`
 	P50         float64 `json:"p50_ms"`
 	P99         float64 `json:"p99_ms"`
@@ -131,7 +138,7 @@ type storeNumber struct {
 // storeLimit measures PutObject and GetObject of objects of that size.
 func (t Target) storeLimit(ctx context.Context, size int64, concurrency int) (put, get *Store, err error) {
 	var found storeAnswer
-	args := []string{"bench-store", "--bytes", fmt.Sprint(size), "--concurrency", fmt.Sprint(concurrency), "--duration", limitTime.String(), "-o", "json"}
+	args := []string{"bench-store", "--bytes", fmt.Sprint(size), "--concurrency", fmt.Sprint(concurrency), "--duration", t.LimitTime.String(), "-o", "json"}
 	var env []string
 	var server []cputime.Group
 	if t.Dev != nil {
@@ -143,21 +150,77 @@ func (t Target) storeLimit(ctx context.Context, size int64, concurrency int) (pu
 		}
 	}
 	t.Say("measuring PutObject and GetObject of %d bytes by themselves", size)
-	meter, meterErr := cputime.Start(server)
-	if err := t.ask(ctx, &found, env, agentProgram, args...); err != nil {
+	watch := watchCPU(server)
+	err = t.ask(ctx, &found, env, agentProgram, args...)
+	samples := watch()
+	if err != nil {
 		return nil, nil, err
 	}
 	put, get = found.Put.store(found), found.Get.store(found)
-	if usage, _ := meter.Read("self"); meterErr == nil && len(usage) == 2 && found.Put.Bytes+found.Get.Bytes > 0 {
-		both := usage[1].Time.Seconds() / (float64(found.Put.Bytes+found.Get.Bytes) / gib)
-		put.ServerPerGiB, get.ServerPerGiB = &both, &both
-	}
+	put.ServerPerGiB, get.ServerPerGiB = split(samples, found)
 	return put, get, nil
+}
+
+// sample is the CPU time that had been used at a moment, both since the beginning.
+type sample struct{ at, used time.Duration }
+
+// sampleTime is between two looks at the CPU time of the S3 server.
+const sampleTime = 20 * time.Millisecond
+
+// watchCPU looks at a group's CPU time until the function that it returns is called.
+func watchCPU(groups []cputime.Group) func() []sample {
+	meter, err := cputime.Start(groups)
+	if err != nil || len(groups) == 0 {
+		return func() []sample { return nil }
+	}
+	var samples []sample
+	var watching sync.WaitGroup
+	ctx, stop := context.WithCancel(context.Background())
+	watching.Go(func() {
+		for again := true; again; again = pause(ctx, sampleTime) {
+			if usage, at := meter.Read("self"); len(usage) == 2 {
+				samples = append(samples, sample{at, usage[1].Time})
+			}
+		}
+	})
+	return func() []sample {
+		stop()
+		watching.Wait()
+		return samples
+	}
+}
+
+// split divides the server's CPU time between the PUTs and the GETs that followed them: the PUTs began when the server began to work.
+func split(samples []sample, a storeAnswer) (put, get *float64) {
+	first := slices.IndexFunc(samples, func(s sample) bool { return s.used > 0 })
+	if first < 0 || a.Put.Bytes == 0 || a.Get.Bytes == 0 {
+		return nil, nil
+	}
+	began := samples[first].at
+	turn, end := began+seconds(a.Put.Seconds), began+seconds(a.Put.Seconds+a.Get.Seconds)
+	perGiB := func(from, to time.Duration, bytes int64) *float64 {
+		value := (usedAt(samples, to) - usedAt(samples, from)).Seconds() / (float64(bytes) / gib)
+		return &value
+	}
+	return perGiB(0, turn, a.Put.Bytes), perGiB(turn, end, a.Get.Bytes)
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// usedAt is what the last sample until then says.
+func usedAt(samples []sample, at time.Duration) time.Duration {
+	var used time.Duration
+	for _, s := range samples {
+		if s.at <= at {
+			used = s.used
+		}
+	}
+	return used
 }
 
 func (n storeNumber) store(a storeAnswer) *Store {
 	return &Store{
-		ObjectBytes: a.Bytes, Concurrency: a.Concurrency, MiBPerSec: n.MBPerSecond * 1e6 / mib, P50: n.P50, P99: n.P99, ClientPerGiB: n.CPUPerGiB,
+		ObjectBytes: a.ObjectBytes, Concurrency: a.Concurrency, MiBPerSec: n.MBPerSecond * 1e6 / mib, P50: n.P50, P99: n.P99, ClientPerGiB: n.CPUPerGiB,
 	}
 }
 

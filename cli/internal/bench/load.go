@@ -67,6 +67,7 @@ type load struct {
 	stamp   bool // every value says who sent it, and failures are kept
 	every   int  // of so many records one is timed
 	sent    int64
+	plan    atomic.Pointer[numbered] // the schedule that is being run
 	blocks  sync.Pool
 
 	mu     sync.Mutex // guards failed
@@ -104,9 +105,16 @@ func newLoad(s sender, t *tally, p *payload, topics []string, number int) *load 
 // run hands over what the schedule says, numbered on from what was sent before. Answers come later.
 func (l *load) run(ctx context.Context, s schedule) {
 	before := l.sent
+	l.plan.Store(&numbered{from: before, schedule: s})
 	l.sent += s.run(ctx, blockRecords, func(from int64, count int, due func(int64) time.Time) {
 		l.send(ctx, before+from, count, func(n int64) time.Time { return due(n - before) })
 	})
+}
+
+// numbered is a schedule whose first record has this number.
+type numbered struct {
+	from int64
+	schedule
 }
 
 func (l *load) send(ctx context.Context, from int64, count int, due func(int64) time.Time) {

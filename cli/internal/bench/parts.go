@@ -26,11 +26,8 @@ type Parts struct {
 	Carry float64 `json:"carry"`
 }
 
-// partTime is how long each part is measured.
-const partTime = time.Second
-
 // measureParts measures them with these values.
-func measureParts(ctx context.Context, values *payload, batchBytes int, keyed bool) (*Parts, error) {
+func measureParts(ctx context.Context, long time.Duration, values *payload, batchBytes int, keyed bool) (*Parts, error) {
 	batch, records, err := values.batch(0, batchBytes, keyed)
 	if err != nil {
 		return nil, err
@@ -39,18 +36,18 @@ func measureParts(ctx context.Context, values *payload, batchBytes int, keyed bo
 	var p Parts
 	builder := recordbatch.NewBuilder(recordbatch.LZ4, recordbatch.Limits{})
 	var into []byte
-	if p.Build, err = cost(ctx, bytes, func(n int64) error { return build(builder, &into, values, n*int64(records), records, keyed) }); err != nil {
+	if p.Build, err = cost(ctx, long, bytes, func(n int64) error { return build(builder, &into, values, n*int64(records), records, keyed) }); err != nil {
 		return nil, err
 	}
 	scratch := recordbatch.AcquireScratch()
 	defer scratch.Release()
-	if p.Verify, err = cost(ctx, bytes, func(int64) error {
+	if p.Verify, err = cost(ctx, long, bytes, func(int64) error {
 		_, err := recordbatch.Verify(batch, recordbatch.Limits{}, scratch)
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	p.Carry, err = carry(ctx, batch, bytes)
+	p.Carry, err = carry(ctx, long, batch, bytes)
 	return &p, err
 }
 
@@ -69,8 +66,8 @@ func build(b *recordbatch.Builder, into *[]byte, values *payload, from int64, re
 	return err
 }
 
-// cost repeats a step on so many bytes of values, and returns its CPU seconds per GiB of them.
-func cost(ctx context.Context, bytes int, step func(n int64) error) (float64, error) {
+// cost repeats a step on so many bytes of values for so long, and returns its CPU seconds per GiB of them.
+func cost(ctx context.Context, long time.Duration, bytes int, step func(n int64) error) (float64, error) {
 	for n := range int64(3) { // buffers grow
 		if err := step(n); err != nil {
 			return 0, err
@@ -81,7 +78,7 @@ func cost(ctx context.Context, bytes int, step func(n int64) error) (float64, er
 		return 0, err
 	}
 	var n int64
-	for until := time.Now().Add(partTime); ctx.Err() == nil && time.Now().Before(until); n++ {
+	for until := time.Now().Add(long); ctx.Err() == nil && time.Now().Before(until); n++ {
 		if err := step(n); err != nil {
 			return 0, err
 		}
@@ -104,7 +101,7 @@ func (dropper) Produce(context.Context, *dataplanev1.ProduceRequest) (*dataplane
 }
 
 // carry sends requests of about 1 MiB to a server in this process.
-func carry(ctx context.Context, batch []byte, bytes int) (float64, error) {
+func carry(ctx context.Context, long time.Duration, batch []byte, bytes int) (float64, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("listen: %w", err)
@@ -125,7 +122,7 @@ func carry(ctx context.Context, batch []byte, bytes int) (float64, error) {
 	for range entries {
 		request.Entries = append(request.Entries, &dataplanev1.ProduceEntry{Payload: &dataplanev1.ProduceEntry_Batch{Batch: batch}})
 	}
-	return cost(ctx, bytes*entries, func(int64) error {
+	return cost(ctx, long, bytes*entries, func(int64) error {
 		_, err := agent.Produce(ctx, request)
 		return err
 	})

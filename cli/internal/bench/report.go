@@ -28,10 +28,10 @@ type Report struct {
 	Latency *histogram.Distribution `json:"latency,omitempty"`
 	// Delivery is from when a record was meant to be sent until a consumer had it.
 	Delivery *Delivery `json:"delivery,omitempty"`
-	// Commits, of bench controlplane.
-	Commits  []Commit  `json:"commits,omitempty"`
-	Verified *Verified `json:"verified,omitempty"`
-	CPU      CPU       `json:"cpu"`
+	// Transactions, of bench controlplane.
+	Transactions []Transaction `json:"transactions,omitempty"`
+	Verified     *Verified     `json:"verified,omitempty"`
+	CPU          CPU           `json:"cpu"`
 	// Limits that were measured in the same run, and what was measured in relation to them.
 	Limits *Limits  `json:"limits,omitempty"`
 	Ratios []Ratio  `json:"ratios"`
@@ -146,7 +146,7 @@ func (r *Report) addLimits(ctx context.Context, target Target, c ProduceConfig, 
 	r.Limits = &Limits{}
 	var err error
 	target.Say("measuring the parts in this process")
-	r.Limits.Parts, err = measureParts(ctx, values, c.BatchBytes, c.Keyed)
+	r.Limits.Parts, err = measureParts(ctx, target.LimitTime, values, c.BatchBytes, c.Keyed)
 	r.fault(err)
 	r.Limits.Put, r.Limits.Get, err = target.storeLimit(ctx, objectBytes, objectUploads)
 	r.fault(err)

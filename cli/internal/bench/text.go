@@ -23,7 +23,7 @@ func (r Report) Text() string {
 			v.Read, v.Sent, v.Lost, v.Duplicated, v.Unwanted, v.Disordered)
 	}
 	r.writeLatencies(&b)
-	r.writeCommits(&b)
+	r.writeTransactions(&b)
 	r.writeCPU(&b)
 	if r.Limits != nil {
 		r.Limits.write(&b)
@@ -60,14 +60,14 @@ func (r Report) writeLatencies(b *strings.Builder) {
 	})
 }
 
-func (r Report) writeCommits(b *strings.Builder) {
-	if len(r.Commits) == 0 {
+func (r Report) writeTransactions(b *strings.Builder) {
+	if len(r.Transactions) == 0 {
 		return
 	}
-	table(b, "COMMITS|ENTRIES|PRODUCERS|PER SECOND|ENTRIES/S|P50 ms|P90 ms|P99 ms|MAX ms|PG CPU us/ENTRY|CONTROL PLANE us/ENTRY", func(w *tabwriter.Writer) {
-		for _, c := range r.Commits {
-			fmt.Fprintf(w, "%d\t%d\t%d\t%.1f\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t%s\n", c.Latency.Samples, c.Entries, c.Producers, c.PerSecond,
-				c.PerSecond*float64(c.Entries), c.Latency.P50, c.Latency.P90, c.Latency.P99, c.Latency.Max, known(c.PostgresMicros), known(c.ControlPlaneMicros))
+	table(b, "CALL|ENTRIES|PRODUCERS|SAMPLES|PER SECOND|ENTRIES/S|P50 ms|P90 ms|P99 ms|MAX ms|PG CPU us/ENTRY|CONTROL PLANE us/ENTRY", func(w *tabwriter.Writer) {
+		for _, t := range r.Transactions {
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%.1f\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t%s\n", t.What, t.Entries, t.Producers, t.Latency.Samples, t.PerSecond,
+				t.PerSecond*float64(t.Entries), t.Latency.P50, t.Latency.P90, t.Latency.P99, t.Latency.Max, known(t.PostgresMicros), known(t.ControlPlaneMicros))
 		}
 	})
 }

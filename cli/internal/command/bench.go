@@ -14,15 +14,33 @@ import (
 )
 
 type benchCommand struct {
-	Produce  benchProduceCommand  `cmd:"" help:"Measure how many records are stored, how long acknowledgements take, and what that costs."`
-	Failover benchFailoverCommand `cmd:"" help:"Kill agents of a running dev and measure how long their partitions are gone."`
+	Produce      benchProduceCommand      `cmd:"" help:"Measure how many records are stored, how long acknowledgements take, and what that costs."`
+	Consume      benchConsumeCommand      `cmd:"" help:"Measure how many records are read, and what that costs."`
+	Latency      benchLatencyCommand      `cmd:"" help:"Measure how long a record takes to its acknowledgement and to a consumer, at a fixed rate."`
+	Controlplane benchControlplaneCommand `cmd:"" help:"Measure commits and acquires through the control plane."`
+	Failover     benchFailoverCommand     `cmd:"" help:"Kill agents of a running dev and measure how long their partitions are gone."`
 }
 
-// benchFlags are those of every measurement but failover.
+// benchFlags are those of every measurement of records.
 type benchFlags struct {
-	AgentGroup string `default:"default" help:"Agent group of what is made for this." placeholder:"NAME"`
-	NoLimits   bool   `help:"Do not measure what the parts can do alone."`
+	benchLimits
+
+	AgentGroup string `default:"default" help:"Agent group of the topics that are made for this. Default: ${default}." placeholder:"NAME"`
 	Keep       bool   `help:"Keep the topics that were made."`
+}
+
+// benchLimits are about what the parts can do alone.
+type benchLimits struct {
+	NoLimits  bool          `help:"Do not measure what the parts can do alone."`
+	LimitTime time.Duration `default:"3s" help:"Time to measure each of them. Default: ${default}."`
+}
+
+// Validate says what is wrong.
+func (l benchLimits) Validate() error {
+	if l.LimitTime < 100*time.Millisecond || l.LimitTime > time.Minute {
+		return fmt.Errorf("--limit-time: %v is not between 100ms and 1m", l.LimitTime)
+	}
+	return nil
 }
 
 // benchHelp is what all have in common.
@@ -45,7 +63,7 @@ func (f benchFlags) target(e *env) (bench.Target, error) {
 		return bench.Target{}, usage("a control plane and an agent must be known: pass --server and --agent")
 	}
 	target := bench.Target{
-		ControlPlanes: c.Server, Agents: c.Agent, APIKey: c.APIKey, AgentGroup: f.AgentGroup,
+		ControlPlanes: c.Server, Agents: c.Agent, APIKey: c.APIKey, AgentGroup: f.AgentGroup, LimitTime: f.LimitTime,
 		Say: func(format string, args ...any) { fmt.Fprintf(e.Stderr, format+"\n", args...) },
 	}
 	if target.Bin, err = binFolder(); err != nil {
