@@ -21,6 +21,13 @@
 // 1 and 2 can always be had; 3 is exact; 4 is exact for some ten thousand partitions, and as far as a fixed effort leads in larger agent
 // groups. What was planned once is left alone: the next plan of the same input is empty.
 //
+// # Load
+//
+// Once some partition is busy (more than 64 KiB/s and than a quarter of the mean), load takes the place of number within zones: a partition
+// weighs its observed bytes per second, but at least as much as one that is not busy. Zones' totals are still by number. Nothing moves
+// while every agent is within a tenth of its zone's mean; when one is not, single moves bring the zone to within a twentieth, each from the
+// busiest agent that it clearly helps to the least busy one. That is a local optimum, and not the fewest moves: packing loads exactly is hard.
+//
 // # How
 //
 // Zones get their part of each topic, starting from what they have, until no exchange along any path of zones makes agents more even
@@ -28,5 +35,5 @@
 // residual network are cancelled until there is none (improve.go): the textbook's minimum cost flow, whose start is so good that there is
 // seldom one. The obvious alternative, minimum cost flow from scratch, costs minutes for 100,000 partitions.
 //
-// Read: input.go, plan.go, model.go; bounds.go, flow.go, seat.go, divide.go, keep.go, improve.go, place.go; repair.go, choose.go.
+// Read: input.go, plan.go, model.go; bounds.go, flow.go, seat.go, divide.go, keep.go, improve.go, place.go; load.go; repair.go, choose.go.
 package placement

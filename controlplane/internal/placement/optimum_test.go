@@ -261,7 +261,10 @@ func number(least, most int) *rapid.Generator[int] {
 	return rapid.SampledFrom(all)
 }
 
-type limits struct{ agents, zones, topics, partitions int }
+type limits struct {
+	agents, zones, topics, partitions int
+	loads                             []int64 // that partitions may have; nil: none
+}
 
 // draw makes up an agent group.
 func draw(t *rapid.T, most limits) (in Input) {
@@ -285,7 +288,7 @@ func draw(t *rapid.T, most limits) (in Input) {
 		topic := int32(number(0, len(in.Topics)-1).Draw(t, "topic"))
 		in.Partitions = append(in.Partitions, Partition{
 			Topic: topic, Number: numbers[topic], Agent: int32(number(Nobody, len(in.Agents)-1).Draw(t, "agent")),
-			Pinned: number(0, 5).Draw(t, "pinned") == 5,
+			Pinned: number(0, 5).Draw(t, "pinned") == 5, BytesPerSecond: rapid.SampledFrom(append([]int64{0}, most.loads...)).Draw(t, "load"),
 		})
 		numbers[topic]++
 	}

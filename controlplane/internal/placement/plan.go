@@ -6,9 +6,17 @@ func Plan(in Input) Result {
 	if len(m.agents) == 0 {
 		return Result{Stranded: m.stranded()}
 	}
-	f := newFlow(m, m.agentSeats())
+	if m.busy() {
+		return Result{Moves: m.sorted(m.plan(m.zoneSeats()).balance())}
+	}
+	return Result{Moves: m.sorted(m.plan(m.agentSeats()).place())}
+}
+
+// plan divides by counts.
+func (m *model) plan(s *seats) *flow {
+	f := newFlow(m, s)
 	f.divide()
 	f.keep()
 	f.improve()
-	return Result{Moves: m.sorted(f.place())}
+	return f
 }

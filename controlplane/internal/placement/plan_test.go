@@ -9,14 +9,22 @@ import (
 	"pgregory.net/rapid"
 )
 
-var large = limits{agents: 30, zones: 4, topics: 12, partitions: 120}
+var (
+	large = limits{agents: 30, zones: 4, topics: 12, partitions: 120}
+	busy  = limits{agents: 30, zones: 4, topics: 12, partitions: 120, loads: []int64{100, 1 << 20, 2 << 20, 30 << 20}}
+)
+
+// drawLarge draws one with or without loads.
+func drawLarge(t *rapid.T) Input {
+	return draw(t, rapid.SampledFrom([]limits{large, busy}).Draw(t, "limits"))
+}
 
 // Whatever the input: nobody is given a partition who may not lead it, pins hold, who waits for a suspect waits, bounds are kept; nothing is
 // left without an agent.
 func TestPlan_KeepsHardRules(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		in := draw(t, large)
+		in := drawLarge(t)
 		for name, plan := range map[string]func(Input) Result{"plan": Plan, "repair": Repair} {
 			result := plan(in)
 			j := newJudge(in)
@@ -46,7 +54,7 @@ func TestPlan_KeepsHardRules(t *testing.T) {
 func TestPlan_IsStable(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		in := draw(t, large)
+		in := drawLarge(t)
 		in.Apply(Plan(in).Moves)
 		if again := Plan(in); len(again.Moves) > 0 {
 			t.Fatalf("moves again: %+v", again.Moves)
@@ -58,7 +66,7 @@ func TestPlan_IsStable(t *testing.T) {
 func TestPlan_IsDeterministic(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		in := draw(t, large)
+		in := drawLarge(t)
 		seed := rapid.Uint64().Draw(t, "seed")
 		for _, plan := range []func(Input) Result{Plan, Repair} {
 			want, got := named(in, plan(in)), reordered(in, seed, plan)

@@ -1,0 +1,111 @@
+package placement
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// agentLoads sums up what partitions weigh, by agent.
+func agentLoads(in Input) []int64 {
+	m := newModel(in)
+	idle, all := m.idleWeight(), make([]int64, len(in.Agents))
+	for _, p := range in.Partitions {
+		all[p.Agent] += max(idle, p.BytesPerSecond)
+	}
+	return all
+}
+
+// busyAgents are equal agents with topics of which every partition has a load of 1 to 3 MiB/s.
+func busyAgents(t *rapid.T, agents, zones int) (Input, *rand.Rand) {
+	in := equalAgents(t, agents, zones)
+	random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+	for i := range in.Partitions {
+		in.Partitions[i].BytesPerSecond = 1<<20 + random.Int64N(2<<20)
+	}
+	return in, random
+}
+
+// Within each zone loads differ by no more than a tenth, or than the heaviest partition where there are few.
+func TestPlan_BalancesLoad(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in, random := busyAgents(t, 6, 2)
+		for i := range in.Partitions { // from anywhere
+			in.Partitions[i].Agent = int32(random.IntN(len(in.Agents)))
+		}
+		in.Apply(Plan(in).Moves)
+		loads := agentLoads(in)
+		for zone := range 2 {
+			least, most := min(loads[zone], loads[zone+2], loads[zone+4]), max(loads[zone], loads[zone+2], loads[zone+4])
+			if most-least > max(most/5, 3<<20) {
+				t.Fatalf("zone %d: %d to %d bytes per second", zone, least, most)
+			}
+		}
+	})
+}
+
+// A busy partition is left alone with its agent, others go elsewhere; idle ones do not all follow.
+func TestPlan_GivesWayToTheBusy(t *testing.T) {
+	t.Parallel()
+	in := Input{Agents: []Agent{{ID: "a"}, {ID: "b"}, {ID: "c"}}, Topics: []Topic{{ID: id(1)}}}
+	for i := range 12 {
+		in.Partitions = append(in.Partitions, Partition{Number: int32(i), Agent: int32(i % 3), BytesPerSecond: 5 << 20})
+	}
+	in.Partitions[0].BytesPerSecond = 30 << 20
+	in.Apply(Plan(in).Moves)
+	for i, p := range in.Partitions[1:] {
+		if p.Agent == in.Partitions[0].Agent {
+			t.Fatalf("partition %d is with the busy one", i+1)
+		}
+	}
+	if again := Plan(in).Moves; len(again) > 0 {
+		t.Fatalf("moves again: %v", again)
+	}
+}
+
+// Loads that vary by a tenth each, and so by less in sum, move nothing.
+func TestPlan_IgnoresNoise(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in, random := busyAgents(t, 6, 2)
+		in.Apply(Plan(in).Moves)
+		loads := agentLoads(in)
+		even := true
+		for a := range loads { // a few heavy partitions cannot be even
+			mean := (loads[a%2] + loads[a%2+2] + loads[a%2+4]) / 3
+			even = even && max(loads[a]-mean, mean-loads[a]) < mean/50
+		}
+		if !even {
+			t.Skip("uneven as it is")
+		}
+		for i := range in.Partitions {
+			in.Partitions[i].BytesPerSecond += (random.Int64N(3) - 1) * in.Partitions[i].BytesPerSecond / 10
+		}
+		if moves := Plan(in).Moves; len(moves) > 0 {
+			t.Fatalf("noise moves %v", moves)
+		}
+	})
+}
+
+// An agent that joins a busy zone gets its share of the load, one that leaves gives up its own, and little else moves.
+func TestPlan_SharesLoadWithANewAgent(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in, _ := busyAgents(t, 5, 1)
+		for len(in.Partitions) < 200 {
+			in.Partitions = append(in.Partitions, Partition{Topic: 0, Number: int32(1000 + len(in.Partitions)), Agent: Nobody, BytesPerSecond: 2 << 20})
+		}
+		in.Agents[4].State = Ended
+		in.Apply(Plan(in).Moves)
+		in.Agents[4].State = Eligible
+		moves := Plan(in).Moves
+		in.Apply(moves)
+		loads := agentLoads(in)
+		mean := (loads[0] + loads[1] + loads[2] + loads[3] + loads[4]) / 5
+		if loads[4] < mean*9/10 || len(moves) > len(in.Partitions)/5+1 {
+			t.Fatalf("%d of %d partitions moved; it has %d, the mean is %d", len(moves), len(in.Partitions), loads[4], mean)
+		}
+	})
+}
