@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 
@@ -48,4 +49,93 @@ func benchmarkCommit(b *testing.B, entries int32, idempotent bool) {
 		base += 10
 	}
 	b.ReportMetric(float64(b.N)*float64(entries)/b.Elapsed().Seconds(), "entries/s")
+}
+
+// BenchmarkTakeover has 10,000 partitions with a producer each change hands, a thousand a call, in two ways: acquired from an agent that is
+// gone, and released to the agent that they are assigned to. best-ms is the quickest call, all-ms the mean of all ten together.
+func BenchmarkTakeover(b *testing.B) {
+	const partitions, page = 10_000, 1000
+	w := newWorld(b, postgres.Config{})
+	orders := w.topic("orders", partitions)
+	a := w.register("0")
+	acquireAll(b, a, orders, partitions, page)
+	w.sql("INSERT INTO producers (partition_id, producer_id, producer_epoch, batches) SELECT partition_id, 7, 0, repeat('x', 80)::bytea FROM partitions")
+	w.sql("ANALYZE")
+	epoch := int32(1)
+	var acquired, released calls
+	for n := 1; b.Loop(); n++ {
+		a.deregister()
+		next := w.register(fmt.Sprint(2 * n))
+		w.sql("UPDATE partitions SET assigned_agent_id = $1", next.id)
+		acquired.add(acquireAll(b, next, orders, partitions, page))
+		a, next = w.register(fmt.Sprint(2*n+1)), next
+		w.sql("UPDATE partitions SET assigned_agent_id = $1", a.id)
+		epoch++
+		released.add(releaseAll(b, next, orders, partitions, page, epoch))
+		epoch++
+		next.deregister()
+	}
+	acquired.report(b, "acquire")
+	released.report(b, "release")
+}
+
+// calls are how long calls took.
+type calls struct {
+	best, sum time.Duration
+	rounds    int
+}
+
+func (c *calls) add(took []time.Duration) {
+	for _, t := range took {
+		c.sum += t
+		if c.best == 0 || t < c.best {
+			c.best = t
+		}
+	}
+	c.rounds++
+}
+
+func (c *calls) report(b *testing.B, name string) {
+	b.ReportMetric(float64(c.best.Microseconds())/1000, name+"-best-ms")
+	b.ReportMetric(float64(c.sum.Microseconds())/1000/float64(c.rounds), name+"-all-ms")
+}
+
+func acquireAll(b *testing.B, a *agent, t topic, partitions, page int32) (took []time.Duration) {
+	b.Helper()
+	for first := int32(0); first < partitions; first += page {
+		request := &controlplanev1.AcquireRequest{SessionId: a.session.String()}
+		for p := first; p < first+page; p++ {
+			request.Partitions = append(request.Partitions, &controlplanev1.AcquirePartition{TopicId: t[:], Partition: p})
+		}
+		begun := time.Now()
+		response, err := a.Acquire(b.Context(), group, request)
+		took = append(took, time.Since(begun))
+		a.must(err)
+		for _, outcome := range response.GetOutcomes() {
+			if outcome.GetRefusal() != nil {
+				b.Fatal(outcome.GetRefusal())
+			}
+		}
+	}
+	return took
+}
+
+func releaseAll(b *testing.B, a *agent, t topic, partitions, page, epoch int32) (took []time.Duration) {
+	b.Helper()
+	for first := int32(0); first < partitions; first += page {
+		request := &controlplanev1.ReleaseRequest{SessionId: a.session.String()}
+		for p := first; p < first+page; p++ {
+			request.Partitions = append(request.Partitions, &controlplanev1.ReleasePartition{TopicId: t[:], Partition: p, Epoch: epoch})
+		}
+		begun := time.Now()
+		response, err := a.Release(b.Context(), group, request)
+		took = append(took, time.Since(begun))
+		a.must(err)
+		for _, outcome := range response.GetOutcomes() {
+			if !outcome.GetReleased() || outcome.GetLeader() == nil {
+				b.Fatal(outcome)
+			}
+		}
+	}
+	return took
 }

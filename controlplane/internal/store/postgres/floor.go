@@ -51,9 +51,11 @@ func (p *place) lockFloor(ctx context.Context, sessions []uuid.UUID, asked []com
 }
 
 func (f *floor) readSessions(ctx context.Context, p *place, sessions []uuid.UUID) error {
+	leaders := map[uuid.UUID]bool{}
 	for _, row := range f.rows {
-		if row.LeaderSessionID != nil {
-			sessions = append(sessions, *row.LeaderSessionID)
+		if id := row.LeaderSessionID; id != nil && !leaders[*id] {
+			leaders[*id] = true
+			sessions = append(sessions, *id)
 		}
 	}
 	asked, err := p.SessionsByID(ctx, sessions)
