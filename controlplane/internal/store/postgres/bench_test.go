@@ -68,7 +68,7 @@ func BenchmarkTakeover(b *testing.B) {
 		next := w.register(fmt.Sprint(2 * n))
 		w.sql("UPDATE partitions SET assigned_agent_id = $1", next.id)
 		acquired.add(acquireAll(b, next, orders, partitions, page))
-		a, next = w.register(fmt.Sprint(2*n+1)), next
+		a = w.register(fmt.Sprint(2*n + 1))
 		w.sql("UPDATE partitions SET assigned_agent_id = $1", a.id)
 		epoch++
 		released.add(releaseAll(b, next, orders, partitions, page, epoch))
