@@ -43,3 +43,6 @@ ORDER BY g.agent_group;
 -- Requires: LockAgentGroup, and that it is empty. Topics, sessions and keys of a removed agent group are refused, each under that lock.
 -- name: MarkAgentGroupDeleted :execrows
 UPDATE agent_groups SET deleted_at = clock_timestamp(), revision = revision + 1, unsettled = false WHERE agent_group = @agent_group AND deleted_at IS NULL;
+
+-- name: GetShapeRevision :one
+SELECT shape_revision FROM agent_groups WHERE agent_group = @agent_group;

@@ -64,3 +64,6 @@ FROM partitions p
 JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
 LEFT JOIN sessions s ON s.session_id = p.leader_session_id AND s.ended_at IS NULL
 WHERE p.topic_id = @topic_id AND p.partition = @partition;
+
+-- name: AllLiveSessions :many
+SELECT * FROM sessions WHERE ended_at IS NULL ORDER BY agent_group, agent_id;

@@ -116,5 +116,12 @@ WHERE p.agent_group = @agent_group;
 SELECT a.application_name::text AS application_name
 FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND l.database = a.datid AND a.datname = current_database()
   AND l.classid::bigint = (@lock_id::bigint >> 32) AND l.objid::bigint = (@lock_id::bigint & 4294967295);
+
+-- name: TopicsByID :many
+SELECT * FROM topics WHERE topic_id = ANY(@topic_ids::uuid[]);
+
+-- One replica at a time decides placement. False: another does. Not to be called by who holds it.
+-- name: TryPlacementLock :one
+SELECT pg_try_advisory_lock(@lock_id::bigint)::boolean AS held;

@@ -27,6 +27,8 @@ type Config struct {
 const (
 	// stepTimeout bounds the calls to the store of one tick.
 	stepTimeout = 3 * time.Second
+	// waitPause is how long partitions wait for hand-offs to end before they are looked at again.
+	waitPause = 100 * time.Millisecond
 	// lookAfter is how long after the moment of suspicion it is looked for: clocks of two machines run at slightly different speeds.
 	lookAfter = 5 * time.Millisecond
 )
@@ -167,40 +169,53 @@ func (j *Judge) suspect(ctx context.Context, h *hearing, due time.Time) (until t
 	return until + lookAfter, nil
 }
 
-// settle gives partitions new homes: at once after this process changed a session or a topic, else within an interval.
+// settle gives partitions new homes: at once after this process changed a session or a topic, else within an interval; sooner where some wait
+// for hand-offs to end.
 func (j *Judge) settle(ctx context.Context) {
-	ticker := time.NewTicker(j.config.Interval)
-	defer ticker.Stop()
 	for {
-		if err := j.settleAll(ctx); err != nil && ctx.Err() == nil {
+		wait := j.config.Interval
+		waiting, err := j.settleAll(ctx)
+		if err != nil && ctx.Err() == nil {
 			j.config.Logger.WarnContext(ctx, "assigning partitions failed", "error", err)
+		}
+		if waiting {
+			wait = min(wait, waitPause)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(wait):
 		case <-j.store.Unsettled():
 		}
 	}
 }
 
-func (j *Judge) settleAll(ctx context.Context) error {
+func (j *Judge) settleAll(ctx context.Context) (waiting bool, err error) {
 	agentGroups, err := j.store.UnsettledAgentGroups(ctx)
 	if err != nil {
-		return fmt.Errorf("list unsettled agent groups: %w", err)
+		return false, fmt.Errorf("list unsettled agent groups: %w", err)
 	}
 	for _, agentGroup := range agentGroups {
-		for more := true; more; {
-			var assigned int
-			if assigned, more, err = j.store.AssignOrphans(ctx, agentGroup); err != nil {
-				return fmt.Errorf("assign orphans of agent group %s: %w", agentGroup, err)
-			}
-			if assigned > 0 {
-				j.config.Logger.InfoContext(ctx, "partitions assigned", "agent_group", agentGroup, "partitions", assigned)
-			}
+		left, err := j.settleOne(ctx, agentGroup)
+		if err != nil {
+			return waiting, fmt.Errorf("assign orphans of agent group %s: %w", agentGroup, err)
+		}
+		waiting = waiting || left
+	}
+	return waiting, nil
+}
+
+// settleOne says whether some must wait.
+func (j *Judge) settleOne(ctx context.Context, agentGroup store.AgentGroup) (waiting bool, err error) {
+	for {
+		assigned, more, err := j.store.AssignOrphans(ctx, agentGroup)
+		if assigned > 0 {
+			j.config.Logger.InfoContext(ctx, "partitions assigned", "agent_group", agentGroup, "partitions", assigned)
+		}
+		if err != nil || !more || assigned == 0 {
+			return more, err
 		}
 	}
-	return nil
 }
 
 // purge removes what deleted topics left, a batch at a time.

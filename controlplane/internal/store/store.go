@@ -31,6 +31,7 @@ type Store interface {
 	AgentGroups
 	Keys
 	Placements
+	Planning
 	Judging
 	Catalog
 
@@ -99,6 +100,10 @@ type Topics interface {
 type Cluster interface {
 	// ListAgents lists agents that live or ended within the last day; both agentGroup and the request's field bound it.
 	ListAgents(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ListAgentsRequest) (*controlplanev1.ListAgentsResponse, error)
+	// DescribeAgent refuses with UNKNOWN_AGENT one of another agent group, too.
+	DescribeAgent(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.DescribeAgentRequest) (*controlplanev1.DescribeAgentResponse, error)
+	// ClusterView reads what package overview tells people, in one snapshot.
+	ClusterView(ctx context.Context, agentGroup AgentGroup) (*ClusterView, error)
 	// ListLeases refuses a malformed page token with INVALID, an unknown topic with UNKNOWN_TOPIC.
 	ListLeases(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ListLeasesRequest) (*controlplanev1.ListLeasesResponse, error)
 }
@@ -190,7 +195,8 @@ type Judging interface {
 	Unsettled() <-chan struct{}
 	// UnsettledAgentGroups lists the agent groups in which partitions may need another agent.
 	UnsettledAgentGroups(ctx context.Context) ([]AgentGroup, error)
-	// AssignOrphans assigns a bounded number of partitions without a live agent; more says that some are left.
+	// AssignOrphans assigns a bounded number of partitions without a fit agent; more says that some are left. Those that an agent which drains
+	// still leads wait until few enough hand-offs are under way: nothing is assigned then, and more is true.
 	AssignOrphans(ctx context.Context, agentGroup AgentGroup) (assigned int, more bool, err error)
 	// PurgeDeleted removes a bounded number of rows of deleted topics; more says that some are left.
 	PurgeDeleted(ctx context.Context) (purged int, more bool, err error)

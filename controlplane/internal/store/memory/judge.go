@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/streamhouse/streamhouse/controlplane/internal/placement"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 )
 
@@ -131,18 +130,6 @@ func (s *Store) UnsettledAgentGroups(context.Context) (names []store.AgentGroup,
 	return names, nil
 }
 
-// AssignOrphans gives every partition that nobody fit should lead to another agent.
-func (s *Store) AssignOrphans(_ context.Context, name store.AgentGroup) (assigned int, more bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, err := s.group(name)
-	if err != nil {
-		return 0, false, err
-	}
-	g.unsettled = false
-	return s.repair(g, func(p *partition) bool { return !s.assigneeIsPresent(p) }), false, nil
-}
-
 // partitions of live topics of the agent group, by topic id and number.
 func (s *Store) partitions(g *group) (all []*partition) {
 	for _, t := range s.topics {
@@ -165,55 +152,6 @@ func (n *session) present(t *topic) bool {
 func (s *Store) assigneeIsPresent(p *partition) bool {
 	n := s.live(p.assigned)
 	return n != nil && n.present(p.topic)
-}
-
-// repair assigns those of the orphans that are wanted; the others count for nothing.
-func (s *Store) repair(g *group, wanted func(*partition) bool) (assigned int) {
-	in, partitions := s.placementInput(g, wanted)
-	for _, move := range placement.Repair(in).Moves {
-		p := partitions[move.Partition]
-		p.assigned, p.revision = in.Agents[move.To].ID, s.stamp(g)
-		assigned++
-	}
-	return assigned
-}
-
-// placementInput is the agent group as placement sees it, and its partitions by their place there.
-func (s *Store) placementInput(g *group, wanted func(*partition) bool) (in placement.Input, placed []*partition) {
-	agents, topics := map[string]int32{}, map[*topic]int32{}
-	for _, n := range s.sessions {
-		if n.group == g && n.lives() {
-			agents[n.agentID] = int32(len(in.Agents))
-			in.Agents = append(in.Agents, placement.Agent{ID: n.agentID, Zone: n.zone, State: n.placementState()})
-		}
-	}
-	for _, p := range s.partitions(g) {
-		if _, known := topics[p.topic]; !known {
-			topics[p.topic] = int32(len(in.Topics))
-			in.Topics = append(in.Topics, placement.Topic{ID: p.topic.id, AllowBufferedAcks: p.topic.buffered})
-		}
-		agent, assigned := agents[p.assigned]
-		if !assigned {
-			agent = placement.Nobody
-		}
-		if s.assigneeIsPresent(p) || wanted(p) {
-			in.Partitions = append(in.Partitions, placement.Partition{Topic: topics[p.topic], Number: p.number, Agent: agent})
-			placed = append(placed, p)
-		}
-	}
-	return in, placed
-}
-
-func (n *session) placementState() placement.State {
-	switch {
-	case n.draining:
-		return placement.Draining
-	case n.unfit:
-		return placement.Unfit
-	case n.suspect:
-		return placement.Suspect
-	}
-	return placement.Eligible
 }
 
 // PurgeDeleted removes what deleted topics left.

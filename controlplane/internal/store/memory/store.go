@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -18,6 +19,8 @@ type Config struct {
 	SessionDuration time.Duration
 	// HeartbeatInterval is told to agents; default 1 s.
 	HeartbeatInterval time.Duration
+	// MaxMoves is how many hand-offs may be under way in an agent group at once; default store.DefaultMaxMoves.
+	MaxMoves int
 	// NewID makes ids of sessions, topics and keys; default uuid.New. A test that compares two catalogs gives both the same ids.
 	NewID func() uuid.UUID
 }
@@ -38,6 +41,8 @@ type Store struct {
 	keys       []*key
 	pulse      pulse
 	trust      trust
+	// placementLead decides placement; nil: nobody does.
+	placementLead *candidate
 }
 
 // group is an agent group.
@@ -87,6 +92,7 @@ func New(config Config) *Store {
 	if config.HeartbeatInterval == 0 {
 		config.HeartbeatInterval = time.Second
 	}
+	config.MaxMoves = cmp.Or(config.MaxMoves, store.DefaultMaxMoves)
 	if config.NewID == nil {
 		config.NewID = uuid.New
 	}

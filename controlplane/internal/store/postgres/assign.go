@@ -12,47 +12,75 @@ import (
 )
 
 // orphanPage is how many partitions are assigned in one transaction: it bounds how long the agent group's row and theirs stay locked.
-const orphanPage = 5000
+const orphanPage = 10_000
 
 // presence is which agents of an agent group count as present.
 type presence struct {
-	// candidates may be given partitions.
-	candidates []placement.Agent
+	// agents are all that live, at their index.
+	agents []placement.Agent
+	index  map[string]int32
+	// candidates of them may be given partitions.
+	candidates int
 	// present keep theirs; presentOrSuspect those of topics that allow buffered acks.
 	present, presentOrSuspect []string
 }
 
-// AssignOrphans gives a page of partitions without a present agent to the agents that have the fewest.
+// AssignOrphans gives a page of partitions without a present agent to others. Takeovers wait for nothing and nobody; what an agent that drains
+// still leads waits while many hand-offs are under way.
 func (s *Store) AssignOrphans(ctx context.Context, agentGroup store.AgentGroup) (assigned int, more bool, err error) {
 	err = s.inPlace(ctx, harmless, agentGroup, func(ctx context.Context, p *place) error {
-		assigned, more, err = assignOrphans(ctx, p)
+		assigned, more, err = assignOrphans(ctx, p, s.config.MaxMoves)
 		return err
 	})
 	return assigned, more, err
 }
 
-func assignOrphans(ctx context.Context, p *place) (assigned int, more bool, err error) {
+func assignOrphans(ctx context.Context, p *place, maxMoves int) (assigned int, more bool, err error) {
 	who, err := readPresence(ctx, p)
 	if err != nil {
 		return 0, false, err
 	}
-	if len(who.candidates) == 0 { // the next registration unsettles the agent group again
+	if who.candidates == 0 { // the next registration unsettles the agent group again
 		_, err := p.Settle(ctx, string(p.agentGroup))
 		return 0, false, err
 	}
-	orphans, err := p.LockOrphans(ctx, db.LockOrphansParams{
+	orphans, err := p.FindOrphans(ctx, db.FindOrphansParams{
 		AgentGroup: string(p.agentGroup), PresentOrSuspect: who.presentOrSuspect, Present: who.present, Page: orphanPage,
 	})
 	if err != nil {
-		return 0, false, fmt.Errorf("lock orphans: %w", err)
+		return 0, false, fmt.Errorf("find orphans: %w", err)
 	}
 	more = len(orphans) == orphanPage
-	if !more {
+	now, err := p.affordable(ctx, orphans, maxMoves)
+	if err != nil {
+		return 0, false, err
+	}
+	if more = more || len(now) < len(orphans); !more {
 		if _, err := p.Settle(ctx, string(p.agentGroup)); err != nil {
 			return 0, false, fmt.Errorf("settle agent group: %w", err)
 		}
 	}
-	return len(orphans), more, p.assign(ctx, who, orphans)
+	return len(now), more, p.rehome(ctx, who, now)
+}
+
+// affordable leaves out what would be a hand-off too many. Those that nobody leads in good order come first.
+func (p *place) affordable(ctx context.Context, orphans []db.FindOrphansRow, maxMoves int) ([]db.FindOrphansRow, error) {
+	if len(orphans) == 0 || !orphans[len(orphans)-1].Led {
+		return orphans, nil
+	}
+	moving, err := p.CountMoving(ctx, string(p.agentGroup))
+	if err != nil {
+		return nil, fmt.Errorf("count hand-offs: %w", err)
+	}
+	budget := maxMoves - int(moving)
+	for i, row := range orphans {
+		if row.Led {
+			if budget--; budget < 0 {
+				return orphans[:i], nil
+			}
+		}
+	}
+	return orphans, nil
 }
 
 func readPresence(ctx context.Context, p *place) (presence, error) {
@@ -60,60 +88,146 @@ func readPresence(ctx context.Context, p *place) (presence, error) {
 	if err != nil {
 		return presence{}, fmt.Errorf("read live sessions: %w", err)
 	}
-	who := presence{present: []string{}, presentOrSuspect: []string{}} // not nil: NULL is no empty list
-	for _, row := range rows {
+	who := presence{index: map[string]int32{}, present: []string{}, presentOrSuspect: []string{}} // not nil: NULL is no empty list
+	for i, row := range rows {
 		session := leaseSession(row)
 		if session.Present(true) {
 			who.presentOrSuspect = append(who.presentOrSuspect, session.AgentID)
 		}
 		if session.Present(false) {
 			who.present = append(who.present, session.AgentID)
-			who.candidates = append(who.candidates, placement.Agent{ID: session.AgentID, Zone: session.Zone})
+			who.candidates++
 		}
+		who.agents = append(who.agents, planAgent(row))
+		who.index[row.AgentID] = int32(i)
 	}
 	return who, nil
 }
 
-func (p *place) assign(ctx context.Context, who presence, orphans []db.LockOrphansRow) error {
-	n := len(orphans)
-	if n == 0 {
+// planAgent is a session that lives as the planner sees it.
+func planAgent(row db.Session) placement.Agent {
+	agent := placement.Agent{ID: row.AgentID, Zone: row.Zone, CapacityBytesPerSecond: row.CapacityBytesPerSecond}
+	switch {
+	case row.Draining || row.DrainRequested:
+		agent.State = placement.Draining
+	case row.Unfit:
+		agent.State = placement.Unfit
+	case row.Suspect:
+		agent.State = placement.Suspect
+	}
+	return agent
+}
+
+// at is the agent's index; Nobody: no session of it lives.
+func (w presence) at(agentID string) int32 {
+	if i, lives := w.index[agentID]; lives {
+		return i
+	}
+	return placement.Nobody
+}
+
+// rehome assigns orphans as the planner says.
+func (p *place) rehome(ctx context.Context, who presence, orphans []db.FindOrphansRow) error {
+	if len(orphans) == 0 {
 		return nil
 	}
-	ids, wanted := make([]int64, n), make([]placement.Wanted, n)
-	for i, row := range orphans {
-		ids[i], wanted[i] = row.PartitionID, placement.Wanted{Topic: row.TopicID, Number: row.Partition}
-	}
-	loads, err := p.loads(ctx, wanted)
+	in, err := p.orphanInput(ctx, who, orphans)
 	if err != nil {
 		return err
 	}
-	rows, err := p.AssignPartitions(ctx, ids, placement.Choose(who.candidates, loads, wanted), p.takeEach(n))
-	return verdict("assign partitions", rows, n, err)
-}
-
-// loads are the assignments that there are. Orphans count for agents that are no candidates, hence for nothing.
-func (p *place) loads(ctx context.Context, wanted []placement.Wanted) (placement.Loads, error) {
-	loads := placement.Loads{All: map[string]int{}, Topics: map[uuid.UUID]map[string]int{}}
-	all, err := p.AgentLoads(ctx, string(p.agentGroup))
-	if err != nil {
-		return loads, fmt.Errorf("read loads: %w", err)
-	}
-	for _, row := range all {
-		loads.All[row.AgentID] = int(row.Partitions)
-	}
-	var topics []uuid.UUID
-	for _, partition := range wanted {
-		if _, seen := loads.Topics[partition.Topic]; !seen {
-			loads.Topics[partition.Topic] = map[string]int{}
-			topics = append(topics, partition.Topic)
+	ids, agents := make([]int64, 0, len(orphans)), make([]string, 0, len(orphans))
+	for _, move := range placement.Repair(in).Moves {
+		if int(move.Partition) < len(orphans) { // the others have their turn in a later page
+			ids, agents = append(ids, orphans[move.Partition].PartitionID), append(agents, in.Agents[move.To].ID)
 		}
 	}
-	perTopic, err := p.TopicLoads(ctx, topics)
+	return p.assign(ctx, ids, agents)
+}
+
+// assign locks and assigns. Requires: what the choice rests on was read under LockAgentGroup.
+func (p *place) assign(ctx context.Context, ids []int64, agents []string) error {
+	locked, err := p.LockPartitionsByID(ctx, ids)
+	if err := verdict("lock partitions", int64(len(locked)), len(ids), err); err != nil {
+		return err
+	}
+	rows, err := p.AssignPartitions(ctx, ids, agents, p.takeEach(len(ids)))
+	return verdict("assign partitions", rows, len(ids), err)
+}
+
+// orphanInput has the orphans first, then as many nameless partitions of the same topics as agents keep: where a topic's partitions lie
+// matters to its orphans, which they are does not. Orphans that are not given count for nothing.
+func (p *place) orphanInput(ctx context.Context, who presence, orphans []db.FindOrphansRow) (placement.Input, error) {
+	in := placement.Input{Agents: who.agents}
+	topics := map[uuid.UUID]int32{}
+	var ids []uuid.UUID
+	for _, row := range orphans {
+		t, known := topics[row.TopicID]
+		if !known {
+			t = int32(len(ids))
+			topics[row.TopicID] = t
+			ids = append(ids, row.TopicID)
+		}
+		in.Partitions = append(in.Partitions, placement.Partition{Topic: t, Number: row.Partition, Agent: who.at(row.AssignedAgentID)})
+	}
+	if err := p.addTopics(ctx, &in, ids, topics); err != nil {
+		return in, err
+	}
+	loads, err := p.TopicLoads(ctx, ids)
 	if err != nil {
-		return loads, fmt.Errorf("read loads of topics: %w", err)
+		return in, fmt.Errorf("read loads of topics: %w", err)
 	}
-	for _, row := range perTopic {
-		loads.Topics[row.TopicID][row.AgentID] = int(row.Partitions)
+	for _, row := range loads {
+		t, agent := topics[row.TopicID], who.at(row.AgentID)
+		if !who.keeps(agent, in.Topics[t]) {
+			continue
+		}
+		for range row.Partitions {
+			in.Partitions = append(in.Partitions, placement.Partition{Topic: t, Number: -1, Agent: agent})
+		}
 	}
-	return loads, nil
+	return in, p.addOthers(ctx, &in, who)
+}
+
+// keeps says whether the agent keeps partitions of the topic.
+func (w presence) keeps(agent int32, topic placement.Topic) bool {
+	if agent == placement.Nobody {
+		return false
+	}
+	state := w.agents[agent].State
+	return state == placement.Eligible || (state == placement.Suspect && topic.AllowBufferedAcks)
+}
+
+func (p *place) addTopics(ctx context.Context, in *placement.Input, ids []uuid.UUID, index map[uuid.UUID]int32) error {
+	rows, err := p.TopicsByID(ctx, ids)
+	if err := verdict("read topics", int64(len(rows)), len(ids), err); err != nil {
+		return err
+	}
+	in.Topics = make([]placement.Topic, len(ids))
+	for _, row := range rows {
+		in.Topics[index[row.TopicID]] = planTopic(row)
+	}
+	return nil
+}
+
+func planTopic(row db.Topic) placement.Topic {
+	return placement.Topic{ID: row.TopicID, Name: row.Name, PreferredZones: row.PreferredZones, AllowBufferedAcks: row.AllowBufferedAcks}
+}
+
+// addOthers counts what agents are assigned beyond the input.
+func (p *place) addOthers(ctx context.Context, in *placement.Input, who presence) error {
+	all, err := p.AgentLoads(ctx, string(p.agentGroup))
+	if err != nil {
+		return fmt.Errorf("read loads: %w", err)
+	}
+	for _, row := range all {
+		if i := who.at(row.AgentID); i != placement.Nobody {
+			in.Agents[i].OtherPartitions = int32(row.Partitions)
+		}
+	}
+	for _, partition := range in.Partitions {
+		if partition.Agent != placement.Nobody {
+			in.Agents[partition.Agent].OtherPartitions--
+		}
+	}
+	return nil
 }

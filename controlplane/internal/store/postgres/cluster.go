@@ -46,14 +46,19 @@ func (s *Store) ListAgents(ctx context.Context, agentGroup store.AgentGroup, req
 func agentMessage(row db.ListAgentsRow) *controlplanev1.Agent {
 	return &controlplanev1.Agent{
 		AgentId: row.AgentID, AgentGroup: row.AgentGroup, Zone: row.Zone, Address: row.Address, Version: row.Version,
-		State: agentState(row), SessionId: row.SessionID.String(), StartedAt: timestamppb.New(row.StartedAt),
+		State: sessionState(sessionOf(row)), SessionId: row.SessionID.String(), StartedAt: timestamppb.New(row.StartedAt),
 		LastHeartbeatAt: timestamppb.New(row.LastHeartbeatAt), ExpiresAt: timestamppb.New(row.ExpiresAt),
 		LeaseCount: row.LeaseCount, AssignedCount: row.AssignedCount, EndReason: text(row.EndReason), CapacityBytesPerSecond: row.CapacityBytesPerSecond,
 		InBytesPerSecond: row.InBytesPerSecond, OutBytesPerSecond: row.OutBytesPerSecond,
 	}
 }
 
-func agentState(row db.ListAgentsRow) controlplanev1.AgentState {
+// sessionOf has what decides the state.
+func sessionOf(row db.ListAgentsRow) db.Session {
+	return db.Session{EndedAt: row.EndedAt, Suspect: row.Suspect, Draining: row.Draining, DrainRequested: row.DrainRequested, Unfit: row.Unfit}
+}
+
+func sessionState(row db.Session) controlplanev1.AgentState {
 	switch {
 	case row.EndedAt != nil:
 		return controlplanev1.AgentState_AGENT_STATE_ENDED

@@ -1,12 +1,15 @@
 package postgres
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 )
 
 // Config says where the catalog is and how long things may take.
@@ -19,6 +22,8 @@ type Config struct {
 	SessionDuration time.Duration
 	// HeartbeatInterval is told to agents; default 1 s, at most a third of SessionDuration.
 	HeartbeatInterval time.Duration
+	// MaxMoves is how many hand-offs may be under way in an agent group at once; default store.DefaultMaxMoves, 1 to 100,000.
+	MaxMoves int
 	// StatementTimeout, LockTimeout and IdleInTransactionTimeout are enforced by PostgreSQL, so that a stopped replica cannot hold locks
 	// for ever; default 5 s, 3 s and 5 s, at least 100 ms each.
 	StatementTimeout         time.Duration
@@ -37,6 +42,7 @@ func (c Config) withDefaults() Config {
 	c.StatementTimeout = or(c.StatementTimeout, 5*time.Second)
 	c.LockTimeout = or(c.LockTimeout, 3*time.Second)
 	c.IdleInTransactionTimeout = or(c.IdleInTransactionTimeout, 5*time.Second)
+	c.MaxMoves = cmp.Or(c.MaxMoves, store.DefaultMaxMoves)
 	if c.MaxConns == 0 {
 		c.MaxConns = 10
 	}
@@ -58,6 +64,9 @@ func (c Config) Validate() error {
 	c = c.withDefaults()
 	if c.MaxConns < 2 || c.MaxConns > 100 {
 		return fmt.Errorf("max connections %d: must be 2 to 100", c.MaxConns)
+	}
+	if c.MaxMoves < 1 || c.MaxMoves > 100_000 {
+		return fmt.Errorf("max moves %d: must be 1 to 100000", c.MaxMoves)
 	}
 	if c.SessionDuration < time.Second || c.SessionDuration > 10*time.Minute {
 		return fmt.Errorf("session duration %v: must be 1s to 10m", c.SessionDuration)

@@ -4,4 +4,6 @@ package postgres
 const (
 	// purgeLock: one replica at a time purges deleted topics (within its transaction).
 	purgeLock int64 = 0x5348_0001
+	// placementLock: one replica at a time decides placement (on a connection of its own, see lead.go).
+	placementLock int64 = 0x5348_0002
 )

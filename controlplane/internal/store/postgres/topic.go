@@ -83,28 +83,35 @@ func zoneList(preferred *controlplanev1.PreferredZones) []string {
 	return append([]string{}, preferred.GetZones()...)
 }
 
+// insertPartitions makes the partitions of a new topic, where the planner wants them.
 func insertPartitions(ctx context.Context, p *place, topic db.Topic) error {
 	who, err := readPresence(ctx, p)
 	if err != nil {
 		return err
 	}
-	wanted := make([]placement.Wanted, topic.PartitionCount)
-	for i := range wanted {
-		wanted[i] = placement.Wanted{Topic: topic.TopicID, Number: int32(i)}
-	}
-	loads, err := p.loads(ctx, wanted[:1])
-	if err != nil {
+	in := placement.Input{Agents: who.agents, Topics: []placement.Topic{planTopic(topic)}}
+	if err := p.addOthers(ctx, &in, who); err != nil {
 		return err
 	}
-	agents := placement.Choose(who.candidates, loads, wanted)
-	for first := 0; first < len(wanted); first += partitionPage {
-		page := wanted[first:min(first+partitionPage, len(wanted))]
+	in.Partitions = make([]placement.Partition, topic.PartitionCount)
+	for i := range in.Partitions {
+		in.Partitions[i] = placement.Partition{Number: int32(i), Agent: placement.Nobody}
+	}
+	agents := make([]string, len(in.Partitions)) // empty: nobody can lead it
+	for _, move := range placement.Repair(in).Moves {
+		agents[move.Partition] = in.Agents[move.To].ID
+	}
+	return insertAssigned(ctx, p, topic, agents)
+}
+
+func insertAssigned(ctx context.Context, p *place, topic db.Topic, agents []string) error {
+	for first := 0; first < len(agents); first += partitionPage {
+		page := agents[first:min(first+partitionPage, len(agents))]
 		arg := db.InsertPartitionsParams{
-			TopicID: topic.TopicID, AgentGroup: topic.AgentGroup, Partitions: make([]int32, len(page)),
-			AgentIds: agents[first : first+len(page)], Revisions: p.takeEach(len(page)),
+			TopicID: topic.TopicID, AgentGroup: topic.AgentGroup, Partitions: make([]int32, len(page)), AgentIds: page, Revisions: p.takeEach(len(page)),
 		}
 		for i := range page {
-			arg.Partitions[i] = page[i].Number
+			arg.Partitions[i] = int32(first + i)
 		}
 		rows, err := p.InsertPartitions(ctx, arg)
 		if err := verdict("insert partitions", rows, len(page), err); err != nil {

@@ -95,6 +95,17 @@ func (q *Queries) GetRevision(ctx context.Context, agentGroup string) (int64, er
 	return revision, err
 }
 
+const getShapeRevision = `-- name: GetShapeRevision :one
+SELECT shape_revision FROM agent_groups WHERE agent_group = $1
+`
+
+func (q *Queries) GetShapeRevision(ctx context.Context, agentGroup string) (int64, error) {
+	row := q.db.QueryRow(ctx, getShapeRevision, agentGroup)
+	var shape_revision int64
+	err := row.Scan(&shape_revision)
+	return shape_revision, err
+}
+
 const insertAgentGroup = `-- name: InsertAgentGroup :execrows
 INSERT INTO agent_groups (agent_group) VALUES ($1)
 ON CONFLICT (agent_group) DO UPDATE SET deleted_at = NULL, revision = agent_groups.revision + 1 WHERE agent_groups.deleted_at IS NOT NULL

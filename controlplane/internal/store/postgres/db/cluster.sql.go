@@ -12,6 +12,49 @@ import (
 	"github.com/google/uuid"
 )
 
+const allLiveSessions = `-- name: AllLiveSessions :many
+SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested FROM sessions WHERE ended_at IS NULL ORDER BY agent_group, agent_id
+`
+
+func (q *Queries) AllLiveSessions(ctx context.Context) ([]Session, error) {
+	rows, err := q.db.Query(ctx, allLiveSessions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Session
+	for rows.Next() {
+		var i Session
+		if err := rows.Scan(
+			&i.SessionID,
+			&i.AgentID,
+			&i.AgentGroup,
+			&i.Zone,
+			&i.Address,
+			&i.Version,
+			&i.DurationMs,
+			&i.StartedAt,
+			&i.LastHeartbeatAt,
+			&i.Draining,
+			&i.Unfit,
+			&i.Suspect,
+			&i.EndedAt,
+			&i.EndReason,
+			&i.EvidenceFor,
+			&i.CapacityBytesPerSecond,
+			&i.RegistrationID,
+			&i.DrainRequested,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const desertedZones = `-- name: DesertedZones :many
 SELECT t.agent_group, z.zone::text AS zone, min(t.name)::text AS topic
 FROM topics t CROSS JOIN LATERAL unnest(t.preferred_zones) AS z(zone)

@@ -46,13 +46,14 @@ func (q *Queries) AgentLoads(ctx context.Context, agentGroup string) ([]AgentLoa
 }
 
 const assignPartitions = `-- name: AssignPartitions :execrows
-UPDATE partitions p SET assigned_agent_id = e.agent_id, revision = e.revision
+UPDATE partitions p SET assigned_agent_id = e.agent_id, revision = e.revision, pinned = false
 FROM ROWS FROM (unnest($1::bigint[]), unnest($2::text[]), unnest($3::bigint[]))
      AS e(partition_id, agent_id, revision)
 WHERE p.partition_id = e.partition_id
 `
 
-// Requires: LockAgentGroup, the locks of the partitions. Leader and epoch stay: whoever leads goes on until it releases or is replaced.
+// Requires: LockAgentGroup, the locks of the partitions. Leader and epoch stay: whoever leads goes on until it releases or is replaced. A pin
+// ends: it was to another agent.
 func (q *Queries) AssignPartitions(ctx context.Context, partitionIds []int64, agentIds []string, revisions []int64) (int64, error) {
 	result, err := q.db.Exec(ctx, assignPartitions, partitionIds, agentIds, revisions)
 	if err != nil {
@@ -61,35 +62,108 @@ func (q *Queries) AssignPartitions(ctx context.Context, partitionIds []int64, ag
 	return result.RowsAffected(), nil
 }
 
-const lockOrphans = `-- name: LockOrphans :many
-SELECT p.partition_id, p.topic_id, p.partition
+const countMoving = `-- name: CountMoving :one
+SELECT count(*) FROM partitions p
+JOIN sessions s ON s.session_id = p.leader_session_id AND s.ended_at IS NULL AND NOT s.suspect AND NOT s.unfit
+JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
+WHERE p.agent_group = $1 AND s.agent_id <> p.assigned_agent_id
+`
+
+// Partitions whose leader is not who should lead: hand-offs under way. Requires: LockAgentGroup.
+func (q *Queries) CountMoving(ctx context.Context, agentGroup string) (int64, error) {
+	row := q.db.QueryRow(ctx, countMoving, agentGroup)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const findMoves = `-- name: FindMoves :many
+SELECT e.ordinal::int AS ordinal, p.partition_id, (s.session_id IS NOT NULL AND s.agent_id <> e.to_agent_id)::boolean AS led
+FROM ROWS FROM (unnest($1::uuid[]), unnest($2::int[]), unnest($3::text[]), unnest($4::text[]), unnest($5::int[]))
+     AS e(topic_id, partition, from_agent_id, to_agent_id, ordinal)
+JOIN partitions p ON p.topic_id = e.topic_id AND p.partition = e.partition
+JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
+LEFT JOIN sessions s ON s.session_id = p.leader_session_id AND s.ended_at IS NULL AND NOT s.suspect AND NOT s.unfit
+WHERE p.agent_group = $6 AND NOT p.pinned AND COALESCE(p.assigned_agent_id, '') = e.from_agent_id
+ORDER BY e.ordinal
+`
+
+type FindMovesParams struct {
+	TopicIds     []uuid.UUID
+	Partitions   []int32
+	FromAgentIds []string
+	ToAgentIds   []string
+	Ordinals     []int32
+	AgentGroup   string
+}
+
+type FindMovesRow struct {
+	Ordinal     int32
+	PartitionID int64
+	Led         bool
+}
+
+// Partitions that are to move, those that are still assigned as the plan had it and not pinned; led: somebody leads it who would have to hand
+// over. Requires: LockAgentGroup.
+func (q *Queries) FindMoves(ctx context.Context, arg FindMovesParams) ([]FindMovesRow, error) {
+	rows, err := q.db.Query(ctx, findMoves,
+		arg.TopicIds,
+		arg.Partitions,
+		arg.FromAgentIds,
+		arg.ToAgentIds,
+		arg.Ordinals,
+		arg.AgentGroup,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FindMovesRow
+	for rows.Next() {
+		var i FindMovesRow
+		if err := rows.Scan(&i.Ordinal, &i.PartitionID, &i.Led); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const findOrphans = `-- name: FindOrphans :many
+SELECT p.partition_id, p.topic_id, p.partition, COALESCE(p.assigned_agent_id, '')::text AS assigned_agent_id, (s.session_id IS NOT NULL)::boolean AS led
 FROM partitions p
 JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
+LEFT JOIN sessions s ON s.session_id = p.leader_session_id AND s.ended_at IS NULL AND NOT s.suspect AND NOT s.unfit
 WHERE p.agent_group = $1
   AND (p.assigned_agent_id IS NULL
        OR NOT (p.assigned_agent_id = ANY(CASE WHEN t.allow_buffered_acks THEN $2::text[] ELSE $3::text[] END)))
-ORDER BY p.topic_id, p.partition
+ORDER BY led, p.topic_id, p.partition
 LIMIT $4
-FOR NO KEY UPDATE OF p
 `
 
-type LockOrphansParams struct {
+type FindOrphansParams struct {
 	AgentGroup       string
 	PresentOrSuspect []string
 	Present          []string
 	Page             int32
 }
 
-type LockOrphansRow struct {
-	PartitionID int64
-	TopicID     uuid.UUID
-	Partition   int32
+type FindOrphansRow struct {
+	PartitionID     int64
+	TopicID         uuid.UUID
+	Partition       int32
+	AssignedAgentID string
+	Led             bool
 }
 
 // Partitions that nobody fit should lead: without an assignment, or assigned to an agent that is not among those that count as present
-// (for topics that allow buffered acks a suspect still does). Locked in (topic_id, partition) order. Requires: LockAgentGroup.
-func (q *Queries) LockOrphans(ctx context.Context, arg LockOrphansParams) ([]LockOrphansRow, error) {
-	rows, err := q.db.Query(ctx, lockOrphans,
+// (for topics that allow buffered acks a suspect still does). led: by an agent that leaves in good order, so that handing over costs a hand-off;
+// the others come first. Requires: LockAgentGroup, so that it stays true.
+func (q *Queries) FindOrphans(ctx context.Context, arg FindOrphansParams) ([]FindOrphansRow, error) {
+	rows, err := q.db.Query(ctx, findOrphans,
 		arg.AgentGroup,
 		arg.PresentOrSuspect,
 		arg.Present,
@@ -99,10 +173,16 @@ func (q *Queries) LockOrphans(ctx context.Context, arg LockOrphansParams) ([]Loc
 		return nil, err
 	}
 	defer rows.Close()
-	var items []LockOrphansRow
+	var items []FindOrphansRow
 	for rows.Next() {
-		var i LockOrphansRow
-		if err := rows.Scan(&i.PartitionID, &i.TopicID, &i.Partition); err != nil {
+		var i FindOrphansRow
+		if err := rows.Scan(
+			&i.PartitionID,
+			&i.TopicID,
+			&i.Partition,
+			&i.AssignedAgentID,
+			&i.Led,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -111,6 +191,56 @@ func (q *Queries) LockOrphans(ctx context.Context, arg LockOrphansParams) ([]Loc
 		return nil, err
 	}
 	return items, nil
+}
+
+const lockPartitionsByID = `-- name: LockPartitionsByID :many
+SELECT partition_id FROM partitions WHERE partition_id = ANY($1::bigint[]) ORDER BY topic_id, partition FOR NO KEY UPDATE
+`
+
+// In (topic_id, partition) order, like everywhere.
+func (q *Queries) LockPartitionsByID(ctx context.Context, partitionIds []int64) ([]int64, error) {
+	rows, err := q.db.Query(ctx, lockPartitionsByID, partitionIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var partition_id int64
+		if err := rows.Scan(&partition_id); err != nil {
+			return nil, err
+		}
+		items = append(items, partition_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const pinPartition = `-- name: PinPartition :execrows
+UPDATE partitions SET assigned_agent_id = $1::text, pinned = true, revision = $2 WHERE topic_id = $3 AND partition = $4
+`
+
+type PinPartitionParams struct {
+	AgentID   string
+	Revision  int64
+	TopicID   uuid.UUID
+	Partition int32
+}
+
+// An operator's will. The partition may have been assigned to this very agent. Requires: LockAgentGroup.
+func (q *Queries) PinPartition(ctx context.Context, arg PinPartitionParams) (int64, error) {
+	result, err := q.db.Exec(ctx, pinPartition,
+		arg.AgentID,
+		arg.Revision,
+		arg.TopicID,
+		arg.Partition,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const placedPartitionsAfter = `-- name: PlacedPartitionsAfter :many
@@ -243,6 +373,115 @@ func (q *Queries) PlacedTopicsAfter(ctx context.Context, agentGroup string, afte
 	return items, nil
 }
 
+const placementLeader = `-- name: PlacementLeader :many
+SELECT a.application_name::text AS application_name
+FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.database = a.datid AND a.datname = current_database()
+  AND l.classid::bigint = ($1::bigint >> 32) AND l.objid::bigint = ($1::bigint & 4294967295)
+`
+
+// The replica that decides placement now. No row: none does. lock_id: below 2^32 times 2^31.
+func (q *Queries) PlacementLeader(ctx context.Context, lockID int64) ([]string, error) {
+	rows, err := q.db.Query(ctx, placementLeader, lockID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var application_name string
+		if err := rows.Scan(&application_name); err != nil {
+			return nil, err
+		}
+		items = append(items, application_name)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const planPartitions = `-- name: PlanPartitions :many
+SELECT p.topic_id, p.partition, COALESCE(p.assigned_agent_id, '')::text AS assigned_agent_id, p.pinned,
+       COALESCE(s.agent_id, '')::text AS leader_agent_id
+FROM partitions p
+JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
+LEFT JOIN sessions s ON s.session_id = p.leader_session_id AND s.ended_at IS NULL AND NOT s.suspect AND NOT s.unfit
+WHERE p.agent_group = $1
+`
+
+type PlanPartitionsRow struct {
+	TopicID         uuid.UUID
+	Partition       int32
+	AssignedAgentID string
+	Pinned          bool
+	LeaderAgentID   string
+}
+
+// All partitions of live topics of the agent group, in no order. led: by an agent that would have to hand over.
+func (q *Queries) PlanPartitions(ctx context.Context, agentGroup string) ([]PlanPartitionsRow, error) {
+	rows, err := q.db.Query(ctx, planPartitions, agentGroup)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PlanPartitionsRow
+	for rows.Next() {
+		var i PlanPartitionsRow
+		if err := rows.Scan(
+			&i.TopicID,
+			&i.Partition,
+			&i.AssignedAgentID,
+			&i.Pinned,
+			&i.LeaderAgentID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const planTopics = `-- name: PlanTopics :many
+SELECT topic_id, name, allow_buffered_acks, preferred_zones FROM topics WHERE agent_group = $1 AND deleted_at IS NULL ORDER BY topic_id
+`
+
+type PlanTopicsRow struct {
+	TopicID           uuid.UUID
+	Name              string
+	AllowBufferedAcks bool
+	PreferredZones    []string
+}
+
+func (q *Queries) PlanTopics(ctx context.Context, agentGroup string) ([]PlanTopicsRow, error) {
+	rows, err := q.db.Query(ctx, planTopics, agentGroup)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PlanTopicsRow
+	for rows.Next() {
+		var i PlanTopicsRow
+		if err := rows.Scan(
+			&i.TopicID,
+			&i.Name,
+			&i.AllowBufferedAcks,
+			&i.PreferredZones,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const resolveTopics = `-- name: ResolveTopics :many
 SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones FROM topics
 WHERE agent_group = $1 AND deleted_at IS NULL
@@ -270,6 +509,46 @@ func (q *Queries) ResolveTopics(ctx context.Context, agentGroup string, names []
 			&i.DeletedAt,
 			&i.Revision,
 			&i.PreferredZones,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const shapes = `-- name: Shapes :many
+SELECT g.agent_group, g.revision, g.shape_revision,
+       COALESCE((SELECT (extract(epoch FROM max(r.reported_at)) * 1000000)::bigint FROM agent_reports r
+                 JOIN sessions s ON s.session_id = r.session_id AND s.ended_at IS NULL WHERE s.agent_group = g.agent_group), 0)::bigint AS reported_us
+FROM agent_groups g WHERE g.deleted_at IS NULL ORDER BY g.agent_group
+`
+
+type ShapesRow struct {
+	AgentGroup    string
+	Revision      int64
+	ShapeRevision int64
+	ReportedUs    int64
+}
+
+// What placement looks at before it reads more: the newest revision, that of the last change which it may answer, the newest report.
+func (q *Queries) Shapes(ctx context.Context) ([]ShapesRow, error) {
+	rows, err := q.db.Query(ctx, shapes)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ShapesRow
+	for rows.Next() {
+		var i ShapesRow
+		if err := rows.Scan(
+			&i.AgentGroup,
+			&i.Revision,
+			&i.ShapeRevision,
+			&i.ReportedUs,
 		); err != nil {
 			return nil, err
 		}
@@ -313,4 +592,64 @@ func (q *Queries) TopicLoads(ctx context.Context, topicIds []uuid.UUID) ([]Topic
 		return nil, err
 	}
 	return items, nil
+}
+
+const topicsByID = `-- name: TopicsByID :many
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones FROM topics WHERE topic_id = ANY($1::uuid[])
+`
+
+func (q *Queries) TopicsByID(ctx context.Context, topicIds []uuid.UUID) ([]Topic, error) {
+	rows, err := q.db.Query(ctx, topicsByID, topicIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Topic
+	for rows.Next() {
+		var i Topic
+		if err := rows.Scan(
+			&i.TopicID,
+			&i.Name,
+			&i.AgentGroup,
+			&i.PartitionCount,
+			&i.MaxRecordBytes,
+			&i.AllowBufferedAcks,
+			&i.CreatedAt,
+			&i.DeletedAt,
+			&i.Revision,
+			&i.PreferredZones,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const tryPlacementLock = `-- name: TryPlacementLock :one
+SELECT pg_try_advisory_lock($1::bigint)::boolean AS held
+`
+
+// One replica at a time decides placement. False: another does. Not to be called by who holds it.
+func (q *Queries) TryPlacementLock(ctx context.Context, lockID int64) (bool, error) {
+	row := q.db.QueryRow(ctx, tryPlacementLock, lockID)
+	var held bool
+	err := row.Scan(&held)
+	return held, err
+}
+
+const unpinPartition = `-- name: UnpinPartition :execrows
+UPDATE partitions SET pinned = false, revision = $1 WHERE topic_id = $2 AND partition = $3 AND pinned
+`
+
+// Requires: LockAgentGroup. No row changed: it was not pinned.
+func (q *Queries) UnpinPartition(ctx context.Context, revision int64, topicID uuid.UUID, partition int32) (int64, error) {
+	result, err := q.db.Exec(ctx, unpinPartition, revision, topicID, partition)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
