@@ -14,6 +14,7 @@ import (
 	"github.com/streamhouse/streamhouse/serve/telemetry"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
+	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 )
 
 // Config of a control plane. The tags are those of flags, environment and file (package serve/config); the zero Config is not valid, see
@@ -34,6 +35,7 @@ type Config struct {
 	SessionDuration   time.Duration `default:"30s"   help:"Silence that ends an agent's session."`
 	HeartbeatInterval time.Duration `default:"1s"    help:"Time between an agent's heartbeats."`
 	SuspectAfter      time.Duration `default:"2s"    help:"Silence after which an agent's partitions may be led by others; at least two heartbeat intervals. A long one makes takeovers rare on slow machines."`
+	MaxMoves          int           `default:"256"   help:"Most partitions of an agent group that are handed over at once to balance, or because their agent drains."`
 	WatchInterval     time.Duration `default:"100ms" help:"Time between two looks at what other replicas have changed."`
 	ProducerExpiry    time.Duration `default:"168h"  help:"Idle time after which an idempotent producer is forgotten: what it sends next is refused (PRODUCER_UNKNOWN), and it takes a new producer id."`
 }
@@ -49,6 +51,7 @@ func DefaultConfig() Config {
 		SessionDuration:   30 * time.Second,
 		HeartbeatInterval: time.Second,
 		SuspectAfter:      2 * time.Second,
+		MaxMoves:          store.DefaultMaxMoves,
 		WatchInterval:     100 * time.Millisecond,
 		ProducerExpiry:    judge.DefaultProducerExpiry,
 	}
@@ -65,6 +68,7 @@ const (
 	maxProducerExpiry  = 10 * 365 * 24 * time.Hour
 	minPoolSize        = 4 // the judge, the hub, and two calls
 	maxPoolSize        = 100
+	maxMaxMoves        = 100_000
 )
 
 // Validate says what is wrong, all of it.
@@ -79,6 +83,7 @@ func (c Config) Validate() error {
 		between("session-duration", c.SessionDuration, minSessionDuration, maxSessionDuration),
 		between("heartbeat-interval", c.HeartbeatInterval, minInterval, c.SessionDuration/3),
 		between("suspect-after", c.SuspectAfter, 2*c.HeartbeatInterval, maxSuspectAfter),
+		c.validateMaxMoves(),
 		between("watch-interval", c.WatchInterval, minInterval, maxWatchInterval),
 		between("producer-expiry", c.ProducerExpiry, minProducerExpiry, maxProducerExpiry),
 	)
@@ -123,6 +128,13 @@ func (c Config) validateAgentGroups() error {
 		if !agentGroup.MatchString(name) {
 			return fmt.Errorf("agent-groups: %q must be 1 to 40 of a-z, 0-9 and -", name)
 		}
+	}
+	return nil
+}
+
+func (c Config) validateMaxMoves() error {
+	if c.MaxMoves < 1 || c.MaxMoves > maxMaxMoves {
+		return fmt.Errorf("max-moves: %d is not between 1 and %d", c.MaxMoves, maxMaxMoves)
 	}
 	return nil
 }

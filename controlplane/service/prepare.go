@@ -45,6 +45,7 @@ func open(ctx context.Context, config Config, logger *slog.Logger) (*postgres.St
 		MaxConns:          int32(config.PoolSize),
 		SessionDuration:   config.SessionDuration,
 		HeartbeatInterval: config.HeartbeatInterval,
+		MaxMoves:          config.MaxMoves,
 		Logger:            logger,
 	})
 }

@@ -1,4 +1,4 @@
-// Package service is the control plane as a whole: it opens the catalog, serves the API, watches, and judges. Used by cmd and by
+// Package service is the control plane as a whole: it opens the catalog, serves the API, watches, judges, and balances. Used by cmd and by
 // whole-system tests; everything else of the control plane is internal.
 // Nothing here decides anything about sessions, leases or records.
 // Read: config.go, service.go, prepare.go.
@@ -8,6 +8,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
+	"github.com/streamhouse/streamhouse/controlplane/internal/rebalance"
 	"github.com/streamhouse/streamhouse/controlplane/internal/rpc"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres"
 	"github.com/streamhouse/streamhouse/controlplane/internal/suspicion"
@@ -28,6 +31,9 @@ const maxCalls = 1000
 
 // lastExport bounds the export of metrics at the end.
 const lastExport = 3 * time.Second
+
+// maxHost is how much of a host's name stands in a replica's.
+const maxHost = 32
 
 // Deps are what the process gives to the service.
 type Deps struct {
@@ -51,6 +57,7 @@ type Service struct {
 	judge    *judge.Judge
 	forget   *judge.Forgetter
 	asker    *suspicion.Asker
+	balancer *rebalance.Rebalancer
 	server   *listen.Server
 	measured *telemetry.Provider
 	prepared atomic.Bool // the schema is there, and the bootstrap key
@@ -93,17 +100,31 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 	if s.forget, err = judge.NewForgetter(s.catalog, s.config.ProducerExpiry, logger); err != nil {
 		return err
 	}
+	name := replicaName()
+	s.balancer, err = rebalance.New(s.catalog, rebalance.Config{Name: name, Logger: logger, Meter: s.measured.Meter()})
+	if err != nil {
+		return err
+	}
 	s.server, err = listen.New(listen.Options{ //nolint:contextcheck // binds a local address, at once
 		Config:        s.config.Listener,
 		Logger:        logger,
 		Authenticator: s.gate(rpc.Authenticator(s.catalog)),
-		Register:      rpc.Services{Store: s.catalog, Hub: s.hub, WatchBroke: s.asker.WatchBroke}.Register,
+		Register:      rpc.Services{Store: s.catalog, Hub: s.hub, Name: name, WatchBroke: s.asker.WatchBroke}.Register,
 		MaxCalls:      maxCalls,
 		Ready:         map[string]listen.Check{"catalog": s.ready},
 		Routes:        s.measured.Mount,
 		Meter:         s.measured.Meter(),
 	})
 	return err
+}
+
+// replicaName is what people see of this process: host and process id. PostgreSQL shows 40 bytes of it.
+func replicaName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host[:min(len(host), maxHost)] + "/" + strconv.Itoa(os.Getpid())
 }
 
 // URL returns the advertised address, or one that reaches the listener from this machine.
@@ -154,7 +175,7 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// work prepares the catalog, then watches and judges.
+// work prepares the catalog, then watches, judges and balances.
 func (s *Service) work(ctx context.Context) error {
 	if err := s.prepare(ctx); err != nil || ctx.Err() != nil {
 		return err
@@ -169,5 +190,6 @@ func (s *Service) work(ctx context.Context) error {
 	group.Go(func() error { return s.judge.Run(ctx) })
 	group.Go(func() error { return s.forget.Run(ctx) })
 	group.Go(func() error { return s.asker.Run(ctx) })
+	group.Go(func() error { return s.balancer.Run(ctx) })
 	return group.Wait()
 }

@@ -57,7 +57,7 @@ func TestHelpIsCompleteAndShowsNoSecret(t *testing.T) {
 	}
 	for _, want := range []string{
 		"serve", "migrate", "healthcheck", "version", "--config", "--listen", "--advertised-address", "--database-url", "--session-duration=30s",
-		"--heartbeat-interval=1s", "--suspect-after=2s", "--watch-interval=100ms", "--bootstrap-admin-key", "--[no-]migrate-on-start", "--pool-size=16", "--producer-expiry=168h", "--allow-unsafe-database",
+		"--heartbeat-interval=1s", "--suspect-after=2s", "--watch-interval=100ms", "--max-moves=256", "--bootstrap-admin-key", "--[no-]migrate-on-start", "--pool-size=16", "--producer-expiry=168h", "--allow-unsafe-database",
 		"--log-level", "--log-format", "--tls-cert", "--tls-key", "--cors-origins", "--stop-timeout=10s", "--agent-groups", "$STREAMHOUSE_DATABASE_URL",
 	} {
 		if !strings.Contains(out.String(), want) {

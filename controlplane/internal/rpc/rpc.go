@@ -38,6 +38,8 @@ type Services struct {
 	Store store.Store
 	// Hub serves watchers.
 	Hub *watch.Hub
+	// Name of this replica, for people.
+	Name string
 	// WatchBroke hears of a watch that the other side, or the way to it, has ended. It never waits.
 	WatchBroke func(agentGroup store.AgentGroup, sessionID uuid.UUID)
 }
@@ -46,7 +48,7 @@ type Services struct {
 func (s Services) Register(server *connect.Server) {
 	controlplanev1connect.RegisterAgentServiceHandler(server, agents{s})
 	controlplanev1connect.RegisterTopicServiceHandler(server, topics{s})
-	controlplanev1connect.RegisterClusterServiceHandler(server, cluster{Services: s})
+	controlplanev1connect.RegisterClusterServiceHandler(server, cluster{s})
 	controlplanev1connect.RegisterAgentGroupServiceHandler(server, agentGroups{s})
 	controlplanev1connect.RegisterKeyServiceHandler(server, keys{s})
 	controlplanev1connect.RegisterCatalogServiceHandler(server, catalog{s})

@@ -16,6 +16,8 @@ const (
 	SessionDuration = 10 * time.Minute
 	// SuspectAfter of silence makes a session suspect.
 	SuspectAfter = 2 * time.Minute
+	// MaxMoves hand-offs may be under way in an agent group.
+	MaxMoves = 4
 )
 
 // Catalog is a store whose time can be turned and whose rows can be held.
@@ -50,7 +52,7 @@ type inMemory struct {
 
 // NewMemory makes an empty catalog in memory. newID may be nil; see memory.Config.
 func NewMemory(newID func() uuid.UUID) Catalog {
-	return &inMemory{Store: memory.New(memory.Config{SessionDuration: SessionDuration, NewID: newID})}
+	return &inMemory{Store: memory.New(memory.Config{SessionDuration: SessionDuration, MaxMoves: MaxMoves, NewID: newID})}
 }
 
 func (m *inMemory) Age(_ context.Context, d time.Duration) error {

@@ -37,7 +37,7 @@ func NewPostgres(tb testing.TB) *OnPostgres {
 	url := pgtest.URL(tb)
 	s := pgtest.OpenURL(tb, postgres.Config{
 		Logger: slog.New(slog.DiscardHandler),
-		URL:    url, SessionDuration: SessionDuration, MaxConns: 8,
+		URL:    url, SessionDuration: SessionDuration, MaxMoves: MaxMoves, MaxConns: 8,
 		LockTimeout: patience, StatementTimeout: 2 * patience, IdleInTransactionTimeout: 2 * patience,
 	})
 	pool, err := pgxpool.New(tb.Context(), url)

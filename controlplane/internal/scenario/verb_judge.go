@@ -133,10 +133,12 @@ func (w *World) settle(ctx context.Context) error {
 		return err
 	}
 	for _, group := range groups {
-		for more := true; more; {
-			if _, more, err = w.catalog.AssignOrphans(ctx, group); err != nil {
+		for again := true; again; { // until the rest waits for hand-offs to end
+			assigned, more, err := w.catalog.AssignOrphans(ctx, group)
+			if err != nil {
 				return err
 			}
+			again = more && assigned > 0
 		}
 	}
 	return nil

@@ -23,6 +23,8 @@ type World struct {
 	labels    map[string]string      // by object key
 	watchers  map[string]*watcher
 	keys      map[string]uuid.UUID // by name
+	// candidates for deciding placement, by name.
+	candidates map[string]store.PlacementCandidate
 	// absence is how long no judge has beaten, as far as the story says.
 	absence time.Duration
 	// started are the commands in the background, in their order.
@@ -46,7 +48,7 @@ type verb func(w *World, c command) (call, error)
 func NewWorld(ctx context.Context, catalog Catalog) (*World, error) {
 	w := &World{
 		catalog: catalog, processes: map[string][]process{}, topics: map[string][]uuid.UUID{}, counters: map[string]int{},
-		labels: map[string]string{}, watchers: map[string]*watcher{}, keys: map[string]uuid.UUID{},
+		labels: map[string]string{}, watchers: map[string]*watcher{}, keys: map[string]uuid.UUID{}, candidates: map[string]store.PlacementCandidate{},
 	}
 	if _, err := catalog.Beat(ctx); err != nil { // judges are at work before the story begins
 		return nil, fmt.Errorf("beat: %w", err)

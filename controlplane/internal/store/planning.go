@@ -28,6 +28,8 @@ type Planning interface {
 	// MovePartitions assigns partitions to other agents, in order, as long as fewer hand-offs are under way than there may be at once. What is
 	// not as the plan had it any more (assigned otherwise, pinned, the agent cannot lead) is passed over.
 	MovePartitions(ctx context.Context, agentGroup AgentGroup, transfers []Transfer) (Moved, error)
+	// FindLease answers the lease of a partition and the agent group of its topic. Refusals: UNKNOWN_TOPIC, UNKNOWN_PARTITION.
+	FindLease(ctx context.Context, agentGroup AgentGroup, topic string, partition int32) (AgentGroup, *controlplanev1.Lease, error)
 	// RequestDrain has the agent drain; it counts as draining at once. Idempotent. It answers the agent's group. Refusal: UNKNOWN_AGENT (never
 	// seen, or its session has ended).
 	RequestDrain(ctx context.Context, agentID string) (AgentGroup, error)

@@ -263,6 +263,21 @@ func (s *Store) TransferLease(_ context.Context, request *controlplanev1.Transfe
 	return &controlplanev1.TransferLeaseResponse{Lease: p.leaseMessage()}, nil
 }
 
+// FindLease answers the lease of one partition.
+func (s *Store) FindLease(_ context.Context, bound store.AgentGroup, topic string, partition int32) (store.AgentGroup, *controlplanev1.Lease, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, err := s.named(bound, topic)
+	if err != nil {
+		return "", nil, err
+	}
+	p := t.partition(partition)
+	if p == nil {
+		return "", nil, store.Refuse(refusalv1.Reason_REASON_UNKNOWN_PARTITION, "there is no such partition")
+	}
+	return t.group.name, p.leaseMessage(), nil
+}
+
 func (s *Store) refuseIneligible(t *topic, agentID string) error {
 	owner, seen := s.agents[agentID]
 	switch n := s.live(agentID); {

@@ -61,13 +61,13 @@ func (s *Store) RequestDrain(ctx context.Context, agentID string) (store.AgentGr
 func (s *Store) TransferLease(ctx context.Context, request *controlplanev1.TransferLeaseRequest) (*controlplanev1.TransferLeaseResponse, error) {
 	response := &controlplanev1.TransferLeaseResponse{}
 	err := s.changeTopic(ctx, harmless, request.GetTopic(), func(ctx context.Context, p *place, id uuid.UUID) error {
-		if _, err := findLease(ctx, p.Queries, id, request); err != nil {
+		if _, err := findLease(ctx, p.Queries, id, request.GetTopic(), request.GetPartition()); err != nil {
 			return err
 		}
 		if err := p.transfer(ctx, id, request); err != nil {
 			return err
 		}
-		lease, err := findLease(ctx, p.Queries, id, request)
+		lease, err := findLease(ctx, p.Queries, id, request.GetTopic(), request.GetPartition())
 		response.Lease = lease
 		return err
 	})
@@ -112,15 +112,31 @@ func (p *place) refuseIneligible(ctx context.Context, agentID string) error {
 	return nil
 }
 
-func findLease(ctx context.Context, q *db.Queries, id uuid.UUID, request *controlplanev1.TransferLeaseRequest) (*controlplanev1.Lease, error) {
-	rows, err := q.GetLease(ctx, id, request.GetPartition())
+// FindLease answers the lease of one partition.
+func (s *Store) FindLease(ctx context.Context, agentGroup store.AgentGroup, topic string, partition int32) (
+	of store.AgentGroup, lease *controlplanev1.Lease, err error,
+) {
+	err = s.read(ctx, func(ctx context.Context, q *db.Queries) error {
+		row, err := getTopic(ctx, q, agentGroup, topic)
+		if err != nil {
+			return err
+		}
+		of = store.AgentGroup(row.AgentGroup)
+		lease, err = findLease(ctx, q, row.TopicID, topic, partition)
+		return err
+	})
+	return of, lease, err
+}
+
+func findLease(ctx context.Context, q *db.Queries, id uuid.UUID, topic string, partition int32) (*controlplanev1.Lease, error) {
+	rows, err := q.GetLease(ctx, id, partition)
 	if err != nil {
 		return nil, fmt.Errorf("get lease: %w", err)
 	}
 	for _, row := range rows {
 		return leaseMessage(db.ListLeasesRow(row)), nil
 	}
-	refused := store.Refuse(refusalv1.Reason_REASON_UNKNOWN_PARTITION, "topic %q has no partition %d", request.GetTopic(), request.GetPartition())
-	refused.Refusal.Topic, refused.Refusal.Partition = request.GetTopic(), new(request.GetPartition())
+	refused := store.Refuse(refusalv1.Reason_REASON_UNKNOWN_PARTITION, "topic %q has no partition %d", topic, partition)
+	refused.Refusal.Topic, refused.Refusal.Partition = topic, new(partition)
 	return nil, refused
 }
