@@ -63,6 +63,7 @@ func world(t *testing.T, catalog scenario.Catalog) *scenario.World {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(w.Close)
 	return w
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,7 +23,7 @@ func doReport(w *World, c command) (call, error) {
 		return nil, err
 	}
 	report := &controlplanev1.AgentReport{}
-	for option := range c.options {
+	for _, option := range slices.Sorted(maps.Keys(c.options)) {
 		n, err := c.number(option, 0)
 		if err != nil {
 			return nil, err

@@ -48,7 +48,7 @@ func (s *Store) acquire(me *session, name store.AgentGroup, entry *controlplanev
 	if refusal := refuseEnded(me); refusal != nil {
 		return nil, refusal
 	}
-	if me.draining {
+	if me.leaving() {
 		return nil, &refusalv1.Refusal{Reason: refusalv1.Reason_REASON_AGENT_DRAINING, Message: "a draining agent gets no lease"}
 	}
 	t, p := s.find(entry.GetTopicId(), entry.GetPartition())

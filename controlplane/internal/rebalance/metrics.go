@@ -1,0 +1,142 @@
+package rebalance
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/store"
+)
+
+// countGap is the least time between two counts of partitions and sessions.
+const countGap = 5 * time.Second
+
+// metrics of placement. Gauges are those of the replica that decides; the others show none.
+type metrics struct {
+	started  metric.Int64Counter
+	duration metric.Float64Histogram
+
+	mu      sync.Mutex // guards what follows
+	leading bool
+	census  store.Census
+}
+
+func newMetrics(meter metric.Meter) (*metrics, error) {
+	if meter == nil {
+		meter = noop.Meter{}
+	}
+	m := &metrics{}
+	var err error
+	if m.started, err = meter.Int64Counter("streamhouse.placement.moves", metric.WithUnit("{move}"),
+		metric.WithDescription("Partitions that were assigned to another agent to balance.")); err != nil {
+		return nil, err
+	}
+	if m.duration, err = meter.Float64Histogram("streamhouse.placement.plan.duration", metric.WithUnit("s"),
+		metric.WithDescription("Time to read an agent group and to plan it.")); err != nil {
+		return nil, err
+	}
+	return m, m.observe(meter)
+}
+
+func (m *metrics) observe(meter metric.Meter) error {
+	gauge := func(name, unit, description string) metric.Int64ObservableGauge {
+		g, _ := meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(description))
+		return g
+	}
+	leader := gauge("streamhouse.placement.leader", "1", "1 on the replica that decides placement, else 0.")
+	partitions := gauge("streamhouse.placement.partitions", "{partition}", "Partitions by agent group and whether somebody leads them.")
+	moving := gauge("streamhouse.placement.moving", "{partition}", "Partitions whose leader is not who should lead: hand-offs under way.")
+	sessions := gauge("streamhouse.placement.sessions", "{session}", "Sessions that live, by agent group and state.")
+	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		o.ObserveInt64(leader, oneIf(m.leading))
+		for key, n := range m.partitions() {
+			o.ObserveInt64(partitions, n, metric.WithAttributes(agentGroup(key.agentGroup), attribute.Bool("led", key.led)))
+		}
+		for name, n := range m.moving() {
+			o.ObserveInt64(moving, n, metric.WithAttributes(agentGroup(name)))
+		}
+		for name, states := range m.census.Sessions {
+			for state, n := range states {
+				text := strings.ToLower(strings.TrimPrefix(state.String(), "AGENT_STATE_"))
+				o.ObserveInt64(sessions, int64(n), metric.WithAttributes(agentGroup(name), attribute.String("state", text)))
+			}
+		}
+		return nil
+	}, leader, partitions, moving, sessions)
+	return err
+}
+
+func agentGroup(name store.AgentGroup) attribute.KeyValue {
+	return attribute.String("agent_group", string(name))
+}
+
+func oneIf(yes bool) int64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+type ledKey struct {
+	agentGroup store.AgentGroup
+	led        bool
+}
+
+// partitions has a number for both, also where it is 0: an alert on leaderless partitions wants to see it. Requires: mu.
+func (m *metrics) partitions() map[ledKey]int64 {
+	counts := map[ledKey]int64{}
+	for _, tally := range m.census.Partitions {
+		counts[ledKey{tally.AgentGroup, tally.Led}] += int64(tally.Partitions)
+		counts[ledKey{tally.AgentGroup, !tally.Led}] += 0
+	}
+	return counts
+}
+
+// moving counts by agent group. Requires: mu.
+func (m *metrics) moving() map[store.AgentGroup]int64 {
+	counts := map[store.AgentGroup]int64{}
+	for _, tally := range m.census.Partitions {
+		counts[tally.AgentGroup] += int64(tally.Moving)
+	}
+	return counts
+}
+
+func (m *metrics) leads(leading bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.leading, m.census = leading, store.Census{}
+}
+
+func (m *metrics) planned(ctx context.Context, took time.Duration) {
+	m.duration.Record(ctx, took.Seconds())
+}
+
+func (m *metrics) moved(ctx context.Context, partitions int) { m.started.Add(ctx, int64(partitions)) }
+
+// count counts partitions and sessions for the gauges, not too often, and only after something has changed.
+func (r *Rebalancer) count(ctx context.Context, shapes map[store.AgentGroup]store.Shape) error {
+	var revisions int64
+	for _, shape := range shapes {
+		revisions += shape.Revision
+	}
+	if time.Since(r.countedAt) < countGap || (!r.countedAt.IsZero() && revisions == r.counted) {
+		return nil
+	}
+	census, err := r.store.Census(ctx)
+	if err != nil {
+		return fmt.Errorf("count: %w", err)
+	}
+	r.countedAt, r.counted = time.Now(), revisions
+	r.metrics.mu.Lock()
+	defer r.metrics.mu.Unlock()
+	r.metrics.census = census
+	return nil
+}
