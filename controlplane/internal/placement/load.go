@@ -139,17 +139,6 @@ func (l *loads) unobserved(place int32) bool {
 	return l.in.Partitions[l.parts[place]].BytesPerSecond == 0
 }
 
-func (l *loads) topicOf(place int32) int32 {
-	t, found := slices.BinarySearch(l.first, place)
-	if !found {
-		return int32(t) - 1
-	}
-	for l.first[t+1] == place { // topics without partitions
-		t++
-	}
-	return int32(t)
-}
-
 // ofAgents counts the topic's partitions by agent.
 func (l *loads) ofAgents(t int32, counts []int32) {
 	clear(counts)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"math/bits"
 	"slices"
+	"sort"
 )
 
 const (
@@ -141,6 +142,12 @@ func (m *model) ownerOf(p Partition, eligible []int32) int32 {
 // stuck says whether the partition at this place must stay with its owner.
 func (m *model) stuck(place int32) bool {
 	return m.owner[place] >= 0 && m.in.Partitions[m.parts[place]].Pinned
+}
+
+// topicOf is the topic of a place in parts.
+func (m *model) topicOf(place int32) int32 {
+	after := sort.Search(len(m.topics), func(t int) bool { return m.first[t+1] > place })
+	return int32(after)
 }
 
 // allowed are the zones where the topic may be led, in order.

@@ -1,6 +1,9 @@
 package placement
 
-import "slices"
+import (
+	"math/bits"
+	"slices"
+)
 
 // seats are among whom partitions are divided by counts: the agents; or whole zones, where load decides within.
 type seats struct {
@@ -62,10 +65,20 @@ func (f *flow) addBands() {
 		all += int64(f.size(t))
 	}
 	for seat, w := range f.weight {
-		share := all * w
-		spare := share / weight / slack
-		f.band[seat] = band{int32(share/weight - spare), int32((share+weight-1)/weight + spare)}
+		f.band[seat] = bandAround(all, w, weight)
 	}
+}
+
+// bandAround is the band of who has a part of a weight, where there are all partitions.
+func bandAround(all, part, weight int64) band {
+	hi, lo := bits.Mul64(uint64(all), uint64(part))
+	share, rest := bits.Div64(hi, lo, uint64(weight)) // part <= weight: no overflow
+	spare := int32(share / slack)
+	least, most := int32(share), int32(share)
+	if rest > 0 {
+		most++
+	}
+	return band{least - spare, most + spare}
 }
 
 // price is what the seat's k-th partition costs. Within the band nothing; outside more and more, by the number relative to the weight.
