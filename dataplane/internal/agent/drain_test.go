@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
 
@@ -56,6 +57,42 @@ func TestDrainHandsOverWithoutAnError(t *testing.T) {
 			if got := int64(len(s.read(b, int32(p)))); got != count || count < 20 {
 				t.Fatalf("partition %d: %d acknowledged, %d read", p, count, got)
 			}
+		}
+	})
+}
+
+func TestAnOperatorDrainsAnAgent(t *testing.T) {
+	tell(t, 4, func(s *story) {
+		a, b := s.Start("a"), s.Start("b")
+		s.leads(a, 0)
+		w := &writers{stop: make(chan struct{})}
+		for p := range int32(4) {
+			s.write(w, a, p, fmt.Sprintf("%d:", p), func(int, *dataplanev1.ProduceRequest) {})
+		}
+		s.Bucket.Delay(putTakes)
+		time.Sleep(2500 * time.Millisecond) // between two heartbeats
+		began := time.Now()
+		s.Control.Drain("a")
+		for p := range int32(4) {
+			s.leads(b, p)
+		}
+		if took := time.Since(began); took > 300*time.Millisecond {
+			t.Errorf("handing over took %v", took)
+		}
+		time.Sleep(time.Second)
+		w.end()
+		if err := a.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		for p := range int32(4) {
+			inOrder(t, s.read(b, p))
+		}
+		again := s.Start("a") // the order was for the session, not for the name
+		s.Control.Assign(s.part(0), "a")
+		s.leads(again, 0)
+		time.Sleep(10 * time.Second)
+		if !again.Running() {
+			t.Error("it was drained again")
 		}
 	})
 }

@@ -19,7 +19,7 @@ const (
 	selfTestWait      = 2 * time.Second
 )
 
-// Run keeps a session and serves until the context ends, then stops in four steps: it takes no more records, partition by partition, as
+// Run keeps a session and serves until the context ends or an operator wants the agent drained, then stops in four steps: it takes no more records, partition by partition, as
 // others take over; it uploads and commits what it holds; it releases what is left and forwards late requests for DrainLinger; it
 // deregisters. abort (nil: never) or DrainDeadline cut that short. An error means that the agent cannot go on: superseded, refused, or a
 // bucket that cannot be trusted. Its RPCs should be served from before Run until after it.
@@ -36,6 +36,9 @@ func (a *Agent) Run(ctx context.Context, abort <-chan struct{}) error {
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
+			a.drain(work, held, abort)
+		case <-a.keeper.Ordered():
+			a.deps.Log.InfoContext(work, "an operator wants this agent drained")
 			a.drain(work, held, abort)
 		case <-work.Done():
 		}

@@ -62,6 +62,7 @@ type sess struct {
 	ended        bool
 	cause        refusalv1.Reason
 	suspect      bool
+	drain        bool // an operator wants it drained
 	unfit        bool
 	shown        string // life for which its evidence is complete
 	told         *controlplanev1.Evidence

@@ -56,14 +56,14 @@ func (c *Control) Heartbeat(_ context.Context, req *controlplanev1.HeartbeatRequ
 		return nil, err
 	}
 	s.heartbeat = time.Now()
-	if s.agent.GetDraining() != req.GetDraining() || s.unfit != req.GetUnfit() || s.suspect {
-		s.agent.Draining, s.unfit, s.suspect = req.GetDraining(), req.GetUnfit(), false
+	if draining := req.GetDraining() || s.drain; s.agent.GetDraining() != draining || s.unfit != req.GetUnfit() || s.suspect {
+		s.agent.Draining, s.unfit, s.suspect = draining, req.GetUnfit(), false
 		c.bump()
 	}
 	c.place()
 	s.shown, s.told = req.GetEvidence().GetCompleteFor(), req.GetEvidence()
 	res := &controlplanev1.HeartbeatResponse{
-		SessionDurationMs: c.SessionDuration.Milliseconds(), Placement: c.page(req.GetRevision()), CatalogStart: c.life,
+		SessionDurationMs: c.SessionDuration.Milliseconds(), Placement: c.page(req.GetRevision()), CatalogStart: c.life, Drain: s.drain,
 	}
 	if c.halted {
 		res.CatalogState = controlplanev1.CatalogState_CATALOG_STATE_HALTED
@@ -76,6 +76,19 @@ func (c *Control) Restart(life string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.life = life
+}
+
+// Drain has an agent drained: it counts as draining at once.
+func (c *Control) Drain(agent string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.sessions {
+		if s.agent.GetAgentId() == agent && !s.ended {
+			s.drain, s.agent.Draining = true, true
+		}
+	}
+	c.bump()
+	c.place()
 }
 
 // Halt has heartbeats say that the catalog is halted, or not any more.

@@ -63,6 +63,8 @@ type Keeper struct {
 	leaving   sync.Once
 	halted    atomic.Bool
 	announced chan struct{} // closed when the control plane has heard that the agent drains
+	ordered   chan struct{} // closed when the control plane wants it drained
+	orders    sync.Once
 	nudge     chan struct{} // capacity 1: send a heartbeat now
 	current   atomic.Pointer[Session]
 }
@@ -71,7 +73,7 @@ type Keeper struct {
 func New(config Config, catalog *catalog.Client, table *route.Table, log *slog.Logger) *Keeper {
 	return &Keeper{
 		config: config, catalog: catalog, table: table, log: log,
-		leave: make(chan struct{}), announced: make(chan struct{}), nudge: make(chan struct{}, 1),
+		leave: make(chan struct{}), announced: make(chan struct{}), ordered: make(chan struct{}), nudge: make(chan struct{}, 1),
 	}
 }
 
@@ -91,6 +93,9 @@ func (k *Keeper) Halted() bool { return k.halted.Load() }
 
 // Announced is closed when the control plane has heard of the drain.
 func (k *Keeper) Announced() <-chan struct{} { return k.announced }
+
+// Ordered is closed when an operator wants the agent drained.
+func (k *Keeper) Ordered() <-chan struct{} { return k.ordered }
 
 // Nudge sends a heartbeat now.
 func (k *Keeper) Nudge() {
@@ -268,6 +273,9 @@ func (k *Keeper) heartbeat(ctx context.Context, s *Session, failures int) (more 
 	k.table.Apply(res.GetPlacement())
 	if draining {
 		k.announce()
+	}
+	if res.GetDrain() { // an order to this session: what the feed says of an agent may be about one before it
+		k.orders.Do(func() { close(k.ordered) })
 	}
 	owes := k.heard(ctx, s, page, res)
 	return owes || res.GetPlacement().GetMore(), nil

@@ -56,5 +56,8 @@ func (k *Keeper) watch(ctx context.Context, s *Session, backoff *catalog.Backoff
 		silence.Reset(watchSilence)
 		backoff.Reset()
 		k.table.Apply(res.GetPlacement())
+		if me, known := k.table.Agent(k.config.AgentID); known && me.Draining && !k.draining.Load() {
+			k.Nudge() // the answer says whether this session is meant
+		}
 	}
 }
