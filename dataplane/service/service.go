@@ -103,6 +103,7 @@ func (s *Service) assemble() error {
 	}
 	s.server, err = listen.New(listen.Options{
 		Config: s.config.Listener, Logger: s.deps.Log.Logger, Authenticator: s.agent.Authenticator(), Register: s.agent.Register,
+		Inner:  []connect.ServerInterceptor{s.agent.Interceptor()},
 		Writes: agent.Writes, Ready: map[string]listen.Check{"session": s.agent.Ready},
 		Routes: s.meters.Mount, Meter: s.meters.Meter(),
 		Transport: []connecthttp.Option{connecthttp.WithReadMaxBytes(maxRequestBytes), connecthttp.WithCompressors()},

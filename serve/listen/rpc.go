@@ -46,7 +46,7 @@ func (s *Server) assemble(options Options) (*connect.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	rpc := connect.NewServer(
+	rpc := connect.NewServer(append([]connect.ServerInterceptor{
 		spans,
 		timed,
 		refusal.Interceptor(options.Logger, options.Writes),
@@ -54,7 +54,7 @@ func (s *Server) assemble(options Options) (*connect.Server, error) {
 		access.Interceptor(options.Authenticator),
 		s.endStreams,
 		validate.NewServerInterceptor(validate.WithoutErrorDetails()),
-	)
+	}, options.Inner...)...)
 	options.Register(rpc)
 	grpcreflect.Register(rpc)
 	return rpc, nil

@@ -49,6 +49,8 @@ type Options struct {
 	Transport []connecthttp.Option
 	// Routes adds plain HTTP routes, which see no authentication. nil: none.
 	Routes func(*http.ServeMux)
+	// Inner are interceptors between access and the service's RPCs, the outermost first.
+	Inner []connect.ServerInterceptor
 	// Meter measures calls by method. nil: nothing does.
 	Meter metric.Meter
 }

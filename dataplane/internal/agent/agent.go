@@ -3,10 +3,11 @@
 // Nothing here decides anything about records, leases or offsets: it puts the write path and the read path together, and stops them in order.
 //
 // Promises: planned stops cost no client a visible error (section 5 of the protocol).
-// Read: agent.go, peer.go, run.go.
+// Read: agent.go, peer.go, measure.go, run.go.
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -33,6 +34,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 	"github.com/streamhouse/streamhouse/dataplane/internal/session"
 	"github.com/streamhouse/streamhouse/dataplane/internal/term"
+	"github.com/streamhouse/streamhouse/dataplane/internal/traffic"
 )
 
 // Config of an agent; all is required.
@@ -68,6 +70,9 @@ type Deps struct {
 	Ready func()
 }
 
+// defaultCapacity is what the control plane takes a capacity of 0 for.
+const defaultCapacity = 100 << 20
+
 // Agent is one agent.
 type Agent struct {
 	config  Config
@@ -79,6 +84,7 @@ type Agent struct {
 	reader  *fetch.Service
 	produce *produce.Service
 	records record.Service
+	traffic *traffic.Book
 }
 
 // New puts an agent together; nothing is reached before Run.
@@ -91,6 +97,9 @@ func New(config Config, deps Deps) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{config: config, deps: deps, control: control, table: route.New(config.Session.AgentID, control)}
+	if a.traffic, err = traffic.New(config.Session.Zone, cmp.Or(config.Session.Capacity, defaultCapacity), deps.Meter); err != nil {
+		return nil, err
+	}
 	others := peer.New(deps.Dial, deps.Interceptors...)
 	reading := config.Fetch
 	reading.Self, reading.Zone, reading.Peers = config.Session.AgentID, config.Session.Zone, others
@@ -102,7 +111,11 @@ func New(config Config, deps Deps) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.write(others, uploads)
+	handed := lease.NewHanded(config.DrainLinger)
+	a.write(others, uploads, handed)
+	if err := a.measure(handed); err != nil {
+		return nil, err
+	}
 	a.records = record.Service{
 		Reader: a.reader, Writer: a.produce,
 		Metadata:    record.NewMetadata(a.table, config.Session.AgentID, config.Session.AgentGroup, a.claims),
@@ -112,21 +125,22 @@ func New(config Config, deps Deps) (*Agent, error) {
 }
 
 // write makes the write path.
-func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads) {
+func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.Handed) {
 	told := evidence.New(a.table.Deleted)
 	who := a.config.Session
 	who.Unfit = uploads.Unfit
 	who.Evidence = told
+	who.Traffic = a.traffic
 	a.keeper = session.New(who, a.control, a.table, a.deps.Log)
 	a.desk = term.NewDesk(term.Config{
 		AgentID: who.AgentID, AgentGroup: who.AgentGroup, MaxObjectBytes: a.config.MaxObjectBytes, MaxBufferedBytes: a.config.MaxBufferedBytes,
 		Uploads: uploads, Catalog: a.control, Table: a.table, Observer: observers{a.reader, told},
-		Handed: lease.NewHanded(a.config.DrainLinger), Successors: peers, DrainHeard: a.keeper.Announced(), Log: a.deps.Log,
+		Handed: handed, Successors: peers, DrainHeard: a.keeper.Announced(), Log: a.deps.Log,
 	})
 	a.produce = produce.New(produce.Config{
 		Self: who.AgentID, Me: func() route.Agent { return route.Agent{ID: who.AgentID, Zone: who.Zone, Address: who.Address()} },
 		AgentGroup: who.AgentGroup, Desk: a.desk, Table: a.table, Catalog: a.control, Lookups: a.reader.Coalescer(),
-		Peers: peers, Halted: a.keeper.Halted, Timeout: a.config.ProduceTimeout, Log: a.deps.Log,
+		Peers: peers, Traffic: a.traffic, Halted: a.keeper.Halted, Timeout: a.config.ProduceTimeout, Log: a.deps.Log,
 	})
 }
 
@@ -156,6 +170,9 @@ func (a *Agent) claims(p partition.ID) bool {
 	_, leads := a.desk.Leads(p)
 	return leads
 }
+
+// Interceptor counts what readers get. It belongs on the server that the RPCs are registered with.
+func (a *Agent) Interceptor() connect.ServerInterceptor { return a.traffic.Reading(a.claims) }
 
 // Register adds the agent's RPCs to a server.
 func (a *Agent) Register(server *connect.Server) {

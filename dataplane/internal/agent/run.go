@@ -29,6 +29,7 @@ func (a *Agent) Run(ctx context.Context, abort <-chan struct{}) error {
 	group, work := errgroup.WithContext(work)
 	held := make(chan struct{}) // closed when no session is kept any more
 	group.Go(func() error { return a.reader.Run(work) })
+	group.Go(func() error { return a.traffic.Run(work) })
 	group.Go(func() error {
 		defer close(held)
 		return a.keep(work)

@@ -79,7 +79,7 @@ func NewCluster(t testing.TB) *Cluster {
 // Start adds an agent and waits until it has a session.
 func (c *Cluster) Start(id string, change ...func(*agent.Config)) *Node {
 	address := "http://" + id
-	n := &Node{ID: id, Link: &Link{}, server: connect.NewServer(authenticated, refusal.Interceptor(slog.New(slog.DiscardHandler), agent.Writes))}
+	n := &Node{ID: id, Link: &Link{}}
 	config := agent.Config{
 		Session:        session.Config{AgentID: id, AgentGroup: "default", Zone: "z", Address: func() string { return address }},
 		MaxObjectBytes: 1 << 20, MaxBufferedBytes: 8 << 20,
@@ -97,6 +97,7 @@ func (c *Cluster) Start(id string, change ...func(*agent.Config)) *Node {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	n.server = connect.NewServer(authenticated, refusal.Interceptor(slog.New(slog.DiscardHandler), agent.Writes), a.Interceptor())
 	a.Register(n.server)
 	n.run(c.ctx, a)
 	c.mu.Lock()

@@ -66,6 +66,7 @@ type sess struct {
 	unfit        bool
 	shown        string // life for which its evidence is complete
 	told         *controlplanev1.Evidence
+	report       *controlplanev1.AgentReport // the last
 }
 
 // New returns a control plane without topics and sessions.

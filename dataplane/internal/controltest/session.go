@@ -56,6 +56,9 @@ func (c *Control) Heartbeat(_ context.Context, req *controlplanev1.HeartbeatRequ
 		return nil, err
 	}
 	s.heartbeat = time.Now()
+	if req.GetReport() != nil {
+		s.report = clone(req.GetReport())
+	}
 	if draining := req.GetDraining() || s.drain; s.agent.GetDraining() != draining || s.unfit != req.GetUnfit() || s.suspect {
 		s.agent.Draining, s.unfit, s.suspect = draining, req.GetUnfit(), false
 		c.bump()
@@ -89,6 +92,18 @@ func (c *Control) Drain(agent string) {
 	}
 	c.bump()
 	c.place()
+}
+
+// Report is the last of an agent; nil: none yet.
+func (c *Control) Report(agent string) *controlplanev1.AgentReport {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.sessions {
+		if s.agent.GetAgentId() == agent && !s.ended {
+			return s.report
+		}
+	}
+	return nil
 }
 
 // Halt has heartbeats say that the catalog is halted, or not any more.

@@ -54,6 +54,13 @@ func (l *Ledger) EndAll(all []Ended) (ended []bool) {
 	return ended
 }
 
+// HeldCount is how many tenures have not ended.
+func (l *Ledger) HeldCount() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.tenures)
+}
+
 // hush keeps announcements back until the function that it returns is called; then there is one, if there is news. Requires: mu throughout.
 func (l *Ledger) hush() (speak func()) {
 	l.hushed = true

@@ -17,6 +17,7 @@ import (
 // forward hands entries of one partition to its leader, once. Entries that surely were not written, because the leader was not reached or is
 // not the leader any more, are left without an outcome; reached is false if there was no way to it.
 func (s *Service) forward(ctx context.Context, leader route.Leader, entries []*entry) (reached bool) {
+	s.countForward(leader, entries)
 	res, err := s.Peers.ForwardProduce(ctx, leader.Address, &dataplanev1.ForwardProduceRequest{
 		Produce: s.forwarded(entries), Epoch: leader.Epoch,
 	})
@@ -33,6 +34,15 @@ func (s *Service) forward(ctx context.Context, leader route.Leader, entries []*e
 		}
 	}
 	return err == nil || !peer.NeverSent(err)
+}
+
+func (s *Service) countForward(leader route.Leader, entries []*entry) {
+	s.forwards.Add(1)
+	size := 0
+	for _, e := range entries {
+		size += len(e.batch.Bytes)
+	}
+	s.Traffic.Forwarded(leader.Zone, s.Desk.Lately(entries[0].partition), size)
 }
 
 func (s *Service) forwarded(entries []*entry) *dataplanev1.ProduceRequest {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
@@ -19,6 +20,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	"github.com/streamhouse/streamhouse/dataplane/internal/peer"
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
+	"github.com/streamhouse/streamhouse/dataplane/internal/traffic"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
@@ -61,6 +63,8 @@ type Config struct {
 	Catalog    Catalog
 	Lookups    Lookups
 	Peers      *peer.Peers
+	// Traffic counts; nil: nothing does.
+	Traffic *traffic.Book
 	// Halted tells whether the catalog is halted; nil: it never is.
 	Halted func() bool
 	// Timeout bounds a Produce whose caller set no deadline, or a longer one.
@@ -73,10 +77,14 @@ type Service struct {
 	Config
 	stopping chan struct{} // closed once: nobody waits any more
 	once     sync.Once
+	forwards atomic.Int64
 }
 
 // New returns a front door.
 func New(config Config) *Service { return &Service{Config: config, stopping: make(chan struct{})} }
+
+// Forwards is how many calls went to other agents.
+func (s *Service) Forwards() int64 { return s.forwards.Load() }
 
 // Stop ends the waiting for leaders: the process is about to exit.
 func (s *Service) Stop() { s.once.Do(func() { close(s.stopping) }) }
@@ -129,6 +137,7 @@ func (s *Service) produce(ctx context.Context, req *dataplanev1.ProduceRequest, 
 	if s.Halted != nil && s.Halted() {
 		return nil, surelyNot(haltedRefusal())
 	}
+	s.count(ctx, req, entries, h)
 	if h.epoch > 0 {
 		s.Expect(Granted{entries[0].partition, h.epoch})
 	}
@@ -138,9 +147,25 @@ func (s *Service) produce(ctx context.Context, req *dataplanev1.ProduceRequest, 
 	}
 	res := &dataplanev1.ProduceResponse{Outcomes: make([]*dataplanev1.ProduceOutcome, len(entries))}
 	for i, e := range entries {
+		if e.appended {
+			s.Traffic.Load(e.partition, len(e.batch.Bytes))
+		}
 		res.Outcomes[i] = e.outcome
 	}
 	return res, nil
+}
+
+// count counts what came in.
+func (s *Service) count(ctx context.Context, req *dataplanev1.ProduceRequest, entries []*entry, h hop) {
+	size := 0
+	for _, e := range entries {
+		size += len(e.batch.Bytes)
+	}
+	if h.first {
+		s.Traffic.Produced(traffic.ClientZone(ctx, req.GetClientZone()), size)
+	} else {
+		s.Traffic.Received(size)
+	}
 }
 
 // placeAll brings every entry to its outcome. Most are taken at once, all together. The partitions of the others go side by side, the

@@ -16,6 +16,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/evidence"
 	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
+	"github.com/streamhouse/streamhouse/dataplane/internal/traffic"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 	"github.com/streamhouse/streamhouse/serve/refusal"
@@ -43,6 +44,8 @@ type Config struct {
 	Capacity int64
 	// Unfit tells whether nothing should be placed on this agent.
 	Unfit func() bool
+	// Traffic is reported with the heartbeats.
+	Traffic *traffic.Book
 	// Evidence is given to the catalog with the heartbeats.
 	Evidence *evidence.Book
 }
@@ -262,13 +265,15 @@ func (k *Keeper) heartbeat(ctx context.Context, s *Session, failures int) (more 
 	draining := k.draining.Load()
 	page := k.config.Evidence.Next()
 	began := time.Now()
+	report := k.config.Traffic.Report(began)
 	res, err := k.catalog.Heartbeat(ctx, &controlplanev1.HeartbeatRequest{
 		SessionId: s.ID.String(), Revision: k.table.Revision(), Draining: draining, Unfit: k.config.Unfit(),
-		Evidence: page.Evidence,
+		Evidence: page.Evidence, Report: report,
 	})
 	if err != nil {
 		return false, err
 	}
+	k.config.Traffic.Taken(report, began)
 	s.renewed(began.Add(time.Duration(res.GetSessionDurationMs()) * time.Millisecond))
 	k.table.Apply(res.GetPlacement())
 	if draining {

@@ -128,6 +128,14 @@ func (d *Desk) Leads(p partition.ID) (partition.Epoch, bool) {
 	return t.ledger.Leads(p)
 }
 
+// HeldCount is how many tenures this agent has.
+func (d *Desk) HeldCount() int {
+	if t := d.term(); t != nil {
+		return t.ledger.HeldCount()
+	}
+	return 0
+}
+
 // Lately tells whether the partition is being handed over, or was so a moment ago.
 func (d *Desk) Lately(p partition.ID) bool { return d.config.Handed.Lately(p) }
 
