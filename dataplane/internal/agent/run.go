@@ -98,6 +98,7 @@ func (a *Agent) drain(work context.Context, held, abort <-chan struct{}) {
 	defer cancel()
 	a.keeper.Drain()
 	a.desk.Drain()
+	a.reader.Drain()
 	select {
 	case <-a.desk.Drained():
 	case <-held:

@@ -110,7 +110,7 @@ func New(bucket Bucket, config Config, log *slog.Logger) (*Cache, error) {
 	c := &Cache{
 		bucket: bucket, config: config, log: log, loading: semaphore.NewWeighted(config.LoadBytes), hedges: newHedger(),
 		held: blobs{byObject: make(map[string][]*blob), maxRing: config.RecentBytes}, flights: make(map[route]*flight),
-		touched: touches{objects: make(map[string]*touch)},
+		touched: touches{objects: make(map[string]*touch), wholeAt: time.Now()},
 	}
 	var err error
 	c.used, err = otter.New(&otter.Options[*blob, struct{}]{

@@ -97,8 +97,8 @@ func final(err error) bool {
 }
 
 // wholeFor is how long after a reader wanted all of an object the others' parts of new objects are taken for parts of the same: else an
-// object would be read twice whenever the reader of a part comes first.
-const wholeFor = 10 * time.Second
+// object would be read twice whenever the reader of a part comes first. It is so at the start, too.
+const wholeFor = 30 * time.Second
 
 // maxTouched bounds the objects of which it is remembered what was wanted of them.
 const maxTouched = 1024

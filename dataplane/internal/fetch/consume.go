@@ -95,6 +95,8 @@ func (s *Service) forward(ctx context.Context, out <-chan *dataplanev1.FetchedPa
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx) // the reader's refusal, or the caller has left
+		case <-s.leaving:
+			return s.moved()
 		case <-s.stopping:
 			return refusal.Stopping()
 		case res.Fetched = <-out:

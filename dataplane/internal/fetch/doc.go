@@ -14,5 +14,5 @@
 // wrong "nothing there"), P7 (only topics of the own agent group, only to its callers).
 //
 // Read: service.go, target.go, locate.go, read.go, cut.go, decode.go, fetch.go, offsets.go, consume.go,
-// stream.go, peers.go, refuse.go.
+// stream.go, peers.go, zone.go, leave.go, refuse.go.
 package fetch

@@ -105,6 +105,10 @@ func (f *fetching) advance(ctx context.Context, readings []*reading) error {
 
 // wait returns when something is settled, after max, or when this agent stops.
 func (f *fetching) wait(ctx context.Context, maxWait time.Duration) error {
+	leaving := f.service.leaving
+	if f.service.isLeaving() {
+		leaving, maxWait = nil, min(maxWait, leavingWait)
+	}
 	timeout := time.NewTimer(maxWait)
 	defer timeout.Stop()
 	ids := make([]partition.ID, len(f.readings))
@@ -120,6 +124,8 @@ func (f *fetching) wait(ctx context.Context, maxWait time.Duration) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-leaving:
+			return nil
 		case <-f.service.stopping:
 			return nil
 		case <-timeout.C:

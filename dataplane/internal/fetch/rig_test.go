@@ -45,13 +45,27 @@ type bucket struct {
 }
 
 func (b *bucket) GetRange(ctx context.Context, key string, position int64, dst []byte) error {
+	return b.get(key, dst, func() error { return b.Store.GetRange(ctx, key, position, dst) })
+}
+
+func (b *bucket) GetTail(ctx context.Context, key string, dst []byte) (n int, size int64, err error) {
+	err = b.get(key, dst, func() error {
+		n, size, err = b.Store.GetTail(ctx, key, dst)
+		return err
+	})
+	return n, size, err
+}
+
+func (b *bucket) get(key string, dst []byte, get func() error) error {
 	b.gets.Add(1)
 	if b.failing.Load() {
 		return &objectstore.OpError{Op: "get", Key: key, Err: objectstore.ErrUnavailable}
 	}
-	err := b.Store.GetRange(ctx, key, position, dst)
+	err := get()
 	if b.damaged.Load() && err == nil {
-		dst[0] ^= 1
+		for i := range 100 { // wherever the segment begins
+			dst[min(i, len(dst)-1)] ^= 1
+		}
 	}
 	return err
 }

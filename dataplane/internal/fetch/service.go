@@ -92,6 +92,8 @@ type Service struct {
 	listener  *notice.Listener // nil: no peers
 	turn      atomic.Uint64    // whose turn it is to be read first
 
+	leave    sync.Once
+	leaving  chan struct{} // closed by Drain
 	stop     sync.Once
 	stopping chan struct{} // closed by Stop
 }
@@ -126,7 +128,7 @@ func New(group string, routes Routes, catalog lookup.Catalog, bucket cache.Bucke
 	s := &Service{
 		group: group, routes: routes, config: config, log: log,
 		index: index, coalescer: coalescer, watch: watch, cache: segments,
-		board: notice.NewBoard(), stopping: make(chan struct{}),
+		board: notice.NewBoard(), leaving: make(chan struct{}), stopping: make(chan struct{}),
 	}
 	if config.Peers != nil {
 		s.listener = notice.NewListener(config.Self, routes, index, watch.Moved, s.openNotices, log)
@@ -145,6 +147,10 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	return g.Wait()
 }
+
+// Drain sends readers elsewhere, for this agent will stop: streams end with MOVED, waiting fetches answer, and later ones wait only briefly.
+// All that is asked for is still served.
+func (s *Service) Drain() { s.leave.Do(func() { close(s.leaving) }) }
 
 // Stop ends streams with NO_LEADER and lets waiting fetches answer; it does not wait for them. To be called
 // before the listener is shut down, while Run still runs.
