@@ -20,8 +20,12 @@ import (
 // Options of a workload. The zero value is two idempotent producers of 200 keyed records a second each, one reader, and probes.
 type Options struct {
 	Topic string
-	// Producers, each with its own SDK client: 2.
+	// Producers of records with keys, each with its own SDK client: 2; negative: none.
 	Producers int
+	// Unkeyed is how many producers of records without keys there are besides: 0.
+	Unkeyed int
+	// Client adds to the options of the SDK client of the i-th producer or reader; nil: nothing.
+	Client func(i int) []client.Option
 	// Rate in records a second and producer: 200.
 	Rate int
 	// Readers that follow the topic from its beginning: 1.
@@ -42,8 +46,10 @@ type Workload struct {
 	acked   atomic.Int64
 	failed  atomic.Int64
 
-	mu     sync.Mutex // guards pauses
-	pauses map[int32]*pause
+	mu      sync.Mutex // guards the rest
+	pauses  map[int32]*pause
+	failure error // the first that a producer was told
+	took    []time.Duration
 
 	stopProducing context.CancelFunc
 	stopReading   context.CancelFunc
@@ -54,7 +60,7 @@ type Workload struct {
 // Start begins producing and reading.
 func Start(t testing.TB, c *cluster.Cluster, options Options) *Workload {
 	t.Helper()
-	options.Producers = cmp.Or(options.Producers, 2)
+	options.Producers = max(0, cmp.Or(options.Producers, 2))
 	options.Rate = cmp.Or(options.Rate, 200)
 	options.Readers = cmp.Or(options.Readers, 1)
 	w := &Workload{cluster: c, options: options, record: history.NewRecorder(), pauses: map[int32]*pause{}}
@@ -63,15 +69,27 @@ func Start(t testing.TB, c *cluster.Cluster, options Options) *Workload {
 	w.stopProducing, w.stopReading = stopProducing, stopReading
 	t.Cleanup(func() { stopProducing(); stopReading(); w.producing.Wait(); w.reading.Wait() })
 	for i := range options.Readers {
-		w.startReader(reading, t, fmt.Sprintf("reader-%d", i+1))
+		w.startReader(reading, t, fmt.Sprintf("reader-%d", i+1), i)
 	}
 	if options.Probes {
 		w.startProbes(reading, t)
 	}
 	for i := range options.Producers {
-		w.startProducer(producing, t, fmt.Sprintf("producer-%d", i+1))
+		w.startProducer(producing, t, fmt.Sprintf("producer-%d", i+1), i, true)
+	}
+	for i := range options.Unkeyed {
+		w.startProducer(producing, t, fmt.Sprintf("unkeyed-%d", i+1), i, false)
 	}
 	return w
+}
+
+// client is the SDK client of the i-th producer or reader.
+func (w *Workload) client(t testing.TB, i int) *client.Client {
+	t.Helper()
+	if w.options.Client == nil {
+		return w.cluster.Client(t)
+	}
+	return w.cluster.Client(t, w.options.Client(i)...)
 }
 
 // Acknowledged is the number of records acknowledged so far.
@@ -82,6 +100,33 @@ func (w *Workload) Wrote(write history.Write) { w.record.Wrote(write) }
 
 // Failed is the number of records whose producer was told an error so far.
 func (w *Workload) Failed() int64 { return w.failed.Load() }
+
+// mostLatencies bounds what is remembered between two calls of TakeLatencies.
+const mostLatencies = 1 << 16
+
+func (w *Workload) noteLatency(took time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.took) < mostLatencies {
+		w.took = append(w.took, took)
+	}
+}
+
+// TakeLatencies returns how long each record took from Produce to its answer, of those answered since the last call (the first 65,536).
+func (w *Workload) TakeLatencies() []time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	took := w.took
+	w.took = nil
+	return took
+}
+
+// FirstFailure is the first error that a producer was told; nil: none.
+func (w *Workload) FirstFailure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failure
+}
 
 // AwaitAcknowledged waits until n more records have been acknowledged, and says how long that took.
 func (w *Workload) AwaitAcknowledged(ctx context.Context, t testing.TB, n int64) time.Duration {
@@ -99,25 +144,25 @@ func (w *Workload) AwaitAcknowledged(ctx context.Context, t testing.TB, n int64)
 
 const flushTimeout = 90 * time.Second
 
-func (w *Workload) startProducer(ctx context.Context, t testing.TB, name string) {
+func (w *Workload) startProducer(ctx context.Context, t testing.TB, name string, i int, keyed bool) {
 	t.Helper()
 	options := append([]client.ProducerOption{client.WithLinger(2 * time.Millisecond)}, w.options.ProducerOptions...)
 	if w.options.PlainProducers {
 		options = append(options, client.WithoutIdempotence())
 	}
-	producer, err := w.cluster.Client(t).NewProducer(options...) //nolint:contextcheck // it outlives any context
+	producer, err := w.client(t, i).NewProducer(options...) //nolint:contextcheck // it outlives any context
 	if err != nil {
 		t.Fatalf("producer: %v", err)
 	}
 	w.producing.Go(func() {
-		w.produce(ctx, producer, name)
+		w.produce(ctx, producer, name, keyed)
 		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 		defer cancel()
 		_ = producer.Close(flush) // what failed has been told record by record
 	})
 }
 
-func (w *Workload) produce(ctx context.Context, producer *client.Producer, name string) {
+func (w *Workload) produce(ctx context.Context, producer *client.Producer, name string, keyed bool) {
 	tick := time.NewTicker(time.Second / time.Duration(w.options.Rate))
 	defer tick.Stop()
 	for sequence := 0; ; sequence++ {
@@ -127,9 +172,16 @@ func (w *Workload) produce(ctx context.Context, producer *client.Producer, name 
 		case <-tick.C:
 		}
 		id := fmt.Sprintf("%s/%d", name, sequence)
-		record := &client.Record{Topic: w.options.Topic, Key: []byte(fmt.Sprintf("key-%d", sequence%32)), Value: []byte(id)}
+		record := &client.Record{Topic: w.options.Topic, Value: []byte(id)}
+		if keyed {
+			record.Key = []byte(fmt.Sprintf("key-%d", sequence%32))
+		}
 		write := history.Write{ID: id, Producer: name, Sequence: sequence, Idempotent: !w.options.PlainProducers}
-		producer.Produce(context.WithoutCancel(ctx), record, func(r *client.Record, err error) { w.outcome(write, r, err) })
+		sent := time.Now()
+		producer.Produce(context.WithoutCancel(ctx), record, func(r *client.Record, err error) {
+			w.noteLatency(time.Since(sent))
+			w.outcome(write, r, err)
+		})
 	}
 }
 
@@ -140,6 +192,9 @@ func (w *Workload) outcome(write history.Write, r *client.Record, err error) {
 		w.noteAck(r.Partition)
 	} else {
 		w.failed.Add(1)
+		w.mu.Lock()
+		w.failure = cmp.Or(w.failure, err)
+		w.mu.Unlock()
 	}
 	w.record.Wrote(write)
 }
@@ -196,9 +251,9 @@ func Outcome(err error) history.Outcome {
 	}
 }
 
-func (w *Workload) startReader(ctx context.Context, t testing.TB, name string) {
+func (w *Workload) startReader(ctx context.Context, t testing.TB, name string, i int) {
 	t.Helper()
-	consumer, err := w.cluster.Client(t).NewConsumer(ctx, w.options.Topic, client.From(client.Beginning()))
+	consumer, err := w.client(t, i).NewConsumer(ctx, w.options.Topic, client.From(client.Beginning()))
 	if err != nil {
 		t.Fatalf("consumer: %v", err)
 	}
