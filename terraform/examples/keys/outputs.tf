@@ -1,0 +1,4 @@
+output "key_secrets" {
+  description = "What the clusters' stacks take as key_secrets."
+  value       = module.keys
+}
