@@ -1,6 +1,7 @@
 package service
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -30,6 +31,7 @@ type Config struct {
 	AllowUnsafeDatabase bool          `help:"Serve although PostgreSQL would lose acknowledged records in a crash (fsync, full_page_writes or synchronous_commit off). For tests."`
 	MigrateOnStart      bool          `default:"true"    help:"Bring the schema up to date before serving, unless --no-migrate-on-start; of several replicas one does, the others wait."   negatable:""`
 	BootstrapAdminKey   secret.Secret `placeholder:"KEY" help:"Admin API key (shk_ and 43 characters) that is added at the start if it is not there. A revoked one stays revoked."`
+	BootstrapAgentKeys  secret.Secret `placeholder:"JSON" help:"Agent API keys that are added at the start if they are not there, and their agent groups with them: a JSON object of agent group and key. Revoked ones stay revoked."`
 	AgentGroups         []string      `placeholder:"NAME" help:"Agent groups that are added at the start if they are not there; \"default\" always is."`
 
 	SessionDuration   time.Duration `default:"30s"   help:"Silence that ends an agent's session."`
@@ -117,7 +119,28 @@ func (c Config) validateBootstrapKey() error {
 	if !c.BootstrapAdminKey.Empty() && !access.WellFormed(c.BootstrapAdminKey.Reveal()) {
 		return errors.New("bootstrap-admin-key: must be shk_ and 43 characters of base64url")
 	}
-	return nil
+	_, err := c.agentKeys()
+	return err
+}
+
+// agentKeys are the bootstrap keys of agents, by agent group. Its errors show no key.
+func (c Config) agentKeys() (map[string]string, error) {
+	if c.BootstrapAgentKeys.Empty() {
+		return nil, nil
+	}
+	var keys map[string]string
+	if json.Unmarshal([]byte(c.BootstrapAgentKeys.Reveal()), &keys) != nil {
+		return nil, errors.New("bootstrap-agent-keys: must be a JSON object of agent group and key")
+	}
+	for name, key := range keys {
+		if !agentGroup.MatchString(name) {
+			return nil, fmt.Errorf("bootstrap-agent-keys: agent group %q must be 1 to 40 of a-z, 0-9 and -", name)
+		}
+		if !access.WellFormed(key) {
+			return nil, fmt.Errorf("bootstrap-agent-keys: the key of %q must be shk_ and 43 characters of base64url", name)
+		}
+	}
+	return keys, nil
 }
 
 // agentGroup is what proto demands of a name, too.

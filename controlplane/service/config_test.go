@@ -54,6 +54,7 @@ func TestValidate(t *testing.T) {
 		"watch-interval":         func(c *service.Config) { c.WatchInterval = 0 },
 		"producer-expiry":        func(c *service.Config) { c.ProducerExpiry = time.Minute },
 		"bootstrap-admin-key":    func(c *service.Config) { c.BootstrapAdminKey = secret.New("hunter2") },
+		"bootstrap-agent-keys":   func(c *service.Config) { c.BootstrapAgentKeys = secret.New(`{"default":"hunter2"}`) },
 		"agent-groups":           func(c *service.Config) { c.AgentGroups = []string{"a/b"} },
 		"listen":                 func(c *service.Config) { c.Listener.Listen = "nowhere" },
 	} {

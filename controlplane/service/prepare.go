@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -81,20 +83,35 @@ func (s *Service) prepareOnce(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, name := range s.config.AgentGroups {
-		if err := s.catalog.EnsureAgentGroup(ctx, store.AgentGroup(name)); err != nil {
-			return err
-		}
-	}
-	if !s.config.BootstrapAdminKey.Empty() {
-		if err := s.catalog.EnsureBootstrapKey(ctx, store.KeyHash(access.Hash(s.config.BootstrapAdminKey.Reveal()))); err != nil {
-			return err
-		}
+	if err := s.bootstrap(ctx); err != nil {
+		return err
 	}
 	// The pulse begins before an agent can register. Else the first beat of a new cluster would find a live session and an old pulse, and judge nobody
 	// for one session duration.
 	_, err := s.catalog.Beat(ctx)
 	return err
+}
+
+// bootstrap adds the agent groups and keys that the operator brings along.
+func (s *Service) bootstrap(ctx context.Context) error {
+	keys, err := s.config.agentKeys()
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Concat(s.config.AgentGroups, slices.Sorted(maps.Keys(keys))) {
+		if err := s.catalog.EnsureAgentGroup(ctx, store.AgentGroup(name)); err != nil {
+			return err
+		}
+	}
+	for name, key := range keys {
+		if err := s.catalog.EnsureBootstrapKey(ctx, store.KeyHash(access.Hash(key)), store.AgentGroup(name)); err != nil {
+			return err
+		}
+	}
+	if s.config.BootstrapAdminKey.Empty() {
+		return nil
+	}
+	return s.catalog.EnsureBootstrapKey(ctx, store.KeyHash(access.Hash(s.config.BootstrapAdminKey.Reveal())), store.EveryAgentGroup)
 }
 
 // checkServer refuses a database that would lose what it has acknowledged, unless it is one for tests.

@@ -145,8 +145,9 @@ type Keys interface {
 	RevokeKey(ctx context.Context, keyID uuid.UUID) (*controlplanev1.Key, error)
 	// Authenticate refuses an unknown or revoked key with UNKNOWN_KEY.
 	Authenticate(ctx context.Context, hash KeyHash) (Principal, error)
-	// EnsureBootstrapKey stores an admin key where its hash is not known yet. A revoked one stays revoked.
-	EnsureBootstrapKey(ctx context.Context, hash KeyHash) error
+	// EnsureBootstrapKey stores a key where its hash is not known yet: an agent's of the agent group, with EveryAgentGroup an admin's. A revoked
+	// one stays revoked.
+	EnsureBootstrapKey(ctx context.Context, hash KeyHash, agentGroup AgentGroup) error
 }
 
 // PlacementPage is the greatest number of partitions in a page of placement.

@@ -60,12 +60,16 @@ func (s *Store) keyOf(hash store.KeyHash) *key {
 	return nil
 }
 
-// EnsureBootstrapKey stores an admin key where its hash is not known. A revoked one stays revoked.
-func (s *Store) EnsureBootstrapKey(_ context.Context, hash store.KeyHash) error {
+// EnsureBootstrapKey stores a key where its hash is not known. A revoked one stays revoked.
+func (s *Store) EnsureBootstrapKey(_ context.Context, hash store.KeyHash, agentGroup store.AgentGroup) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	principal := store.Principal{Name: "bootstrap", Role: accessv1.Role_ROLE_ADMIN}
+	if agentGroup != store.EveryAgentGroup {
+		principal.Role, principal.AgentGroup = accessv1.Role_ROLE_AGENT, agentGroup
+	}
 	if s.keyOf(hash) == nil {
-		s.addKey(hash, store.Principal{Name: "bootstrap", Role: accessv1.Role_ROLE_ADMIN})
+		s.addKey(hash, principal)
 	}
 	return nil
 }

@@ -82,13 +82,14 @@ func violates(err error, constraint string) bool {
 	return errors.As(err, &answered) && answered.ConstraintName == constraint
 }
 
-// EnsureBootstrapKey stores an admin key where it is not known.
-func (s *Store) EnsureBootstrapKey(ctx context.Context, hash store.KeyHash) error {
-	id := uuid.New()
+// EnsureBootstrapKey stores an agent's or, without an agent group, an admin's key where it is not known.
+func (s *Store) EnsureBootstrapKey(ctx context.Context, hash store.KeyHash, agentGroup store.AgentGroup) error {
+	key := db.InsertKeyParams{KeyID: uuid.New(), Name: bootstrapName, Role: int16(accessv1.Role_ROLE_ADMIN), KeySha256: hash[:]}
+	if agentGroup != store.EveryAgentGroup {
+		key.Role, key.AgentGroup = int16(accessv1.Role_ROLE_AGENT), new(string(agentGroup))
+	}
 	return s.read(ctx, func(ctx context.Context, q *db.Queries) error {
-		_, err := q.InsertKey(ctx, db.InsertKeyParams{
-			KeyID: id, Name: bootstrapName, Role: int16(accessv1.Role_ROLE_ADMIN), KeySha256: hash[:],
-		})
+		_, err := q.InsertKey(ctx, key)
 		return err
 	})
 }

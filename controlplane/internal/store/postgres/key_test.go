@@ -53,16 +53,22 @@ func TestKeys(t *testing.T) {
 	_, err = w.RevokeKey(t.Context(), uuid.New())
 	wantReason(t, err, refusalv1.Reason_REASON_UNKNOWN_KEY)
 
-	w.must(w.EnsureBootstrapKey(t.Context(), store.KeyHash{7}))
-	w.must(w.EnsureBootstrapKey(t.Context(), store.KeyHash{7}))
+	w.must(w.EnsureBootstrapKey(t.Context(), store.KeyHash{7}, store.EveryAgentGroup))
+	w.must(w.EnsureBootstrapKey(t.Context(), store.KeyHash{7}, store.EveryAgentGroup))
 	principal, err = w.Authenticate(t.Context(), store.KeyHash{7})
 	w.must(err)
 	if principal.Role != accessv1.Role_ROLE_ADMIN || principal.AgentGroup != store.EveryAgentGroup {
 		t.Fatalf("principal %v", principal)
 	}
+	w.must(w.EnsureBootstrapKey(t.Context(), store.KeyHash{8}, store.DefaultAgentGroup))
+	principal, err = w.Authenticate(t.Context(), store.KeyHash{8})
+	w.must(err)
+	if principal.Role != accessv1.Role_ROLE_AGENT || principal.AgentGroup != store.DefaultAgentGroup {
+		t.Fatalf("principal %v", principal)
+	}
 	keys, err := w.ListKeys(t.Context())
 	w.must(err)
-	if len(keys) != 3 {
+	if len(keys) != 4 {
 		t.Fatalf("keys %v", keys)
 	}
 }
