@@ -28,7 +28,7 @@ type Config struct {
 	AgentGroup        string        `default:"default"     help:"Agent group; the agent key must be for it."                                        placeholder:"NAME"`
 	Zone              string        `placeholder:"ZONE"    help:"Availability zone, e.g. eu-west-1a. Empty: that of the ECS task, else of the EC2 instance, else \"default\"."`
 	Capacity          int64         `default:"104857600"   help:"Bytes of records per second, in and out together, that this agent is meant for: its weight in placement, and what streamhouse.agent.utilization is a share of." placeholder:"BYTES"`
-	AdvertisedAddress string        `placeholder:"URL"     help:"Base URL under which clients and other agents reach this agent; empty: the one that it listens on, which others can reach on the same machine only."`
+	AdvertisedAddress string        `placeholder:"URL"     help:"Base URL under which clients and other agents reach this agent; empty: the one that it listens on, and if that is every address, the first that other machines can reach."`
 	ControlPlane      []string      `placeholder:"URL,..." help:"Base URLs of the control plane's replicas, tried in turn. Required to serve."`
 	AgentKey          secret.Secret `placeholder:"KEY"     help:"API key with the role agent (shk_ and 43 characters). Required to serve."`
 

@@ -149,12 +149,12 @@ func (s *Service) ready() {
 	}
 }
 
-// URL returns the advertised address, or one that reaches the listener from this machine.
+// URL returns the advertised address, else one by which the listener can be reached.
 func (s *Service) URL() string {
 	if s.config.AdvertisedAddress != "" {
 		return s.config.AdvertisedAddress
 	}
-	return s.server.URL()
+	return s.server.RemoteURL()
 }
 
 // Close gives up a service that was never run.

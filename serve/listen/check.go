@@ -27,10 +27,38 @@ func localURL(address string, encrypted bool) string {
 	if err != nil {
 		return scheme + "://" + address
 	}
-	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+	if wildcard(host) {
 		host = "127.0.0.1"
 	}
 	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+func wildcard(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || (ip != nil && ip.IsUnspecified())
+}
+
+// remoteURL is localURL for other machines: a wildcard host becomes the first of the machine's addresses that they can reach, IPv4 before
+// IPv6; loopback if it has none.
+func remoteURL(address string, encrypted bool, own []net.Addr) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || !wildcard(host) {
+		return localURL(address, encrypted)
+	}
+	found := ""
+	for _, a := range own {
+		network, is := a.(*net.IPNet)
+		if !is || !network.IP.IsGlobalUnicast() {
+			continue
+		}
+		if v4 := network.IP.To4() != nil; v4 || found == "" {
+			found = network.IP.String()
+			if v4 {
+				break
+			}
+		}
+	}
+	return localURL(net.JoinHostPort(found, port), encrypted)
 }
 
 // Healthcheck asks a listener of this machine, described by its own configuration, whether it is ready.

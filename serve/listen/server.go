@@ -134,6 +134,16 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // URL returns a base URL that reaches it from this machine.
 func (s *Server) URL() string { return localURL(s.Addr().String(), s.config.TLSCert != "") }
 
+// RemoteURL returns a base URL by which other machines may reach it: where it listens on every address, by the first that is not this
+// machine's alone.
+func (s *Server) RemoteURL() string {
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return s.URL()
+	}
+	return remoteURL(s.Addr().String(), s.config.TLSCert != "", own)
+}
+
 // Specs returns the RPCs that it serves.
 func (s *Server) Specs() func(yield func(connect.Spec) bool) { return s.rpc.Specs() }
 

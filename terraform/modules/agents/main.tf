@@ -23,7 +23,7 @@ locals {
     GOMEMLIMIT                     = "${floor(var.memory_mib * 0.9)}MiB"
   }, var.environment)
 
-  # The zone is known here; the address that others reach it by, the agent asks ECS for.
+  # The zone is known here; the address by which others reach it is the one that the task has in its subnet.
   environments = { for zone, subnet in var.subnet_ids : zone => merge(local.common, { STREAMHOUSE_ZONE = zone }) }
 
   agents = {
