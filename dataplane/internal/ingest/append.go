@@ -47,7 +47,8 @@ func (l *Ledger) admit(p partition.ID, b *Batch) Decision {
 	if d.Verdict != Accepted {
 		return d
 	}
-	if l.buffered > 0 && l.buffered+len(b.Bytes)+batchOverhead > l.config.MaxBufferedBytes {
+	if !l.room(t, len(b.Bytes)+batchOverhead) {
+		l.overloaded++
 		return Decision{Verdict: Overloaded, Epoch: t.epoch}
 	}
 	if err := recordbatch.Stamp(b.Bytes, t.next, t.epoch); err != nil {
@@ -55,6 +56,14 @@ func (l *Ledger) admit(p partition.ID, b *Batch) Decision {
 	}
 	d.Pending = l.append(t, b)
 	return d
+}
+
+// room tells whether a tenure may take so many bytes more. A tenure that holds some already may hold no more than would be left free: so one
+// hot partition takes half of the memory, two take a third each, and there is always room for those that have nothing in flight. Dividing
+// the memory among all partitions would waste it on those that are idle. A lone batch is always taken.
+func (l *Ledger) room(t *tenure, size int) bool {
+	free := l.config.MaxBufferedBytes - l.buffered - size
+	return l.buffered == 0 || free >= 0 && (t.buffered == 0 || t.buffered+size <= free)
 }
 
 // Learn gives a tenure what the catalog knows of a producer, unless it has learnt of the producer meanwhile. A state of nil means that the
@@ -87,6 +96,7 @@ func (l *Ledger) append(t *tenure, b *Batch) *Pending {
 		l.open.weight += producerWeight
 	}
 	l.buffered += len(b.Bytes) + batchOverhead
+	t.buffered += len(b.Bytes) + batchOverhead
 	t.wake()
 	if l.full() {
 		l.seal(Full)

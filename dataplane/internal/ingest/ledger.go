@@ -20,7 +20,7 @@ type Config struct {
 	Incarnation int32
 	// MaxObjectBytes of batches seal the open object.
 	MaxObjectBytes int
-	// MaxBufferedBytes bounds the batches in flight; beyond it Append says Overloaded.
+	// MaxBufferedBytes bounds the batches in flight; beyond it, or a partition's share of it, Append says Overloaded.
 	MaxBufferedBytes int
 }
 
@@ -41,10 +41,12 @@ type Ledger struct {
 	uploads   []*Object            // sealed, nobody uploads them yet
 	counter   uint64
 	buffered  int
-	sending   *Commit
-	changed   chan struct{} // closed, and replaced, when a tenure begins or ends or stops taking batches
-	hushed    bool          // changed is not closed now but once at the end, if there is news
-	news      bool
+	// overloaded counts the batches that were refused for want of room.
+	overloaded int64
+	sending    *Commit
+	changed    chan struct{} // closed, and replaced, when a tenure begins or ends or stops taking batches
+	hushed     bool          // changed is not closed now but once at the end, if there is news
+	news       bool
 }
 
 // New returns an empty ledger.
@@ -201,6 +203,13 @@ func (l *Ledger) BufferedBytes() int {
 	return l.buffered
 }
 
+// Overloaded is how many batches were refused for want of room so far.
+func (l *Ledger) Overloaded() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.overloaded
+}
+
 // end ends a tenure. Requires: mu, and the tenure has not ended.
 func (l *Ledger) end(t *tenure, reason refusalv1.Reason) {
 	if t.ended {
@@ -255,6 +264,7 @@ func (l *Ledger) removeFromOpen(t *tenure) {
 // settleSegment tells everybody who waits for it. Requires: mu; every segment is settled once.
 func (l *Ledger) settleSegment(s *segment, o Outcome) {
 	l.buffered -= s.size + batchOverhead*len(s.pendings)
+	s.tenure.buffered -= s.size + batchOverhead*len(s.pendings)
 	for _, p := range s.pendings {
 		out := o
 		out.BaseOffset = p.baseOffset

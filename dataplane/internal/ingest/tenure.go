@@ -31,6 +31,7 @@ type tenure struct {
 	ended   bool // nothing of it is committed any more, unless it was sent before
 	fresh   bool // nothing was appended yet
 
+	buffered  int        // bytes of batches not settled yet
 	segments  []*segment // not settled yet, in order of offset
 	producers map[int64]*producer
 	complete  bool // producers has all that the catalog knows
