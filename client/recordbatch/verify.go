@@ -85,6 +85,10 @@ type Info struct {
 	// Records are the uncompressed, encoded records: part of the batch if its codec is None, else
 	// part of the Scratch and valid until that is used again.
 	Records []byte
+	// MinTimestamp is the least timestamp of the records, in ms since 1970 UTC, and FirstKey the first one's key (nil: null), part of
+	// Records. Verify sets them, Open does not.
+	MinTimestamp int64
+	FirstKey     []byte
 }
 
 // UncompressedBytes is the size of the encoded records before compression.
@@ -97,7 +101,7 @@ func Verify(batch []byte, limits Limits, scratch *Scratch) (Info, error) {
 	limits = limits.orDefaults()
 	info, e := open(batch, limits, scratch)
 	if e == nil {
-		e = verifyRecords(info, limits)
+		e = verifyRecords(&info, limits)
 	}
 	if e != nil {
 		return Info{}, e
@@ -202,10 +206,10 @@ func (h *Header) check(limits Limits) *Error {
 
 func badTimestamp(ms int64) bool { return ms < 0 || ms > MaxTimestamp }
 
-func verifyRecords(info Info, limits Limits) *Error {
+func verifyRecords(info *Info, limits Limits) *Error {
 	var v View
-	greatest := int64(-1)
-	r := NewReader(info)
+	least, greatest := MaxTimestamp, int64(-1)
+	r := NewReader(*info)
 	for i := 0; r.Next(&v); i++ {
 		if v.size > limits.MaxRecordBytes {
 			return tooLarge(RecordTooLarge, "bytes of key, value and headers", v.size, limits.MaxRecordBytes).at(i)
@@ -213,7 +217,10 @@ func verifyRecords(info Info, limits Limits) *Error {
 		if badTimestamp(v.Timestamp) {
 			return fault(BadTimestamp, "timestamps must lie between the years 1970 and 9999").at(i)
 		}
-		greatest = max(greatest, v.Timestamp)
+		if i == 0 {
+			info.FirstKey = v.Key
+		}
+		least, greatest = min(least, v.Timestamp), max(greatest, v.Timestamp)
 	}
 	if r.err != nil {
 		return r.err
@@ -221,5 +228,6 @@ func verifyRecords(info Info, limits Limits) *Error {
 	if greatest != info.MaxTimestamp {
 		return fault(BadTimestamp, "the header's greatest timestamp is not the records'")
 	}
+	info.MinTimestamp = least
 	return nil
 }

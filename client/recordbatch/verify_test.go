@@ -262,3 +262,25 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestVerifyTellsLeastTimestampAndFirstKey(t *testing.T) {
+	t.Parallel()
+	for _, codec := range []recordbatch.Codec{recordbatch.None, recordbatch.LZ4} {
+		for name, keys := range map[string][][]byte{"key": {[]byte("first"), nil, []byte("x")}, "null": {nil, []byte("second"), nil}} {
+			b := recordbatch.NewBuilder(codec, recordbatch.Limits{})
+			for i, at := range []int64{now, now - 7, now + 3} {
+				if err := b.Append(at, keys[i], bytes.Repeat([]byte("value"), 50), nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			batch, err := b.AppendBatch(nil, recordbatch.NoProducer())
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := recordbatch.Verify(batch, recordbatch.Limits{}, new(recordbatch.Scratch))
+			if err != nil || info.MinTimestamp != now-7 || info.MaxTimestamp != now+3 || !bytes.Equal(info.FirstKey, keys[0]) || (info.FirstKey == nil) != (keys[0] == nil) {
+				t.Errorf("%s: from %d, key %q, %v", name, info.MinTimestamp, info.FirstKey, err)
+			}
+		}
+	}
+}

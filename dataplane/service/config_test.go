@@ -54,6 +54,7 @@ func TestValidate(t *testing.T) {
 		"max-uploads":        func(c *Config) { c.MaxUploads = 0 },
 		"puts-per-second":    func(c *Config) { c.PutsPerSecond = 0 },
 		"put-burst":          func(c *Config) { c.PutBurst = 0 },
+		"verify":             func(c *Config) { c.Verify = "none" },
 		"cache-bytes":        func(c *Config) { c.CacheBytes = 0 },
 		"linger":             func(c *Config) { c.Linger = -1 },
 		"lookup-interval":    func(c *Config) { c.LookupInterval = time.Hour },

@@ -23,6 +23,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
+	"github.com/streamhouse/streamhouse/dataplane/internal/produce"
 	"github.com/streamhouse/streamhouse/dataplane/internal/session"
 	"github.com/streamhouse/streamhouse/dataplane/internal/zone"
 )
@@ -105,7 +106,7 @@ func (s *Service) assemble() error {
 		Config: s.config.Listener, Logger: s.deps.Log.Logger, Authenticator: s.agent.Authenticator(), Register: s.agent.Register,
 		Inner:  []connect.ServerInterceptor{s.agent.Interceptor()},
 		Writes: agent.Writes, Ready: map[string]listen.Check{"session": s.agent.Ready},
-		Routes: s.meters.Mount, Meter: s.meters.Meter(),
+		Admit: s.agent.Admit, Routes: s.meters.Mount, Meter: s.meters.Meter(),
 		Transport: []connecthttp.Option{connecthttp.WithReadMaxBytes(maxRequestBytes), connecthttp.WithCompressors()},
 	})
 	return err
@@ -135,7 +136,8 @@ func (s *Service) agentConfig(id string) agent.Config {
 	c := s.config
 	return agent.Config{
 		Session:        session.Config{AgentID: id, AgentGroup: c.AgentGroup, Zone: s.zone, Address: s.URL, Version: s.deps.Version, Capacity: c.Capacity},
-		MaxObjectBytes: c.MaxObjectBytes, MaxBufferedBytes: c.MaxBufferedBytes,
+		MaxObjectBytes: c.MaxObjectBytes, MaxBufferedBytes: c.MaxBufferedBytes, MaxRequestBytes: maxRequestBytes,
+		Verify:         produce.Level(c.Verify),
 		Flush:          flush.Config{Linger: c.Linger, MaxUploads: c.MaxUploads, PutsPerSecond: c.PutsPerSecond, PutBurst: c.PutBurst},
 		Fetch:          fetch.Config{LookupInterval: c.LookupInterval, Cache: cache.Config{MaxBytes: c.CacheBytes}},
 		ProduceTimeout: c.ProduceTimeout, DrainDeadline: c.DrainDeadline, DrainLinger: c.DrainLinger,

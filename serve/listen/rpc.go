@@ -35,7 +35,7 @@ func (s *Server) handler(options Options) (http.Handler, error) {
 }
 
 // assemble builds the RPC server. The order is what protects it: spans and times first, so that they see every error; refusals next, so that every
-// error becomes one; the limit before anything costs something; access before the body is decoded; validation as the body is decoded.
+// error becomes one; the limit before anything costs something; access and admission before the body is read; validation as the body is decoded.
 func (s *Server) assemble(options Options) (*connect.Server, error) {
 	// Callers are trusted to continue their traces: a trace follows a record from the producer's span on.
 	spans, err := otelconnect.NewServerInterceptor(otelconnect.WithTrustRemote())
@@ -52,12 +52,21 @@ func (s *Server) assemble(options Options) (*connect.Server, error) {
 		refusal.Interceptor(options.Logger, options.Writes),
 		limitCalls(options.MaxCalls),
 		access.Interceptor(options.Authenticator),
+		admit(options.Admit),
 		s.endStreams,
 		validate.NewServerInterceptor(validate.WithoutErrorDetails()),
 	}, options.Inner...)...)
 	options.Register(rpc)
 	grpcreflect.Register(rpc)
 	return rpc, nil
+}
+
+// admit is the service's own admission, if it has one.
+func admit(interceptor connect.ServerInterceptor) connect.ServerInterceptor {
+	if interceptor != nil {
+		return interceptor
+	}
+	return func(next connect.ServerFunc) connect.ServerFunc { return next }
 }
 
 // overloadWait is the advice to a caller beyond the limit.

@@ -45,6 +45,9 @@ type Options struct {
 	// MaxCalls is the most calls in progress at once, streams not counted; those beyond it are refused with OVERLOADED. 0: no limit, for
 	// servers whose calls wait on purpose (long polls) and that have limits of their own.
 	MaxCalls int
+	// Admit goes between authentication and the reading of a unary call's message: it knows the caller, and may refuse before anything
+	// was read. nil: everybody is admitted.
+	Admit connect.ServerInterceptor
 	// Transport adds options, e.g. message limits or compressors.
 	Transport []connecthttp.Option
 	// Routes adds plain HTTP routes, which see no authentication. nil: none.

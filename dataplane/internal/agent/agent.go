@@ -41,11 +41,14 @@ import (
 type Config struct {
 	// Session says who registers; its Unfit is filled in here.
 	Session session.Config
-	// MaxObjectBytes seals an object; MaxBufferedBytes bounds what is in flight.
+	// MaxObjectBytes seals an object; MaxBufferedBytes bounds what is in flight, MaxRequestBytes one call.
 	MaxObjectBytes   int
 	MaxBufferedBytes int
-	Flush            flush.Config
-	Fetch            fetch.Config
+	MaxRequestBytes  int
+	// Verify is how far producers' batches are verified.
+	Verify produce.Level
+	Flush  flush.Config
+	Fetch  fetch.Config
 	// ProduceTimeout bounds a Produce.
 	ProduceTimeout time.Duration
 	// DrainDeadline bounds a graceful stop; DrainLinger is how long late requests are forwarded after a hand-over.
@@ -83,6 +86,7 @@ type Agent struct {
 	desk    *term.Desk
 	reader  *fetch.Service
 	produce *produce.Service
+	gate    *produce.Gate
 	records record.Service
 	traffic *traffic.Book
 }
@@ -112,7 +116,9 @@ func New(config Config, deps Deps) (*Agent, error) {
 		return nil, err
 	}
 	handed := lease.NewHanded(config.DrainLinger)
-	a.write(others, uploads, handed)
+	if err := a.write(others, uploads, handed); err != nil {
+		return nil, err
+	}
 	if err := a.measure(handed); err != nil {
 		return nil, err
 	}
@@ -125,7 +131,7 @@ func New(config Config, deps Deps) (*Agent, error) {
 }
 
 // write makes the write path.
-func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.Handed) {
+func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.Handed) error {
 	told := evidence.New(a.table.Deleted)
 	who := a.config.Session
 	who.Unfit = uploads.Unfit
@@ -137,11 +143,15 @@ func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.H
 		Uploads: uploads, Catalog: a.control, Table: a.table, Observer: observers{a.reader, told},
 		Handed: handed, Successors: peers, DrainHeard: a.keeper.Announced(), Log: a.deps.Log,
 	})
-	a.produce = produce.New(produce.Config{
+	a.gate = produce.NewGate(a.config.MaxBufferedBytes, a.config.MaxRequestBytes)
+	var err error
+	a.produce, err = produce.New(produce.Config{
 		Self: who.AgentID, Me: func() route.Agent { return route.Agent{ID: who.AgentID, Zone: who.Zone, Address: who.Address()} },
 		AgentGroup: who.AgentGroup, Desk: a.desk, Table: a.table, Catalog: a.control, Lookups: a.reader.Coalescer(),
 		Peers: peers, Traffic: a.traffic, Halted: a.keeper.Halted, Timeout: a.config.ProduceTimeout, Log: a.deps.Log,
+		Verify: a.config.Verify, Gate: a.gate, Meter: a.deps.Meter,
 	})
+	return err
 }
 
 // observers are told one after the other.
@@ -185,6 +195,9 @@ func Writes(procedure string) bool {
 	return procedure == dataplanev1connect.RecordServiceProduceProcedure ||
 		procedure == dataplanev1connect.PeerServiceForwardProduceProcedure
 }
+
+// Admit bounds the memory of calls that bring records, before their messages are read.
+func (a *Agent) Admit(next connect.ServerFunc) connect.ServerFunc { return a.gate.Interceptor(next) }
 
 // Authenticator knows the callers' API keys.
 func (a *Agent) Authenticator() access.Authenticator { return callers.New(a.control) }

@@ -28,6 +28,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore/s3test"
+	"github.com/streamhouse/streamhouse/dataplane/internal/produce"
 	"github.com/streamhouse/streamhouse/dataplane/internal/session"
 	accessv1 "github.com/streamhouse/streamhouse/gen/streamhouse/access/v1"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1/controlplanev1connect"
@@ -141,9 +142,13 @@ func prebuilt(l load) (batches [][]byte, values int64) {
 // BenchmarkWritePath is a whole agent behind its listener, with a real bucket and a catalog in memory; producers are another process. It
 // reports the agent's CPU seconds per GiB of record values, the catalog's in it.
 func BenchmarkWritePath(b *testing.B) {
-	for _, recordBytes := range []int{1024, 100} {
-		b.Run(fmt.Sprintf("%dB", recordBytes), func(b *testing.B) {
-			url := serveAgent(b)
+	for _, test := range []struct {
+		recordBytes int
+		level       produce.Level
+	}{{1024, produce.Full}, {1024, produce.Checksum}, {100, produce.Full}} {
+		recordBytes, level := test.recordBytes, test.level
+		b.Run(fmt.Sprintf("%dB-%s", recordBytes, level), func(b *testing.B) {
+			url := serveAgent(b, level)
 			l := load{URL: url, Partitions: 16, BatchBytes: 128 << 10, InFlight: 24, RecordBytes: recordBytes, Seconds: 2}
 			var total sent
 			var cpu time.Duration
@@ -203,7 +208,7 @@ func produceFrom(b *testing.B, l load) (s sent) {
 }
 
 // serveAgent runs an agent until the benchmark ends.
-func serveAgent(b *testing.B) (url string) {
+func serveAgent(b *testing.B, level produce.Level) (url string) {
 	b.Helper()
 	server := s3test.Start(b)
 	store, err := objectstore.NewS3(b.Context(), objectstore.Config{
@@ -221,7 +226,7 @@ func serveAgent(b *testing.B) (url string) {
 	ready := make(chan struct{})
 	a, err := agent.New(agent.Config{
 		Session:        session.Config{AgentID: "a", AgentGroup: "default", Zone: "z", Address: func() string { return "http://a" }},
-		MaxObjectBytes: 8 << 20, MaxBufferedBytes: 256 << 20,
+		MaxObjectBytes: 8 << 20, MaxBufferedBytes: 256 << 20, MaxRequestBytes: 4 << 20, Verify: level,
 		Flush: flush.Config{Linger: 250 * time.Millisecond, MaxUploads: 6, PutsPerSecond: 4, PutBurst: 8},
 		Fetch: fetch.Config{}, ProduceTimeout: 30 * time.Second, DrainDeadline: 5 * time.Second, DrainLinger: time.Second,
 	}, agent.Deps{Replicas: []connect.Transport{connectinprocess.New(plane)}, Store: store, Log: log, Ready: func() { close(ready) }})
@@ -229,7 +234,7 @@ func serveAgent(b *testing.B) (url string) {
 		b.Fatal(err)
 	}
 	front, err := listen.New(listen.Options{
-		Config: listen.Config{Listen: "127.0.0.1:0", StopTimeout: time.Second}, Logger: log, Register: a.Register, Writes: agent.Writes,
+		Admit: a.Admit, Config: listen.Config{Listen: "127.0.0.1:0", StopTimeout: time.Second}, Logger: log, Register: a.Register, Writes: agent.Writes,
 		Authenticator: access.AuthenticatorFunc(func(context.Context, access.KeyHash) (access.Principal, error) {
 			return access.Principal{KeyID: "key", Role: accessv1.Role_ROLE_CLIENT, AgentGroup: "default"}, nil
 		}),

@@ -82,7 +82,7 @@ func (c *Cluster) Start(id string, change ...func(*agent.Config)) *Node {
 	n := &Node{ID: id, Link: &Link{}}
 	config := agent.Config{
 		Session:        session.Config{AgentID: id, AgentGroup: "default", Zone: "z", Address: func() string { return address }},
-		MaxObjectBytes: 1 << 20, MaxBufferedBytes: 8 << 20,
+		MaxObjectBytes: 1 << 20, MaxBufferedBytes: 8 << 20, MaxRequestBytes: 4 << 20,
 		Flush: flush.Config{Linger: 250 * time.Millisecond, MaxUploads: 4, PutsPerSecond: 1000, PutBurst: 1000},
 		Fetch: fetch.Config{}, ProduceTimeout: 30 * time.Second, DrainDeadline: time.Minute, DrainLinger: 5 * time.Second,
 	}

@@ -48,7 +48,6 @@ func (l *Ledger) admit(p partition.ID, b *Batch) Decision {
 		return d
 	}
 	if !l.room(t, len(b.Bytes)+batchOverhead) {
-		l.overloaded++
 		return Decision{Verdict: Overloaded, Epoch: t.epoch}
 	}
 	if err := recordbatch.Stamp(b.Bytes, t.next, t.epoch); err != nil {

@@ -41,12 +41,10 @@ type Ledger struct {
 	uploads   []*Object            // sealed, nobody uploads them yet
 	counter   uint64
 	buffered  int
-	// overloaded counts the batches that were refused for want of room.
-	overloaded int64
-	sending    *Commit
-	changed    chan struct{} // closed, and replaced, when a tenure begins or ends or stops taking batches
-	hushed     bool          // changed is not closed now but once at the end, if there is news
-	news       bool
+	sending   *Commit
+	changed   chan struct{} // closed, and replaced, when a tenure begins or ends or stops taking batches
+	hushed    bool          // changed is not closed now but once at the end, if there is news
+	news      bool
 }
 
 // New returns an empty ledger.
@@ -201,13 +199,6 @@ func (l *Ledger) BufferedBytes() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buffered
-}
-
-// Overloaded is how many batches were refused for want of room so far.
-func (l *Ledger) Overloaded() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.overloaded
 }
 
 // end ends a tenure. Requires: mu, and the tenure has not ended.

@@ -10,7 +10,6 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
-	"github.com/streamhouse/streamhouse/serve/refusal"
 )
 
 const (
@@ -63,9 +62,8 @@ func (s *Service) taken(e *entry, d ingest.Decision) {
 	case ingest.Duplicate:
 		e.outcome = s.stored(e, d.BaseOffset, true)
 	case ingest.Overloaded:
-		r := refusal.New(refusalv1.Reason_REASON_OVERLOADED, "this agent holds as many bytes as it may: come back later")
-		r.RetryAfterMs = fullRetry.Milliseconds()
-		e.outcome = s.refused(e, r)
+		s.full.Add(1)
+		e.outcome = s.refused(e, overloadedRefusal())
 	default:
 		e.appended = e.appended || d.Verdict == ingest.Accepted
 		e.repeat = d.Verdict == ingest.InFlight

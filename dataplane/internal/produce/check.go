@@ -58,7 +58,7 @@ func (s *Service) checkEntry(ctx context.Context, acks dataplanev1.Acks, in *dat
 	if in.Partition != nil && !topic.Has(in.GetPartition()) {
 		return nil, route.UnknownPartition(topic, in.GetPartition())
 	}
-	batch, key, err := readBatch(in, topic)
+	batch, key, err := s.readBatch(ctx, in, topic)
 	if err != nil {
 		return nil, inTopic(err, topic, in.Partition)
 	}

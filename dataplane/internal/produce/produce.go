@@ -4,15 +4,19 @@
 //
 // Promises: P6 (every refusal says surely not, possibly or before; nothing that may have arrived is sent again), P5 and section 6 (a refusal
 // that rests on a leader's memory is said only after the catalog has shown that its epoch is current), P7.
-// Read: produce.go, check.go, batch.go, place.go, admit.go, forward.go, answer.go, murmur.go.
+// Memory is bounded at the door, by gate.go, before a message is read.
+// Read: produce.go, gate.go, check.go, batch.go, place.go, admit.go, forward.go, answer.go, murmur.go, measure.go.
 package produce
 
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
@@ -38,6 +42,8 @@ type Desk interface {
 	Lately(partition.ID) bool
 	Alive() bool
 	Session() string
+	// BufferedBytes is the size of the batches whose fate is open.
+	BufferedBytes() int64
 	Changed() (terms, tenures <-chan struct{})
 }
 
@@ -65,6 +71,12 @@ type Config struct {
 	Peers      *peer.Peers
 	// Traffic counts; nil: nothing does.
 	Traffic *traffic.Book
+	// Verify is how far batches are verified; default: Full.
+	Verify Level
+	// Gate has let the calls in.
+	Gate *Gate
+	// Meter measures.
+	Meter metric.Meter
 	// Halted tells whether the catalog is halted; nil: it never is.
 	Halted func() bool
 	// Timeout bounds a Produce whose caller set no deadline, or a longer one.
@@ -75,13 +87,19 @@ type Config struct {
 // Service answers Produce and ForwardProduce.
 type Service struct {
 	Config
+	measures measures
+	full     atomic.Int64  // batches refused because the ledger was full
+	turns    chan struct{} // one for each batch that is being verified or built
 	stopping chan struct{} // closed once: nobody waits any more
 	once     sync.Once
 	forwards atomic.Int64
 }
 
-// New returns a front door.
-func New(config Config) *Service { return &Service{Config: config, stopping: make(chan struct{})} }
+// New returns a front door. An error comes from the meter.
+func New(config Config) (*Service, error) {
+	s := &Service{Config: config, turns: make(chan struct{}, runtime.GOMAXPROCS(0)), stopping: make(chan struct{})}
+	return s, s.register(config.Meter)
+}
 
 // Forwards is how many calls went to other agents.
 func (s *Service) Forwards() int64 { return s.forwards.Load() }

@@ -105,6 +105,14 @@ func (d *Desk) Expect(p partition.ID, epoch partition.Epoch) bool {
 	return t != nil && t.leases.Expect(p, epoch)
 }
 
+// BufferedBytes is the size of the batches whose fate is open.
+func (d *Desk) BufferedBytes() int64 {
+	if t := d.term(); t != nil {
+		return int64(t.ledger.BufferedBytes())
+	}
+	return 0
+}
+
 // Alive tells whether a buffered record may be acknowledged now.
 func (d *Desk) Alive() bool {
 	t := d.term()
