@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -34,8 +33,10 @@ import (
 	"github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1/controlplanev1connect"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 	"github.com/streamhouse/streamhouse/serve/access"
 	"github.com/streamhouse/streamhouse/serve/listen"
+	"github.com/streamhouse/streamhouse/serve/refusal"
 	"github.com/streamhouse/streamhouse/serve/secret"
 )
 
@@ -45,11 +46,11 @@ type load struct {
 	Partitions, BatchBytes, InFlight int
 	RecordBytes                      int
 	Seconds                          float64
-	Bytes                            int64 // of values; 0: until the time is over
+	Overload                         bool // go on after OVERLOADED, as soon as one may
 }
 
-// sent is what it did.
-type sent struct{ Values, Stored int64 }
+// sent is what it did: bytes of values and of batches, calls turned away.
+type sent struct{ Values, Stored, Overloaded int64 }
 
 const producerEnv = "STREAMHOUSE_BENCH_PRODUCER"
 
@@ -72,10 +73,22 @@ func producer(settings string) error {
 			for time.Since(began).Seconds() < l.Seconds {
 				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 				info := bearer(ctx)
-				_, err := client.Produce(info, requestOf(batches))
+				res, err := client.Produce(info, requestOf(batches))
 				cancel()
+				if r, ok := refusal.Of(err); ok && l.Overload && r.GetReason() == refusalv1.Reason_REASON_OVERLOADED {
+					done[i].Overloaded++
+					time.Sleep(time.Duration(r.GetRetryAfterMs()) * time.Millisecond / 4) // in a hurry
+					continue
+				}
 				if err != nil {
 					return err
+				}
+				for _, o := range res.GetOutcomes() {
+					if r := o.GetRefusal(); l.Overload && r.GetReason() == refusalv1.Reason_REASON_OVERLOADED {
+						done[i].Overloaded++
+					} else if r != nil {
+						return refusal.Error(r)
+					}
 				}
 				done[i].Values += values
 				for _, b := range batches {
@@ -90,7 +103,7 @@ func producer(settings string) error {
 	}
 	var total sent
 	for _, d := range done {
-		total.Values, total.Stored = total.Values+d.Values, total.Stored+d.Stored
+		total = sent{total.Values + d.Values, total.Stored + d.Stored, total.Overloaded + d.Overloaded}
 	}
 	return json.NewEncoder(os.Stdout).Encode(total)
 }
@@ -184,7 +197,7 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func produceFrom(b *testing.B, l load) (s sent) {
+func produceFrom(b testing.TB, l load) (s sent) {
 	b.Helper()
 	settings, err := json.Marshal(l)
 	if err != nil {
@@ -207,7 +220,7 @@ func produceFrom(b *testing.B, l load) (s sent) {
 	return s
 }
 
-// serveAgent runs an agent until the benchmark ends.
+// serveAgent runs an agent with a real bucket until the benchmark ends.
 func serveAgent(b *testing.B, level produce.Level) (url string) {
 	b.Helper()
 	server := s3test.Start(b)
@@ -218,23 +231,32 @@ func serveAgent(b *testing.B, level produce.Level) (url string) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	b.Cleanup(store.Close)
+	return serve(b, store, func(c *agent.Config) { c.Verify = level })
+}
+
+// serve runs an agent behind a real listener, with a catalog in memory, until the test ends.
+func serve(b testing.TB, store objectstore.Store, change func(*agent.Config)) (url string) {
+	b.Helper()
 	control := controltest.New()
 	control.CreateTopic("orders", 16, nil)
 	plane := connect.NewServer()
 	controlplanev1connect.RegisterAgentServiceHandler(plane, control)
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	ready := make(chan struct{})
-	a, err := agent.New(agent.Config{
+	config := agent.Config{
 		Session:        session.Config{AgentID: "a", AgentGroup: "default", Zone: "z", Address: func() string { return "http://a" }},
-		MaxObjectBytes: 8 << 20, MaxBufferedBytes: 256 << 20, MaxRequestBytes: 4 << 20, Verify: level,
+		MaxObjectBytes: 8 << 20, MaxBufferedBytes: 256 << 20, MaxRequestBytes: 4 << 20,
 		Flush: flush.Config{Linger: 250 * time.Millisecond, MaxUploads: 6, PutsPerSecond: 4, PutBurst: 8},
 		Fetch: fetch.Config{}, ProduceTimeout: 30 * time.Second, DrainDeadline: 5 * time.Second, DrainLinger: time.Second,
-	}, agent.Deps{Replicas: []connect.Transport{connectinprocess.New(plane)}, Store: store, Log: log, Ready: func() { close(ready) }})
+	}
+	change(&config)
+	a, err := agent.New(config, agent.Deps{Replicas: []connect.Transport{connectinprocess.New(plane)}, Store: store, Log: log, Ready: func() { close(ready) }})
 	if err != nil {
 		b.Fatal(err)
 	}
 	front, err := listen.New(listen.Options{
-		Admit: a.Admit, Config: listen.Config{Listen: "127.0.0.1:0", StopTimeout: time.Second}, Logger: log, Register: a.Register, Writes: agent.Writes,
+		Config: listen.Config{Listen: "127.0.0.1:0", StopTimeout: time.Second}, Logger: log, Register: a.Register, Writes: agent.Writes, Admit: a.Admit,
 		Authenticator: access.AuthenticatorFunc(func(context.Context, access.KeyHash) (access.Principal, error) {
 			return access.Principal{KeyID: "key", Role: accessv1.Role_ROLE_CLIENT, AgentGroup: "default"}, nil
 		}),
@@ -251,7 +273,6 @@ func serveAgent(b *testing.B, level produce.Level) (url string) {
 	b.Cleanup(func() {
 		cancel()
 		_ = group.Wait()
-		store.Close()
 	})
 	<-ready
 	return front.URL()
