@@ -48,7 +48,7 @@ func TestNoPartitionTakesAllMemory(t *testing.T) {
 	if l.BufferedBytes() > most {
 		t.Errorf("%d bytes are held of %d", l.BufferedBytes(), most)
 	}
-	l.End(id(0), 1, refusalv1.Reason_REASON_NOT_LEADER)
+	l.EndAll([]Ended{{Tenure: Tenure{id(0), 1}, Reason: refusalv1.Reason_REASON_NOT_LEADER}})
 	l.Grant(id(0), &controlplanev1.Grant{Epoch: 2, ProducersComplete: true})
 	if got := flood(t, l, 0); got < most/5 {
 		t.Errorf("after its batches were settled a partition took %d bytes", got)
