@@ -107,6 +107,7 @@ func New(config Config, deps Deps) (*Agent, error) {
 	others := peer.New(deps.Dial, deps.Interceptors...)
 	reading := config.Fetch
 	reading.Self, reading.Zone, reading.Peers = config.Session.AgentID, config.Session.Zone, others
+	reading.Meter, reading.Traffic = deps.Meter, a.traffic
 	a.reader, err = fetch.New(config.Session.AgentGroup, a.table, control, deps.Store, reading, deps.Log)
 	if err != nil {
 		return nil, err

@@ -118,10 +118,12 @@ func (c *Cache) checked(ctx context.Context, f *flight, from *blob, b []byte) ([
 // obtain gets a span's bytes, from the owner of its object or from the bucket.
 func (c *Cache) obtain(ctx context.Context, s *span) (*blob, error) {
 	if s.owner != "" {
+		c.counts.asked.Add(1)
 		b, err := c.ask(ctx, s)
 		if err == nil || ctx.Err() != nil {
 			return b, abandonedIf(ctx, err)
 		}
+		c.counts.unserved.Add(1)
 		c.log.DebugContext(ctx, "another agent did not serve an object, reading the bucket", slog.String("address", s.owner), slog.Any("error", err))
 	}
 	if s.whole {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
@@ -47,6 +49,7 @@ type Zone interface {
 // Config bounds the cache. A zero field means its default.
 type Config struct {
 	Zone        Zone          // nil: this agent shares with nobody
+	Meter       metric.Meter  // nil: nothing is measured
 	MaxBytes    int64         // kept by use; default 256 MiB, at least 1 MiB
 	RecentBytes int64         // kept because they are new; default 128 MiB, at least 1 MiB
 	LoadBytes   int64         // that are being read from the bucket at a time; default 128 MiB, at least 16 MiB
@@ -54,6 +57,9 @@ type Config struct {
 }
 
 func (c Config) orDefaults() Config {
+	if c.Meter == nil {
+		c.Meter = noop.Meter{}
+	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 256 << 20
 	}
@@ -95,6 +101,8 @@ type Cache struct {
 	hedges  *hedger
 	counts  counts
 
+	duration metric.Float64Histogram // of GETs, seconds
+
 	mu      sync.Mutex
 	held    blobs
 	flights map[route]*flight
@@ -113,6 +121,12 @@ func New(bucket Bucket, config Config, log *slog.Logger) (*Cache, error) {
 		touched: touches{objects: make(map[string]*touch), wholeAt: time.Now()},
 	}
 	var err error
+	c.duration, err = config.Meter.Float64Histogram("streamhouse.cache.get.duration", metric.WithUnit("s"),
+		metric.WithDescription("Time of GETs, retries and hedges included."),
+		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10))
+	if err != nil {
+		return nil, fmt.Errorf("meter GETs: %w", err)
+	}
 	c.used, err = otter.New(&otter.Options[*blob, struct{}]{
 		MaximumWeight: uint64(config.MaxBytes),
 		Weigher:       func(b *blob, _ struct{}) uint32 { return uint32(b.size) },

@@ -10,12 +10,26 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
 )
 
-// counts are totals since the start.
+// counts are what Counts says.
 type counts struct {
-	hits, misses    atomic.Int64 // segments that were held here, and that were not
-	gets, getBytes  atomic.Int64 // requests to the bucket, hedges included, and the bytes that they asked for
-	hedged, wins    atomic.Int64 // GETs that were sent once more, and how often that was the faster one
-	asked, unserved atomic.Int64 // requests to owners, and those that the bucket had to serve after all
+	hits, misses, gets, getBytes, hedged, wins, asked, unserved atomic.Int64
+}
+
+// Counts are totals since the start.
+type Counts struct {
+	Hits, Misses            int64 // segments that were held here, and that were not
+	Gets, Hedges, HedgesWon int64 // requests to the bucket; of these second tries, and those that were faster
+	GetBytes                int64 // that these asked for
+	Asked, Unserved         int64 // requests to owners, and those that the bucket had to serve after all
+}
+
+// Counts is what has been counted until now.
+func (c *Cache) Counts() Counts {
+	n := &c.counts
+	return Counts{
+		Hits: n.hits.Load(), Misses: n.misses.Load(), Gets: n.gets.Load(), Hedges: n.hedged.Load(), HedgesWon: n.wins.Load(),
+		GetBytes: n.getBytes.Load(), Asked: n.asked.Load(), Unserved: n.unserved.Load(),
+	}
 }
 
 // get reads a range from the bucket. Errors: errAbandoned, ErrMissing, ErrBucket.
@@ -70,6 +84,7 @@ func (c *Cache) limited(ctx context.Context, size int64, get func(context.Contex
 		return nil, errAbandoned
 	}
 	defer c.loading.Release(weight)
+	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, c.config.LoadTimeout)
 	defer cancel()
 	b, err := c.hedges.run(limited, size, func(ctx context.Context) ([]byte, error) {
@@ -77,6 +92,7 @@ func (c *Cache) limited(ctx context.Context, size int64, get func(context.Contex
 		c.counts.getBytes.Add(size)
 		return get(ctx)
 	}, &c.counts)
+	c.duration.Record(ctx, time.Since(began).Seconds())
 	switch {
 	case err == nil:
 		return b, nil

@@ -100,8 +100,10 @@ func (c *Cache) load(ctx context.Context, wishes []wish) []Result {
 			todo = append(todo, i)
 		}
 	}
-	c.counts.hits.Add(int64(len(wishes) - len(todo)))
-	c.counts.misses.Add(int64(len(todo)))
+	if len(wishes) > 0 && wishes[0].part != wholePart {
+		c.counts.hits.Add(int64(len(wishes) - len(todo)))
+		c.counts.misses.Add(int64(len(todo)))
+	}
 	for len(todo) > 0 {
 		flights, mine := c.board(wishes, todo)
 		c.bring(ctx, mine)

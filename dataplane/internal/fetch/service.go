@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/cache"
@@ -35,11 +36,21 @@ type Peers interface {
 	Client(address string) (dataplanev1connect.PeerServiceClient, error)
 }
 
+// Traffic counts bytes that go to other agents; package traffic's Book does.
+type Traffic interface {
+	// Shared went to an agent of a zone, from the cache that it shares.
+	Shared(zone string, bytes int)
+	// Noticed went to an agent of a zone, as notices.
+	Noticed(zone string, bytes int)
+}
+
 // Config tunes reading. A zero field means its default.
 type Config struct {
 	Self            string        // id of this agent
 	Zone            string        // its zone, whose agents share what they read
 	Peers           Peers         // nil: other agents are never asked, and waiting readers rely on lookups alone
+	Meter           metric.Meter  // nil: nothing is measured
+	Traffic         Traffic       // nil: nobody counts
 	LookupInterval  time.Duration // between lookups for all who wait; default 1 s, 10 ms to 1 s
 	SignOfLife      time.Duration // silence on a Consume stream before an empty message; default 5 s, 100 ms to 10 s
 	CatalogPatience time.Duration // a stream that waits ends when lookups have failed for so long; default 10 s, at least 1 s
@@ -91,6 +102,7 @@ type Service struct {
 	board     *notice.Board
 	listener  *notice.Listener // nil: no peers
 	turn      atomic.Uint64    // whose turn it is to be read first
+	records   atomic.Int64     // given to consumers
 
 	leave    sync.Once
 	leaving  chan struct{} // closed by Drain
@@ -121,6 +133,7 @@ func New(group string, routes Routes, catalog lookup.Catalog, bucket cache.Bucke
 	if config.Peers != nil {
 		config.Cache.Zone = newZone(config.Self, config.Zone, config.Peers, routes)
 	}
+	config.Cache.Meter = config.Meter
 	segments, err := cache.New(bucket, config.Cache, log)
 	if err != nil {
 		return nil, err
@@ -132,6 +145,11 @@ func New(group string, routes Routes, catalog lookup.Catalog, bucket cache.Bucke
 	}
 	if config.Peers != nil {
 		s.listener = notice.NewListener(config.Self, routes, index, watch.Moved, s.openNotices, log)
+	}
+	if config.Meter != nil {
+		if err := s.show(config.Meter); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }

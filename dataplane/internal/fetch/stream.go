@@ -175,6 +175,7 @@ func (r *stream) deliver(ctx context.Context, planned []*reading) error {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+			r.service.records.Add(reading.fetched.GetNextOffset() - reading.target.offset)
 			reading.goOn()
 		}
 		if reading.fetched.GetRefusal() != nil {

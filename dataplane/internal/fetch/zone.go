@@ -124,6 +124,9 @@ func (s *Service) ReadObject(ctx context.Context, req *dataplanev1.ReadObjectReq
 	b, err := s.cache.Range(ctx, key, req.GetBytePosition(), req.GetSizeBytes(), req.GetWhole())
 	switch {
 	case err == nil:
+		if s.config.Traffic != nil {
+			s.config.Traffic.Shared(s.config.Zone, len(b))
+		}
 		return &dataplanev1.ReadObjectResponse{Bytes: b}, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
@@ -83,10 +84,12 @@ type ask struct {
 // Ask started after that Ask. Joining a running lookup would cost less and be wrong: it may have
 // read the catalog before a record was acknowledged that the request must see.
 type Coalescer struct {
-	catalog Catalog
-	index   *Index
-	config  Config
-	ready   chan struct{} // a worker is wanted; capacity 1, since a worker that leaves something signals again
+	catalog          Catalog
+	index            *Index
+	config           Config
+	answered, failed atomic.Int64 // lookups
+
+	ready chan struct{} // a worker is wanted; capacity 1, since a worker that leaves something signals again
 
 	mu      sync.Mutex
 	stopped bool
@@ -105,6 +108,12 @@ func NewCoalescer(catalog Catalog, index *Index, config Config) (*Coalescer, err
 		ready: make(chan struct{}, 1), pending: make(map[Query]*ask),
 	}, nil
 }
+
+// Answered is how many lookups the catalog has answered.
+func (c *Coalescer) Answered() int64 { return c.answered.Load() }
+
+// Failed is how many it has not.
+func (c *Coalescer) Failed() int64 { return c.failed.Load() }
 
 // Ask answers each query, in order, from lookups that start after this call. The answers are in the
 // index before Ask returns. Errors: ErrUnavailable, ErrOverloaded, or that of ctx.
@@ -239,6 +248,11 @@ func (c *Coalescer) take() []*ask {
 
 func (c *Coalescer) send(ctx context.Context, asks []*ask) {
 	answers, err := c.lookup(ctx, asks)
+	if err != nil {
+		c.failed.Add(1)
+	} else {
+		c.answered.Add(1)
+	}
 	for i, a := range asks {
 		if err != nil {
 			a.err = err

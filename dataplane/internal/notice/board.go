@@ -50,8 +50,11 @@ func NewBoard() *Board {
 	return &Board{led: make(map[partition.ID]*standing), hearing: make(map[partition.ID]map[*caller]struct{})}
 }
 
-// Counts are the notices sent, and those that were never sent because a newer one took their place, since the start.
-func (b *Board) Counts() (sent, coalesced int64) { return b.sent.Load(), b.coalesced.Load() }
+// Sent is how many notices were sent since the start.
+func (b *Board) Sent() int64 { return b.sent.Load() }
+
+// Coalesced is how many were never sent, because a newer one took their place.
+func (b *Board) Coalesced() int64 { return b.coalesced.Load() }
 
 // Committed tells who listens.
 func (b *Board) Committed(c partition.Committed) {

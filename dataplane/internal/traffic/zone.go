@@ -16,8 +16,8 @@ const (
 	maxZones = 100
 	// otherZone is what further ones are counted as.
 	otherZone = "other"
-	// header names the zone of a client whose request does not.
-	header = "Streamhouse-Zone"
+	// ZoneHeader names the zone of a client whose request does not.
+	ZoneHeader = "Streamhouse-Zone"
 )
 
 // zones counts bytes by zone and direction.
@@ -62,7 +62,7 @@ var name = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
 func ClientZone(ctx context.Context, named string) string {
 	if named == "" {
 		if info, ok := connect.CallInfoForServerContext(ctx); ok {
-			named = info.RequestHeader().Get(header)
+			named = info.RequestHeader().Get(ZoneHeader)
 		}
 	}
 	if named == "" || !name.MatchString(named) {
