@@ -43,6 +43,37 @@ func joined(in Input) Input {
 
 func scratch(in Input) Input { return in }
 
+// busyCluster is the cluster where every third partition has 100 KiB/s to 6 MiB/s.
+func busyCluster(agents, partitions int) Input {
+	in := cluster(agents, partitions)
+	for i := range in.Partitions {
+		if i%3 == 0 {
+			in.Partitions[i].BytesPerSecond = 100<<10 + int64(i%60)*100<<10
+		}
+	}
+	return in
+}
+
+// shifted is the settled cluster where then the partitions of one topic in ten carry four times as much.
+func shifted(in Input) Input {
+	in = settled(in)
+	for i := range in.Partitions {
+		if in.Partitions[i].Topic%10 == 7 {
+			in.Partitions[i].BytesPerSecond *= 4
+		}
+	}
+	return in
+}
+
+func BenchmarkPlanByLoad(b *testing.B) {
+	in := func() Input { return busyCluster(200, 100_000) }
+	b.Run("scratch", func(b *testing.B) { bench(b, scratch(in()), Plan) })
+	b.Run("lost", func(b *testing.B) { bench(b, lost(in()), Plan) })
+	b.Run("joined", func(b *testing.B) { bench(b, joined(in()), Plan) })
+	b.Run("shifted", func(b *testing.B) { bench(b, shifted(in()), Plan) })
+	b.Run("settled", func(b *testing.B) { bench(b, settled(in()), Plan) })
+}
+
 func BenchmarkPlan(b *testing.B) {
 	for _, size := range []struct{ agents, partitions int }{{200, 100_000}, {1000, 1_000_000}} {
 		name := fmt.Sprintf("%dx%d/", size.partitions, size.agents)

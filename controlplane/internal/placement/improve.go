@@ -7,7 +7,7 @@ const (
 	effortEach  = 30
 )
 
-// kind is what one partition more along an arc of the residual network does. Odd kinds undo the even ones before them.
+// kind is what one partition more along an arc of the residual network does.
 type kind int32
 
 const (
@@ -192,20 +192,26 @@ func (p *improver) applyCycle(start int32) {
 }
 
 func (p *improver) apply(by arc, to int32) {
-	step, a, b := int32(1), by.from, to
-	if by.kind%2 == 1 { // backwards
-		step, a, b = -1, to, by.from
-	}
-	switch by.kind &^ 1 {
+	switch by.kind {
 	case toZone:
-		p.planned[b] += step
+		p.planned[to]++
+	case fromZone:
+		p.planned[by.from]--
 	case toPool:
-		p.loose[a] += step
+		p.loose[by.from]++
+	case fromPool:
+		p.loose[to]--
 	case toSeat:
-		p.gains[b-p.seatNode] += step
+		p.gains[to-p.seatNode]++
+	case fromSeat:
+		p.gains[by.from-p.seatNode]--
 	case intoAll:
-		p.count[a-p.seatNode] += step
+		p.count[by.from-p.seatNode]++
+	case outOfAll:
+		p.count[to-p.seatNode]--
 	case keepOne:
-		p.cells[by.cell].keeps += step
+		p.cells[by.cell].keeps++
+	case releaseOne:
+		p.cells[by.cell].keeps--
 	}
 }

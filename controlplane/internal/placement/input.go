@@ -79,7 +79,7 @@ type Result struct {
 }
 
 // Apply assigns as the plan says. A move ends a pin: it bound the partition to an agent that can lead no longer.
-func (in Input) Apply(moves []Move) {
+func (in *Input) Apply(moves []Move) {
 	for _, m := range moves {
 		in.Partitions[m.Partition].Agent, in.Partitions[m.Partition].Pinned = m.To, false
 	}

@@ -242,6 +242,21 @@ func (j *judge) best() value {
 	return best
 }
 
+// divided is how uneven agents are once zones have been divided.
+func (j *judge) divided() (sum int64) {
+	m := newModel(j.in)
+	f := newFlow(m, m.agentSeats())
+	f.divide()
+	all := int64(0)
+	for _, n := range f.count {
+		all += int64(n)
+	}
+	for a, n := range f.count {
+		sum += j.uneven(int(m.agents[a]), int64(n), all)
+	}
+	return sum
+}
+
 func (j *judge) planned(moves []Move) []int32 {
 	agents := j.assigned()
 	for _, m := range moves {
@@ -310,7 +325,10 @@ func TestPlan_IsOptimal(t *testing.T) {
 		}
 		got, want := j.value(j.planned(result.Moves)), j.best()
 		if got != want {
-			t.Fatalf("got %v, want %v: %+v", got, want, result.Moves)
+			t.Fatalf("got %v, want %v: %+v of %+v", got, want, result.Moves, in)
+		}
+		if uneven := j.divided(); uneven != want[2] { // evenness must not wait for improve, whose effort is bounded
+			t.Fatalf("zones are divided with unevenness %d, want %d", uneven, want[2])
 		}
 	})
 }

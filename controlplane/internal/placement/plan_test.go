@@ -160,3 +160,56 @@ func TestPlan_MovesNoMoreThanAShare(t *testing.T) {
 		}
 	})
 }
+
+// From scratch each topic is apart: agents of a zone differ by one of its partitions at most.
+func TestPlan_KeepsTopicsApart(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := equalAgents(t, 6, 2)
+		in.Apply(Plan(in).Moves)
+		counts := make([][6]int, len(in.Topics))
+		for _, p := range in.Partitions {
+			counts[p.Topic][p.Agent]++
+		}
+		for topic, c := range counts {
+			for zone := range 2 {
+				if least, most := min(c[zone], c[zone+2], c[zone+4]), max(c[zone], c[zone+2], c[zone+4]); most-least > 1 {
+					t.Fatalf("topic %d: %v", topic, c)
+				}
+			}
+		}
+	})
+}
+
+// In a large agent group one that joins gets its share but for the slack, and a new zone gets its part of topics that no bound forces there.
+func TestPlan_Large(t *testing.T) {
+	t.Parallel()
+	in := joined(cluster(60, 12_000)) // 200 for each
+	joins := Plan(in).Moves
+	if len(joins) < 189 || len(joins) > 191 {
+		t.Fatalf("%d moves when one joins", len(joins))
+	}
+	in.Apply(joins)
+	in.Agents[3].State = Ended
+	if leaves := len(Plan(in).Moves); leaves > 211 {
+		t.Fatalf("%d moves when one leaves", leaves)
+	}
+
+	in = Input{}
+	for i := range 40 {
+		in.Agents = append(in.Agents, Agent{ID: fmt.Sprintf("agent-%02d", i), Zone: string(rune('a' + i/10))})
+	}
+	for n := range 20_000 {
+		in.Topics = append(in.Topics, Topic{ID: id(n)})
+		in.Partitions = append(in.Partitions, Partition{Topic: int32(n), Agent: int32(n % 30)})
+	}
+	moves := Plan(in).Moves
+	in.Apply(moves)
+	counts := make([]int, len(in.Agents))
+	for _, p := range in.Partitions {
+		counts[p.Agent]++
+	}
+	if least, most := slices.Min(counts), slices.Max(counts); least < 475 || most > 525 || len(moves) > 5000 {
+		t.Fatalf("%d to %d partitions, %d moves", least, most, len(moves))
+	}
+}

@@ -140,6 +140,9 @@ func (s *seats) fuller(i, j int32) bool {
 
 // fill divides a zone's total over its seats: starting from what they have, with no more change than the total and the prices want.
 func (s *seats) fill(z, total int32) {
+	if s.stays(z, total) {
+		return
+	}
 	rest := s.start(z, total)
 	s.level(z, total, rest >= 0)
 	for _, seat := range s.members[z] {
@@ -153,6 +156,16 @@ func (s *seats) fill(z, total int32) {
 	}
 	for s.exchange(z) {
 	}
+}
+
+// stays sets the counts to what the seats have, and says whether nothing is better: so what was planned once is left alone.
+func (s *seats) stays(z, total int32) bool {
+	for _, seat := range s.members[z] {
+		s.count[seat] = s.now[seat]
+		total -= s.now[seat]
+	}
+	from, to := s.fullest(z), s.emptiest(z)
+	return total == 0 && (from < 0 || s.price(from, s.count[from]) <= s.price(to, s.count[to]+1))
 }
 
 // start sets the counts to what the seats have, as far as it is within their bands, and answers how much is missing to the total.
