@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"connectrpc.com/connect/v2"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	accessv1 "github.com/streamhouse/streamhouse/gen/streamhouse/access/v1"
@@ -34,10 +33,10 @@ type controlPlane struct {
 	groups  controlplanev1connect.AgentGroupServiceClient
 }
 
-func newAdmin(urls []string, connectTo func(string) *connect.Client) *Admin {
+func newAdmin(urls []string, connectTo connector) *Admin {
 	a := &Admin{}
 	for _, url := range urls {
-		c := connectTo(url)
+		c := connectTo(url, false)
 		a.servers = append(a.servers, controlPlane{
 			topics:  controlplanev1connect.NewTopicServiceClient(c),
 			keys:    controlplanev1connect.NewKeyServiceClient(c),

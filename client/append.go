@@ -108,7 +108,7 @@ func (c *Client) appendOnce(
 	if agent == nil {
 		return 0, failure(ReasonUnreachable, "no agent is known: pass WithAgents").wrote(SurelyNotWritten)
 	}
-	answer, err := agent.rpc.Produce(ctx, &dataplanev1.ProduceRequest{
+	answer, err := agent.bulk.Produce(ctx, &dataplanev1.ProduceRequest{
 		NoForward: direct, ClientZone: c.zone, Entries: []*dataplanev1.ProduceEntry{entry},
 	})
 	if err != nil {

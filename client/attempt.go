@@ -121,7 +121,7 @@ func (p *Producer) call(
 		watch.Go(func() { p.watch(watching, a, agent) })
 		watch.Go(func() { p.lookForNewer(root, watching, a) })
 	}
-	return agent.rpc.Produce(ctx, r)
+	return agent.bulk.Produce(ctx, r)
 }
 
 // blame spreads the error of a whole call over its entries. One that names an entry refused that one, and

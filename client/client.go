@@ -34,11 +34,14 @@ func New(options ...Option) (*Client, error) {
 		return nil, failure(ReasonMisconfigured, "zone: at most 100 bytes")
 	}
 	cl := &Client{zone: zone, logger: c.logger, closeIdle: func() {}}
+	dial := func(url string, _ bool) connect.Transport { return c.dial(url) }
 	if c.dial == nil {
 		h := newHTTPTransports(c.tls)
-		c.dial, cl.closeIdle = h.dial, h.close
+		dial, cl.closeIdle = h.dial, h.close
 	}
-	connectTo := func(url string) *connect.Client { return connect.NewClient(c.dial(url), withHeaders(c.key, zone)) }
+	connectTo := func(url string, bulk bool) *connect.Client {
+		return connect.NewClient(dial(url, bulk), withHeaders(c.key, zone))
+	}
 	agents, err := normalURLs(c.agents)
 	if err != nil {
 		return nil, err

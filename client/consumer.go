@@ -8,7 +8,10 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/streamhouse/streamhouse/client/recordbatch"
 )
 
 // ConsumerOption configures a [Consumer].
@@ -84,8 +87,8 @@ func WithReset(r Reset) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) { c.reset = r })
 }
 
-// WithFetchBytes bounds the batches, compressed, that are held ahead of Poll. Default: 16 MiB; 64 KiB to 1 GiB. One
-// answer of 3 MiB more may be held for each agent that is fetched from.
+// WithFetchBytes bounds the batches, compressed, that are held ahead of Poll. Default: 32 MiB; 64 KiB to 1 GiB. Up
+// to four answers of 1 MiB more may be held for each agent that is fetched from.
 func WithFetchBytes(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) { c.bufferBytes = n })
 }
@@ -122,18 +125,23 @@ type Consumer struct {
 	failed   *Error        // why nothing more will come
 	closed   bool
 
-	current fetched   // being decoded; Poll's
-	rest    []*Record // decoded, not yet returned; Poll's
+	fetches map[*peer]int // in flight that were asked of partitions with much to read
+
+	current fetched             // being decoded; Poll's
+	rest    []*Record           // decoded, not yet returned; Poll's
+	scratch recordbatch.Scratch // of batch; PollBatch's
+	batch   Batch               // returned last; PollBatch's
 }
 
 // cursor is where reading of one partition stands. Guarded by Consumer.mu.
 type cursor struct {
 	partition int32
-	next      int64 // offset to fetch
-	delivered int64 // offset after the last record returned
-	end       int64 // stop before this offset; -1: never
-	busy      bool  // being fetched
-	served    int   // Consumer.served when it last got something: who waited longest comes first
+	next      int64        // offset to fetch
+	delivered atomic.Int64 // offset after the last record returned
+	end       int64        // stop before this offset; -1: never
+	busy      bool         // being fetched
+	hot       bool         // the last answer had something
+	served    int          // Consumer.served when it last got something: who waited longest comes first
 	failures  int
 	notBefore time.Time
 	stalled   time.Time // since when nobody answered; zero: somebody does
@@ -148,7 +156,7 @@ type fetched struct {
 
 // NewConsumer looks up where to start, and where to end, and starts to fetch. Close it.
 func (c *Client) NewConsumer(ctx context.Context, topic string, options ...ConsumerOption) (*Consumer, error) { //nolint:contextcheck // it outlives ctx
-	config := consumerConfig{from: End(), bufferBytes: 16 << 20, wait: 2 * time.Second, stall: 2 * time.Minute}
+	config := consumerConfig{from: End(), bufferBytes: 32 << 20, wait: 2 * time.Second, stall: 2 * time.Minute}
 	for _, o := range options {
 		o.applyConsumer(&config)
 	}
@@ -167,7 +175,7 @@ func (c *Client) NewConsumer(ctx context.Context, topic string, options ...Consu
 	running, stop := context.WithCancel(context.Background())
 	k := &Consumer{
 		client: c, config: config, topic: t, cursors: cursors, stop: stop,
-		wake: make(chan struct{}, 1), filled: make(chan struct{}, 1),
+		fetches: map[*peer]int{}, wake: make(chan struct{}, 1), filled: make(chan struct{}, 1),
 	}
 	k.running.Go(func() { k.run(running) })
 	return k, nil
@@ -201,7 +209,7 @@ func (c *Client) cursors(ctx context.Context, t *topic, partitions []int32, conf
 		if o, given := config.offsets[k.partition]; given {
 			k.next = o
 		}
-		k.delivered = k.next
+		k.delivered.Store(k.next)
 		if k.end >= 0 && k.next > k.end && config.reset == ResetNever {
 			return nil, failure(ReasonOutOfRange, "offset %d: the partition ends at %d", k.next, k.end).at(t.name, k.partition)
 		}
@@ -221,11 +229,61 @@ func (c *Client) sameOffsets(ctx context.Context, t *topic, partitions []int32, 
 // was read. Other errors are [*Error]; ReasonCanceled (ctx ended) may be followed by further calls, others are final.
 func (k *Consumer) Poll(ctx context.Context) ([]*Record, error) {
 	for len(k.rest) == 0 {
-		more, err := k.decodeNext()
+		f, err := k.await(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if more {
+		b, info, e := k.open(f, new(recordbatch.Scratch))
+		if e == nil {
+			k.rest, e = decode(&b, &info)
+		}
+		if e != nil {
+			return nil, k.broken(e)
+		}
+	}
+	rs := k.rest
+	k.rest = nil
+	k.current.cursor.delivered.Store(rs[len(rs)-1].Offset + 1)
+	return rs, nil
+}
+
+// PollBatch is Poll without a struct, or an allocation, for each record: it returns a batch whose records are read as views. The batch is
+// valid until the next call. What Records has left of a batch must be read first.
+func (k *Consumer) PollBatch(ctx context.Context) (*Batch, error) {
+	if len(k.rest) > 0 {
+		return nil, failure(ReasonMisconfigured, "%d records are left: read them first", len(k.rest)).at(k.topic.name, -1)
+	}
+	for {
+		f, err := k.await(ctx)
+		if err != nil {
+			return nil, err
+		}
+		b, info, e := k.open(f, &k.scratch)
+		if e != nil {
+			return nil, k.broken(e)
+		}
+		next := info.NextOffset()
+		if b.end >= 0 {
+			next = min(next, b.end)
+		}
+		if next <= b.from {
+			continue
+		}
+		f.cursor.delivered.Store(next)
+		k.batch = b
+		return &k.batch, nil
+	}
+}
+
+// await waits until current has a batch.
+func (k *Consumer) await(ctx context.Context) (*fetched, error) {
+	for len(k.current.batches) == 0 {
+		f, ok, err := k.pop()
+		switch {
+		case err != nil:
+			return nil, err
+		case ok:
+			k.current = f
 			continue
 		}
 		select {
@@ -234,27 +292,16 @@ func (k *Consumer) Poll(ctx context.Context) ([]*Record, error) {
 			return nil, canceled(ctx, "wait for records")
 		}
 	}
-	return k.take(len(k.rest)), nil
+	return &k.current, nil
 }
 
-// decodeNext turns the next batch into records, and reports whether there was one. Batches are decoded one at a
-// time: they may be far larger than they were when compressed.
-func (k *Consumer) decodeNext() (bool, error) {
-	if len(k.current.batches) == 0 {
-		f, ok, err := k.pop()
-		if err != nil || !ok {
-			return false, err
-		}
-		k.current = f
-	}
-	if e := k.decode(); e != nil {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.ready, k.current = nil, fetched{}
-		k.fail(e)
-		return false, e
-	}
-	return true, nil
+// broken ends the consumer: what was fetched cannot be read.
+func (k *Consumer) broken(e *Error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ready, k.current = nil, fetched{}
+	k.fail(e)
+	return e
 }
 
 // Records yields records until the caller stops, UntilEnd is reached, or an error, which it yields last.
@@ -270,41 +317,16 @@ func (k *Consumer) Records(ctx context.Context) iter.Seq2[*Record, error] {
 					yield(nil, err)
 					return
 				}
-				k.untake(rs)
+				k.rest = rs
 			}
-			if r := k.take(1)[0]; !yield(r, nil) {
+			r := k.rest[0]
+			k.rest = k.rest[1:]
+			k.current.cursor.delivered.Store(r.Offset + 1)
+			if !yield(r, nil) {
 				return
 			}
 		}
 	}
-}
-
-// take removes n decoded records and notes that they are delivered.
-func (k *Consumer) take(n int) []*Record {
-	rs := k.rest[:n:n]
-	k.rest = k.rest[n:]
-	last := rs[n-1]
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if i, ok := k.find(last.Partition); ok {
-		k.cursors[i].delivered = last.Offset + 1
-	}
-	return rs
-}
-
-// untake puts back what take returned.
-func (k *Consumer) untake(rs []*Record) {
-	k.rest = rs
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if i, ok := k.find(rs[0].Partition); ok {
-		k.cursors[i].delivered = rs[0].Offset
-	}
-}
-
-// find returns the index of a partition's cursor. Requires: mu held.
-func (k *Consumer) find(partition int32) (int, bool) {
-	return slices.BinarySearchFunc(k.cursors, partition, func(c *cursor, p int32) int { return int(c.partition) - int(p) })
 }
 
 // pop takes the next batches. Without any, it tells why there will be none, if so.
@@ -348,7 +370,7 @@ func (k *Consumer) Offsets() map[int32]int64 {
 	defer k.mu.Unlock()
 	offsets := make(map[int32]int64, len(k.cursors))
 	for _, c := range k.cursors {
-		offsets[c.partition] = c.delivered
+		offsets[c.partition] = c.delivered.Load()
 	}
 	return offsets
 }

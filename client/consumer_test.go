@@ -374,7 +374,7 @@ func TestMetadata(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := fmt.Sprint(m.Agents, m.Topics[0].Leaders[1], m.AgentGroup); got !=
-			"[{a1 z1 http://a1.fake false} {a2 z2 http://a2.fake false}] {a2 http://a2.fake z2 1}default" {
+			"[{a1 z1 http://a1.fake false false} {a2 z2 http://a2.fake false false}] {a2 http://a2.fake z2 1}default" {
 			t.Error(got)
 		}
 		if _, err := c.Metadata(t.Context(), "nowhere"); !errors.Is(err, ReasonUnknownTopic) {

@@ -29,7 +29,7 @@ const (
 type directory struct {
 	zone      string
 	logger    *slog.Logger
-	connectTo func(url string) *connect.Client
+	connectTo connector
 
 	mu     sync.Mutex // guards all below; taken after a producer's or consumer's own
 	peers  map[string]*peer
@@ -37,6 +37,9 @@ type directory struct {
 	asking map[string]*inquiry
 	news   map[chan struct{}]struct{}
 }
+
+// connector connects to the server at a URL; bulk: for large requests.
+type connector func(url string, bulk bool) *connect.Client
 
 // inquiry is a question about a topic; topic and err are written before done is closed.
 type inquiry struct {
@@ -49,10 +52,12 @@ type inquiry struct {
 type peer struct {
 	url       string
 	rpc       dataplanev1connect.RecordServiceClient
+	bulk      dataplanev1connect.RecordServiceClient // for Produce
 	agentID   string
 	zone      string
 	seed      bool // configured, so never forgotten
 	draining  bool
+	suspect   bool
 	failures  int
 	downUntil time.Time // passed over until then
 }
@@ -79,7 +84,7 @@ type leader struct {
 	epoch              int32
 }
 
-func newDirectory(seeds []string, zone string, logger *slog.Logger, connectTo func(string) *connect.Client) *directory {
+func newDirectory(seeds []string, zone string, logger *slog.Logger, connectTo connector) *directory {
 	d := &directory{
 		zone: zone, logger: logger, connectTo: connectTo,
 		peers: map[string]*peer{}, topics: map[string]*topic{}, asking: map[string]*inquiry{},
@@ -93,7 +98,10 @@ func newDirectory(seeds []string, zone string, logger *slog.Logger, connectTo fu
 }
 
 func (d *directory) newPeer(url string) *peer {
-	return &peer{url: url, rpc: dataplanev1connect.NewRecordServiceClient(d.connectTo(url))}
+	return &peer{
+		url: url, rpc: dataplanev1connect.NewRecordServiceClient(d.connectTo(url, false)),
+		bulk: dataplanev1connect.NewRecordServiceClient(d.connectTo(url, true)),
+	}
 }
 
 // subscribe returns a channel that holds a token after leaders changed.
@@ -150,8 +158,14 @@ func (d *directory) answered(p *peer) {
 	p.failures, p.downUntil = 0, time.Time{}
 }
 
-// candidates lists the agents, the best first: those that answer, do not drain, and are in the zone; in random
-// order among equals.
+// leaving notes that an agent says that it leaves, before others say so.
+func (d *directory) leaving(p *peer) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p.draining = true
+}
+
+// candidates lists the agents, the best first: see cost; in random order among equals.
 func (d *directory) candidates() []*peer {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -167,15 +181,19 @@ func (d *directory) candidates() []*peer {
 	return all
 }
 
+// cost orders agents. Another zone is better than an agent that fails to answer, or is thought to be gone, and worse than one that drains.
 func (d *directory) cost(p *peer, now time.Time) int {
 	n := 0
 	if now.Before(p.downUntil) {
+		n += 8
+	}
+	if p.suspect {
 		n += 4
 	}
-	if p.draining {
+	if d.zone != "" && p.zone != d.zone {
 		n += 2
 	}
-	if d.zone != "" && p.zone != d.zone {
+	if p.draining {
 		n++
 	}
 	return n
@@ -371,7 +389,7 @@ func (d *directory) remember(t *topic) {
 
 // learnAgents replaces the agents that are not configured. Requires: mu held.
 func (d *directory) learnAgents(agents []*dataplanev1.AgentMetadata) {
-	alive := make(map[string]bool, len(agents))
+	alive, changed := make(map[string]bool, len(agents)), false
 	for _, a := range agents {
 		url, e := normalURL(a.GetAddress())
 		if e != nil {
@@ -379,11 +397,17 @@ func (d *directory) learnAgents(agents []*dataplanev1.AgentMetadata) {
 		}
 		alive[url] = true
 		p := d.peerLocked(url)
-		p.agentID, p.zone, p.draining = a.GetAgentId(), a.GetZone(), a.GetDraining()
+		changed = changed || p.draining != a.GetDraining() || p.suspect != a.GetSuspect()
+		p.agentID, p.zone, p.draining, p.suspect = a.GetAgentId(), a.GetZone(), a.GetDraining(), a.GetSuspect()
 	}
 	for url, p := range d.peers {
 		if !p.seed && !alive[url] {
 			delete(d.peers, url)
+		}
+	}
+	if changed {
+		for _, t := range d.topics {
+			t.near.Store(nil)
 		}
 	}
 }
@@ -442,7 +466,7 @@ func (d *directory) leaderAndAge(t *topic, partition int32) (leader, time.Durati
 	return t.leaders[partition], time.Since(t.askedAt)
 }
 
-// near lists the partitions that are led in the client's zone.
+// near lists the partitions that are led in the client's zone, without those whose leader leaves or is thought to be gone if there are others.
 func (d *directory) near(t *topic) []int32 {
 	if d.zone == "" {
 		return nil
@@ -452,14 +476,22 @@ func (d *directory) near(t *topic) []int32 {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	ps := []int32{}
+	var stay, leave []int32
 	for p := range t.leaders {
-		if t.leaders[p].url != "" && t.leaders[p].zone == d.zone {
-			ps = append(ps, int32(p))
+		lead := &t.leaders[p]
+		switch agent := d.peers[lead.url]; {
+		case lead.url == "" || lead.zone != d.zone:
+		case agent != nil && (agent.draining || agent.suspect):
+			leave = append(leave, int32(p))
+		default:
+			stay = append(stay, int32(p))
 		}
 	}
-	t.near.Store(&ps)
-	return ps
+	if len(stay) == 0 {
+		stay = leave
+	}
+	t.near.Store(&stay)
+	return stay
 }
 
 // age is the time since the topic was last asked for.

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"hash/fnv"
@@ -16,6 +15,7 @@ import (
 const (
 	fetchBytes      = 1 << 20 // of batches in one answer
 	fetchPartitions = 500     // in one request
+	fetchesAtAgent  = 4       // in flight to one agent, for partitions that have much to read
 	fetchGrace      = 3 * time.Second
 	mostDamaged     = 3 // times in a row that an answer makes no sense before that is an error
 )
@@ -60,11 +60,31 @@ func (k *Consumer) dispatch(ctx context.Context) time.Duration {
 		}
 	}
 	for a, cs := range groups {
-		for part := range slices.Chunk(cs, fetchPartitions) {
-			k.start(ctx, a, part)
-		}
+		k.share(ctx, a, cs)
 	}
 	return time.Until(next)
+}
+
+// share asks an agent for partitions: for those that had something to read last time by several requests at once, so that one answer is on
+// its way while another is made; for the others by one, which waits. Requires: mu held.
+func (k *Consumer) share(ctx context.Context, a *peer, cursors []*cursor) {
+	slices.SortFunc(cursors, func(a, b *cursor) int { return cmp.Compare(a.served, b.served) })
+	var hot, cold []*cursor
+	for _, c := range cursors {
+		if c.hot {
+			hot = append(hot, c)
+		} else {
+			cold = append(cold, c)
+		}
+	}
+	for part := range slices.Chunk(cold, fetchPartitions) {
+		k.start(ctx, a, part, false)
+	}
+	if free := fetchesAtAgent - k.fetches[a]; len(hot) > 0 && free > 0 {
+		for part := range slices.Chunk(hot, min((len(hot)+free-1)/free, fetchPartitions)) {
+			k.start(ctx, a, part, true)
+		}
+	}
 }
 
 // pick chooses the agent for a partition: among the best ones (those of the zone, that answer and do not drain) the
@@ -89,8 +109,7 @@ func (k *Consumer) pick(agents []*peer, partition int32) *peer {
 }
 
 // start fetches on a goroutine of its own. Requires: mu held.
-func (k *Consumer) start(ctx context.Context, agent *peer, cursors []*cursor) {
-	slices.SortFunc(cursors, func(a, b *cursor) int { return cmp.Compare(a.served, b.served) })
+func (k *Consumer) start(ctx context.Context, agent *peer, cursors []*cursor, hot bool) {
 	r := &dataplanev1.FetchRequest{
 		MaxWaitMs: int32(k.config.wait.Milliseconds()), MaxBytes: fetchBytes, ClientZone: k.client.zone,
 	}
@@ -101,7 +120,20 @@ func (k *Consumer) start(ctx context.Context, agent *peer, cursors []*cursor) {
 			Partition: c.partition, Offset: c.next,
 		})
 	}
-	k.running.Go(func() { k.fetch(ctx, agent, cursors, r) })
+	if hot {
+		k.fetches[agent]++
+	}
+	k.running.Go(func() {
+		k.fetch(ctx, agent, cursors, r)
+		if hot {
+			k.mu.Lock()
+			if k.fetches[agent]--; k.fetches[agent] == 0 {
+				delete(k.fetches, agent)
+			}
+			k.mu.Unlock()
+			k.signal(k.wake)
+		}
+	})
 }
 
 // fetch makes one call and takes its answer over.
@@ -120,10 +152,13 @@ func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r 
 	if err != nil {
 		e = fromCall(err)
 	}
-	if e != nil && e.unanswered() {
+	switch {
+	case moved(e, answer):
+		k.client.agents.leaving(agent)
+	case e != nil && e.unanswered():
 		k.client.agents.failed(agent)
 		k.client.logger.WarnContext(ctx, "fetch failed", "agent_url", agent.url, "topic", k.topic.name, "error", e)
-	} else {
+	default:
 		k.client.agents.answered(agent)
 	}
 	k.mu.Lock()
@@ -144,6 +179,16 @@ func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r 
 	}
 	k.signal(k.wake)
 	k.signal(k.filled)
+}
+
+// moved reports whether the agent says that it leaves.
+func moved(e *Error, answer *dataplanev1.FetchResponse) bool {
+	if e != nil {
+		return e.Reason == ReasonMoved
+	}
+	return slices.ContainsFunc(answer.GetPartitions(), func(p *dataplanev1.FetchedPartition) bool {
+		return Reason(p.GetRefusal().GetReason()) == ReasonMoved
+	})
 }
 
 // pauseAfter keeps a caller that an agent answers with nothing, sooner than it was allowed to, from asking at once.
@@ -177,7 +222,7 @@ func (k *Consumer) accept(ctx context.Context, c *cursor, asked int64, f *datapl
 		k.setBack(ctx, c, fromRefusal(f.GetRefusal()))
 		return
 	}
-	if len(f.GetBatches()) == 0 {
+	if c.hot = len(f.GetBatches()) > 0; !c.hot {
 		c.failures, c.stalled = 0, time.Time{}
 		return
 	}
@@ -228,6 +273,9 @@ func (k *Consumer) setBack(ctx context.Context, c *cursor, e *Error) {
 	}
 	c.failures++
 	c.notBefore = now.Add(max(backoff(c.failures), e.RetryAfter))
+	if e.Reason == ReasonMoved && c.failures == 1 {
+		c.notBefore = now // to another agent, at once
+	}
 	switch {
 	case e.Reason == ReasonOutOfRange && k.config.reset != ResetNever && e.Offsets != nil:
 		k.reset(ctx, c, e.Offsets)
@@ -253,46 +301,4 @@ func (k *Consumer) fail(e *Error) {
 		k.failed = e
 	}
 	k.signal(k.filled)
-}
-
-// decode turns the first batch of current into records, from the wanted offset to before the end.
-func (k *Consumer) decode() *Error {
-	f := &k.current
-	scratch := recordbatch.AcquireScratch()
-	defer scratch.Release()
-	batch, rest, err := recordbatch.Next(f.batches)
-	f.batches = rest
-	var info recordbatch.Info
-	if err == nil {
-		info, err = recordbatch.Open(batch, recordbatch.Limits{MaxRecordBytes: maxRecordBytes}, scratch)
-	}
-	var rs []recordbatch.Record
-	if err == nil {
-		info.Records = bytes.Clone(info.Records) // the caller's to keep; the scratch and the answer are not
-		rs, err = recordbatch.AppendRecords(nil, info)
-	}
-	if err != nil {
-		return failure(ReasonDamagedData, "%v", err).at(k.topic.name, f.cursor.partition).wrap(err)
-	}
-	k.keep(rs, f)
-	return nil
-}
-
-// keep appends the records that are wanted to rest. One allocation holds a batch's.
-func (k *Consumer) keep(rs []recordbatch.Record, f *fetched) {
-	end := f.cursor.end // never changes
-	out := make([]Record, 0, len(rs))
-	for i := range rs {
-		r := &rs[i]
-		if r.Offset < f.from || (end >= 0 && r.Offset >= end) {
-			continue
-		}
-		out = append(out, Record{
-			Topic: k.topic.name, Partition: f.cursor.partition, Offset: r.Offset, Timestamp: time.UnixMilli(r.Timestamp),
-			Key: r.Key, Value: r.Value, Headers: r.Headers,
-		})
-	}
-	for i := range out {
-		k.rest = append(k.rest, &out[i])
-	}
 }

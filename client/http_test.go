@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,7 +47,11 @@ func TestSpeaksHTTP2WithKeyAndWithoutGzip(t *testing.T) {
 		f := fakecluster.New("a1")
 		f.CreateTopic("orders", 1)
 		s := serve(t, f, "a1", secure, func(r *http.Request) {
-			if r.ProtoMajor != 2 || r.Header.Get("Authorization") != "Bearer shk_secret" || r.Header.Get("Streamhouse-Zone") != "z1" ||
+			major := 2
+			if !secure && strings.HasSuffix(r.URL.Path, "/Produce") {
+				major = 1 // cheaper for large bodies
+			}
+			if r.ProtoMajor != major || r.Header.Get("Authorization") != "Bearer shk_secret" || r.Header.Get("Streamhouse-Zone") != "z1" ||
 				r.Header.Get("Accept-Encoding") == "gzip" {
 				t.Errorf("HTTP/%d, %v", r.ProtoMajor, r.Header)
 			}

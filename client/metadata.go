@@ -19,6 +19,7 @@ type Metadata struct {
 type AgentMetadata struct {
 	ID, Zone, Address string
 	Draining          bool // it takes no new work
+	Suspect           bool // it is thought to be gone
 }
 
 // TopicMetadata is a topic with the leaders of its partitions.
@@ -48,7 +49,7 @@ func (c *Client) Metadata(ctx context.Context, topics ...string) (Metadata, erro
 	m := Metadata{AgentID: answer.GetAgentId(), AgentGroup: answer.GetAgentGroup()}
 	for _, a := range answer.GetAgents() {
 		m.Agents = append(m.Agents, AgentMetadata{
-			ID: a.GetAgentId(), Zone: a.GetZone(), Address: a.GetAddress(), Draining: a.GetDraining(),
+			ID: a.GetAgentId(), Zone: a.GetZone(), Address: a.GetAddress(), Draining: a.GetDraining(), Suspect: a.GetSuspect(),
 		})
 	}
 	for _, t := range answer.GetTopics() {

@@ -16,13 +16,15 @@ import (
 // maxAnswerBytes bounds one message from a server: a fetch answer is 3 MiB and one more batch at most.
 const maxAnswerBytes = 16 << 20
 
-// httpTransports reaches http URLs by HTTP/2 without TLS and https URLs by what TLS negotiates.
+// httpTransports reaches http URLs by HTTP/2 without TLS and https URLs by what TLS negotiates. Large requests go by HTTP/1.1 where there is
+// no TLS: its bodies cost a quarter less than frames with flow control, and no small call waits behind one.
 type httpTransports struct {
-	plain, secure *http.Transport
+	plain, bulk, secure *http.Transport
 }
 
 func newHTTPTransports(t *tls.Config) *httpTransports {
-	h := &httpTransports{plain: httpTransport(), secure: httpTransport()}
+	h := &httpTransports{plain: httpTransport(), bulk: httpTransport(), secure: httpTransport()}
+	h.bulk.Protocols.SetHTTP1(true)
 	h.plain.Protocols.SetUnencryptedHTTP2(true)
 	h.secure.Protocols.SetHTTP1(true)
 	h.secure.Protocols.SetHTTP2(true)
@@ -41,7 +43,7 @@ func httpTransport() *http.Transport {
 		DialContext:         dialer.DialContext,
 		TLSHandshakeTimeout: 5 * time.Second,
 		IdleConnTimeout:     90 * time.Second,
-		MaxIdleConnsPerHost: 8,
+		MaxIdleConnsPerHost: requestsAtLeader + 8,
 		ReadBufferSize:      64 << 10,
 		WriteBufferSize:     64 << 10,
 		DisableCompression:  true,
@@ -53,10 +55,13 @@ func httpTransport() *http.Transport {
 	}
 }
 
-func (h *httpTransports) dial(base string) connect.Transport {
+func (h *httpTransports) dial(base string, bulk bool) connect.Transport {
 	t := h.plain
-	if strings.HasPrefix(base, "https:") {
+	switch {
+	case strings.HasPrefix(base, "https:"):
 		t = h.secure
+	case bulk:
+		t = h.bulk
 	}
 	return connecthttp.NewTransport(&http.Client{Transport: t}, base,
 		connecthttp.WithReadMaxBytes(maxAnswerBytes),
@@ -65,6 +70,7 @@ func (h *httpTransports) dial(base string) connect.Transport {
 
 func (h *httpTransports) close() {
 	h.plain.CloseIdleConnections()
+	h.bulk.CloseIdleConnections()
 	h.secure.CloseIdleConnections()
 }
 

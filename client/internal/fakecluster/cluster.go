@@ -61,6 +61,8 @@ type agent struct {
 	kill     context.CancelFunc
 	thawed   chan struct{} // closed unless the agent is frozen
 	draining bool
+	suspect  bool
+	leaving  bool
 	address  string
 	services *connect.Server
 	server   connect.Transport
@@ -159,6 +161,21 @@ func (c *Cluster) Drain(agentID string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.agent(agentID).draining = true
+}
+
+// Leave makes an agent answer every Fetch that it leaves.
+func (c *Cluster) Leave(agentID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.agent(agentID).leaving = true
+	c.change()
+}
+
+// Suspect marks an agent as thought to be gone, or not.
+func (c *Cluster) Suspect(agentID string, suspect bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.agent(agentID).suspect = suspect
 }
 
 // CreateTopic makes a topic whose partitions are led by the agents in turn.

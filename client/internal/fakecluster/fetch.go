@@ -16,7 +16,11 @@ func (s *records) Fetch(ctx context.Context, r *dataplanev1.FetchRequest) (*data
 		s.cluster.mu.Lock()
 		changed := s.cluster.changed
 		answer, something := s.cluster.fetch(r)
+		leaving := s.agent.leaving
 		s.cluster.mu.Unlock()
+		if leaving {
+			return nil, Error(Refusal(refusalv1.Reason_REASON_MOVED, 0, "this agent leaves"))
+		}
 		if something || late {
 			if refused := answer.GetPartitions()[0].GetRefusal(); refused != nil && len(answer.GetPartitions()) == 1 {
 				return nil, Error(refused)

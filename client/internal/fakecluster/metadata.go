@@ -15,7 +15,7 @@ func (s *records) GetMetadata(_ context.Context, r *dataplanev1.GetMetadataReque
 	for _, a := range c.agents {
 		if c.alive(a.id) {
 			answer.Agents = append(answer.Agents, &dataplanev1.AgentMetadata{
-				AgentId: a.id, Zone: a.zone, Address: a.address, Draining: a.draining,
+				AgentId: a.id, Zone: a.zone, Address: a.address, Draining: a.draining, Suspect: a.suspect,
 			})
 		}
 	}

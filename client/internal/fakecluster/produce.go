@@ -146,7 +146,7 @@ func (s *records) appendEntry(ctx context.Context, r *dataplanev1.ProduceRequest
 		if p.leader == s.agent.id || (!r.GetNoForward() && c.alive(p.leader) && !c.agent(p.leader).frozen()) {
 			o := p.append(t, r, e)
 			left := c.patience - time.Since(began)
-			if left > 0 && o.GetRefusal().GetReason() == refusalv1.Reason_REASON_SEQUENCE_GAP {
+			if left > 0 && ctx.Err() == nil && o.GetRefusal().GetReason() == refusalv1.Reason_REASON_SEQUENCE_GAP {
 				changed := c.changed
 				c.mu.Unlock()
 				wait(ctx, changed, left)

@@ -39,7 +39,8 @@ func code(r refusalv1.Reason) connect.Code {
 		return connect.CodeResourceExhausted
 	case refusalv1.Reason_REASON_UNANSWERED:
 		return connect.CodeDeadlineExceeded
-	case refusalv1.Reason_REASON_CATALOG_UNAVAILABLE, refusalv1.Reason_REASON_NO_LEADER, refusalv1.Reason_REASON_BUCKET_UNAVAILABLE:
+	case refusalv1.Reason_REASON_CATALOG_UNAVAILABLE, refusalv1.Reason_REASON_NO_LEADER, refusalv1.Reason_REASON_BUCKET_UNAVAILABLE,
+		refusalv1.Reason_REASON_MOVED:
 		return connect.CodeUnavailable
 	case refusalv1.Reason_REASON_INVALID, refusalv1.Reason_REASON_CORRUPT_BATCH, refusalv1.Reason_REASON_RECORD_TOO_LARGE:
 		return connect.CodeInvalidArgument
