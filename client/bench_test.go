@@ -114,3 +114,51 @@ func benchProduce(b *testing.B, n *nullLeader, size int, codec string, options .
 	b.ReportMetric(float64(n.bytes.Load())/float64(max(n.requests.Load(), 1)), "B/request")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrec/s")
 }
+
+// BenchmarkConsume measures what is read of a server that has everything in memory: an iteration is a record of 100 bytes.
+func BenchmarkConsume(b *testing.B) {
+	for _, as := range []string{"views", "structs"} {
+		b.Run(as, func(b *testing.B) { benchConsume(b, as == "views") })
+	}
+}
+
+func benchConsume(b *testing.B, views bool) {
+	n := nullHTTP(b, 16)
+	n.stock(b, lines(4096, 100))
+	c, err := New(WithAgents(n.url), WithZone(""))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	k, err := c.NewConsumer(b.Context(), "orders", From(Beginning()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer k.Close()
+	b.ReportAllocs()
+	began := cpu()
+	var read, bytes int
+	for read < b.N {
+		if views {
+			batch, err := k.PollBatch(b.Context())
+			if err != nil {
+				b.Fatal(err)
+			}
+			for v := (View{}); batch.Next(&v); read++ {
+				bytes += len(v.Value)
+			}
+			continue
+		}
+		rs, err := k.Poll(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, r := range rs {
+			bytes += len(r.Value)
+		}
+		read += len(rs)
+	}
+	b.ReportMetric(float64(cpu()-began)/float64(read), "cpu-ns/op")
+	b.ReportMetric(float64(read)/b.Elapsed().Seconds()/1e6, "Mrec/s")
+	b.ReportMetric(float64(n.bytes.Load())/float64(n.requests.Load()), "B/request")
+}

@@ -3,10 +3,12 @@ package client
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"sync/atomic"
 
 	"connectrpc.com/connect/v2"
 
+	"github.com/streamhouse/streamhouse/client/recordbatch"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
@@ -73,6 +75,50 @@ func (n *nullLeader) Produce(_ context.Context, r *dataplanev1.ProduceRequest) (
 			TopicId: nullTopic, Partition: e.GetPartition(), Leader: n.leader(),
 			Outcome: &dataplanev1.ProduceOutcome_Stored{Stored: &dataplanev1.Stored{BaseOffset: base}},
 		})
+	}
+	return answer, nil
+}
+
+// stock fills what Fetch answers: a batch of values for each partition.
+func (n *nullLeader) stock(b interface{ Fatal(...any) }, values [][]byte) {
+	builder := recordbatch.NewBuilder(recordbatch.LZ4, recordbatch.Limits{})
+	for _, v := range values {
+		if err := builder.Append(1_700_000_000_000, nil, v, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	encoded, err := builder.Build(recordbatch.NoProducer())
+	if err != nil {
+		b.Fatal(err)
+	}
+	n.fetched, n.each = slices.Clone(encoded), int64(len(values))
+}
+
+func (n *nullLeader) ListOffsets(_ context.Context, r *dataplanev1.ListOffsetsRequest) (*dataplanev1.ListOffsetsResponse, error) {
+	answer := &dataplanev1.ListOffsetsResponse{}
+	for _, q := range r.GetPartitions() {
+		answer.Offsets = append(answer.Offsets, &dataplanev1.ListedOffset{TopicId: nullTopic, Partition: q.GetPartition()})
+	}
+	return answer, nil
+}
+
+// Fetch answers the same batch again and again, at the offset that was asked for.
+func (n *nullLeader) Fetch(_ context.Context, r *dataplanev1.FetchRequest) (*dataplanev1.FetchResponse, error) {
+	n.requests.Add(1)
+	answer := &dataplanev1.FetchResponse{}
+	budget := int(r.GetMaxBytes())
+	for _, q := range r.GetPartitions() {
+		f := &dataplanev1.FetchedPartition{TopicId: nullTopic, Partition: q.GetPartition(), NextOffset: q.GetOffset()}
+		for most := budget / len(r.GetPartitions()); most > 0 || len(f.Batches) == 0; most -= len(n.fetched) {
+			at := len(f.GetBatches())
+			f.Batches = append(f.Batches, n.fetched...)
+			if err := recordbatch.Stamp(f.Batches[at:], f.NextOffset, 1); err != nil {
+				return nil, err
+			}
+			f.NextOffset += n.each
+		}
+		n.bytes.Add(int64(len(f.GetBatches())))
+		answer.Partitions = append(answer.Partitions, f)
 	}
 	return answer, nil
 }
