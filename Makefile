@@ -19,6 +19,8 @@ ARGS ?=
 COUNT ?= 10
 TRIALS ?= 20
 BENCHTIME ?= 1s
+# Which rows of docs/performance.md `bench` measures: those whose text or command has this in it; none; empty: all.
+ROWS ?=
 
 # The race detector needs a C compiler. Without one `test` says so and goes on.
 RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
@@ -59,8 +61,8 @@ prove: postgres spin build testsum ## the long proof: every test COUNT times in 
 	@scripts/prove '$(PKG)' $(COUNT) $(TRIALS) '$(COMMANDS)' $(TESTFLAGS)
 
 .PHONY: bench
-bench: postgres build ## run the benchmarks, BENCHTIME each
-	@scripts/bench '$(PKG)' $(BENCHTIME) $(TESTFLAGS)
+bench: postgres build ## run the benchmarks, BENCHTIME each, and the rows of docs/performance.md on clusters of their own
+	@scripts/bench '$(PKG)' $(BENCHTIME) '$(ROWS)' $(TESTFLAGS)
 
 .PHONY: generate
 generate: ## Go from proto/ and from sql/; CI fails if it changes anything

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,6 +30,8 @@ type Target struct {
 	Bin string
 	// LimitTime is how long each of them is measured.
 	LimitTime time.Duration
+	// Objects is the folder in which the dev's S3 server keeps the bucket; empty: objects are not counted.
+	Objects string
 	// Say is told what is being done.
 	Say func(format string, args ...any)
 }
@@ -155,6 +159,46 @@ func (t Target) meter() (*cputime.Meter, string) {
 		return m, "some CPU time is not known: " + err.Error()
 	}
 	return m, ""
+}
+
+// Objects are what was added to the bucket while it was measured.
+type Objects struct {
+	Count     int64   `json:"count"`
+	Bytes     int64   `json:"bytes"`
+	PerSecond float64 `json:"per_second"`
+}
+
+// bucket counts what is in the bucket now; nil: it cannot be seen.
+func (t Target) bucket() *Objects {
+	if t.Objects == "" {
+		return nil
+	}
+	var o Objects
+	err := filepath.WalkDir(t.Objects, func(_ string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // no object yet, or one that has just been removed
+			return nil
+		}
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		if info, err := entry.Info(); err == nil {
+			o.Count++
+			o.Bytes += info.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil
+	}
+	return &o
+}
+
+// since is what was added after an earlier count.
+func (o *Objects) since(before *Objects, seconds float64) *Objects {
+	if o == nil || before == nil {
+		return nil
+	}
+	return &Objects{Count: o.Count - before.Count, Bytes: o.Bytes - before.Bytes, PerSecond: float64(o.Count-before.Count) / seconds}
 }
 
 // pause waits; false: ctx ended first.

@@ -216,9 +216,22 @@ func (a *benchAgent) moved(answer *controlplanev1.CommitResponse, entries int, w
 }
 
 func (r *Report) addCommitLimits(ctx context.Context, target Target, entries int) {
-	limit, err := target.commitLimit(ctx, entries, 1)
-	r.Limits = &Limits{Commit: limit}
+	r.Limits = &Limits{}
+	plain, err := target.commitLimit(ctx, entries, 0)
+	r.Limits.CommitPlain = plain
 	r.fault(err)
+	limit, err := target.commitLimit(ctx, entries, 1)
+	r.Limits.Commit = limit
+	if err != nil && plain != nil {
+		r.fault(err)
+	}
+	if plain != nil && limit != nil {
+		r.ratio("WAL of an entry without producers", plain.Store.WALBytesPerEntry, "B", "<= 330 B")
+		r.ratio("WAL of an entry with one idempotent producer", limit.Store.WALBytesPerEntry, "B", "<= 520 B")
+		if cpu := plain.Store.PostgresMicros; cpu != nil {
+			r.ratio("PostgreSQL's CPU for an entry without producers", *cpu, "us", "<= 7 us")
+		}
+	}
 	for _, t := range r.Transactions {
 		switch {
 		case t.What == "commit" && t.Entries == 1000 && t.Producers == 0:
@@ -229,7 +242,6 @@ func (r *Report) addCommitLimits(ctx context.Context, target Target, entries int
 		}
 		if limit != nil && t.What == "commit" && t.Entries == entries && t.Producers == 1 {
 			r.ratio("commit through the control plane ÷ bare transaction, p50", t.Latency.P50/limit.Raw.P50, "", "")
-			r.ratio("WAL of an entry with one idempotent producer", limit.Store.WALBytesPerEntry, "B", "<= 520 B")
 		}
 	}
 }

@@ -25,6 +25,8 @@ type Limits struct {
 	Get *Store `json:"get,omitempty"`
 	// Commit is of one PostgreSQL transaction, by the control plane's own code and beside it a bare one.
 	Commit *CommitLimit `json:"commit,omitempty"`
+	// CommitPlain is of entries without producers.
+	CommitPlain *CommitLimit `json:"commit_plain,omitempty"`
 	// Codec and transport, measured in this process with the values that were sent.
 	Parts *Parts `json:"parts,omitempty"`
 }
@@ -231,7 +233,10 @@ func (l *Limits) write(b *strings.Builder) {
 			l.Get.write(w, "GetObject")
 		})
 	}
-	if c := l.Commit; c != nil {
+	for _, c := range []*CommitLimit{l.CommitPlain, l.Commit} {
+		if c == nil {
+			continue
+		}
 		head := fmt.Sprintf("THE DATABASE ALONE, %d entries, %d producers|P50 ms|P99 ms|ENTRIES/S|WAL B/ENTRY|PG CPU us/ENTRY|CLIENT CPU us/ENTRY", c.Entries, c.Producers)
 		table(b, head, func(w *tabwriter.Writer) {
 			c.Raw.write(w, "bare transaction")

@@ -100,6 +100,7 @@ type produced struct {
 	seconds float64
 	records int64
 	usage   []cputime.Usage
+	objects *Objects
 	note    string
 	err     error
 }
@@ -171,6 +172,7 @@ func measure(ctx context.Context, target Target, c ProduceConfig, sending traffi
 			return produced{err: err}
 		}
 	}
+	objects := target.bucket()
 	meter, note := target.meter()
 	began, before := time.Now(), t.acked.Load()
 	counted := &span{from: began}
@@ -188,6 +190,7 @@ func measure(ctx context.Context, target Target, c ProduceConfig, sending traffi
 	}
 	usage, elapsed := meter.Read("producer")
 	found := produced{seconds: elapsed.Seconds(), records: t.acked.Load() - before, usage: usage, note: note, err: err}
+	found.objects = target.bucket().since(objects, found.seconds)
 	if c.Records == 0 { // latencies of what was due in time are wanted, too
 		flush, cancel := context.WithTimeout(ctx, flushTime)
 		defer cancel()

@@ -22,8 +22,10 @@ type Report struct {
 	// StoredMiBPerSec is after compression, by the ratio that the same values have in batches of that size.
 	StoredMiBPerSec float64 `json:"stored_mib_per_second,omitempty"`
 	StoredRatio     float64 `json:"value_to_stored,omitempty"`
-	Retries         int64   `json:"retries"`
-	Errors          int64   `json:"errors"`
+	// Objects that were stored meanwhile, where the bucket is a dev's.
+	Objects *Objects `json:"objects,omitempty"`
+	Retries int64    `json:"retries"`
+	Errors  int64    `json:"errors"`
 	// Latency of acknowledgements; from when a record was meant to be sent (with a rate), else from when it was handed over.
 	Latency *histogram.Distribution `json:"latency,omitempty"`
 	// Delivery is from when a record was meant to be sent until a consumer had it.
@@ -127,6 +129,7 @@ func produceReport(c ProduceConfig, found produced, t *tally, values *payload, s
 		r.StoredRatio = float64(records*c.RecordBytes) / float64(len(batch))
 		r.StoredMiBPerSec = r.ValueMiBPerSec / r.StoredRatio
 	}
+	r.Objects = found.objects
 	r.Retries, r.Errors = sending.retries(), t.failed.Load()
 	latency := t.latency.Distribution()
 	r.Latency = &latency

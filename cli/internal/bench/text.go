@@ -18,6 +18,9 @@ func (r Report) Text() string {
 		}
 		fmt.Fprintf(&b, "; %d retries, %d errors\n", r.Retries, r.Errors)
 	}
+	if o := r.Objects; o != nil {
+		fmt.Fprintf(&b, "%d objects, %.1f a second, %d bytes each\n", o.Count, o.PerSecond, o.Bytes/max(o.Count, 1))
+	}
 	if v := r.Verified; v != nil {
 		fmt.Fprintf(&b, "read back: %d of %d records, %d lost, %d duplicated, %d there although refused, %d out of order\n",
 			v.Read, v.Sent, v.Lost, v.Duplicated, v.Unwanted, v.Disordered)

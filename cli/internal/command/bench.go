@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/streamhouse/streamhouse/cli/internal/bench"
@@ -75,11 +76,25 @@ func (f benchFlags) target(e *env) (bench.Target, error) {
 	}
 	if found {
 		target.Dev = f.ofGroup(dev)
+		if len(e.Agent) == 0 { // those of other agent groups know nothing of the topics
+			target.Agents = urlsOf(target.Dev.Agents)
+		}
+		if dir, err := e.Dir(); err == nil && dev.S3.PID != 0 {
+			target.Objects = dir.Join(filepath.Join("s3", "objects", dev.S3.Bucket, f.AgentGroup))
+		}
 	}
 	return target, nil
 }
 
-// ofGroup leaves out the agents that have nothing to do with it, unless none is left.
+func urlsOf(agents []datadir.Agent) []string {
+	var urls []string
+	for _, a := range agents {
+		urls = append(urls, a.URL)
+	}
+	return urls
+}
+
+// ofGroup leaves out the agents that have nothing to do with it.
 func (f benchFlags) ofGroup(dev datadir.Cluster) *datadir.Cluster {
 	var agents []datadir.Agent
 	for _, a := range dev.Agents {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/streamhouse/streamhouse/client"
 
 	"github.com/streamhouse/streamhouse/cli/internal/control"
+	"github.com/streamhouse/streamhouse/cli/internal/datadir"
 	"github.com/streamhouse/streamhouse/cli/internal/failover"
 	"github.com/streamhouse/streamhouse/cli/internal/output"
 	"github.com/streamhouse/streamhouse/cli/internal/supervisor"
@@ -57,7 +59,7 @@ func (c benchFailoverCommand) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	sdk, key, err := e.both()
+	sdk, key, err := e.both(c.AgentGroup)
 	if err != nil {
 		return err
 	}
@@ -77,11 +79,18 @@ func printReport(e *env, report failover.Report) error {
 	return err
 }
 
-// both is the SDK for records and for administration, with the API key that it uses.
-func (e *env) both() (sdk *client.Client, apiKey string, err error) {
+// both is the SDK for an agent group's records and for administration, with the API key that it uses.
+func (e *env) both(agentGroup string) (sdk *client.Client, apiKey string, err error) {
 	c, err := e.Connection()
 	if err != nil {
 		return nil, "", err
+	}
+	dev, found, err := e.Dev()
+	if err != nil {
+		return nil, "", err
+	}
+	if found && len(e.Agent) == 0 {
+		c.Agent = urlsOf(slices.DeleteFunc(dev.Agents, func(a datadir.Agent) bool { return a.AgentGroup != agentGroup }))
 	}
 	sdk, err = client.New(client.WithControlPlane(c.Server...), client.WithAgents(c.Agent...), client.WithAPIKey(c.APIKey))
 	if err != nil {

@@ -92,7 +92,7 @@ func (c *consumeCommand) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	sdk, closing, err := e.client(c.Zone)
+	sdk, closing, err := e.client(ctx, c.Topic, c.Zone)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ func (c *produceCommand) Run(ctx context.Context, e *env) error {
 	}
 	defer input.Close()
 	config.Input = input
-	sdk, closing, err := e.client(c.Zone)
+	sdk, closing, err := e.client(ctx, c.Topic, c.Zone)
 	if err != nil {
 		return err
 	}
