@@ -125,7 +125,7 @@ func New(config Config, deps Deps) (*Agent, error) {
 	}
 	a.records = record.Service{
 		Reader: a.reader, Writer: a.produce,
-		Metadata:    record.NewMetadata(a.table, config.Session.AgentID, config.Session.AgentGroup, a.claims),
+		Metadata:    record.NewMetadata(a.table, a.me, config.Session.AgentGroup, a.desk.Leads),
 		ProducerIDs: record.NewProducerIDs(control, config.Session.AgentGroup),
 	}
 	return a, nil
@@ -147,7 +147,7 @@ func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.H
 	a.gate = produce.NewGate(a.config.MaxBufferedBytes, a.config.MaxRequestBytes)
 	var err error
 	a.produce, err = produce.New(produce.Config{
-		Self: who.AgentID, Me: func() route.Agent { return route.Agent{ID: who.AgentID, Zone: who.Zone, Address: who.Address()} },
+		Self: who.AgentID, Me: a.me,
 		AgentGroup: who.AgentGroup, Desk: a.desk, Table: a.table, Catalog: a.control, Lookups: a.reader.Coalescer(),
 		Peers: peers, Traffic: a.traffic, Halted: a.keeper.Halted, Timeout: a.config.ProduceTimeout, Log: a.deps.Log,
 		Verify: a.config.Verify, Gate: a.gate, Meter: a.deps.Meter,
@@ -174,6 +174,12 @@ func (o observers) Moved(p partition.ID, epoch partition.Epoch) {
 	for _, one := range o {
 		one.Moved(p, epoch)
 	}
+}
+
+// me is this agent as others should reach it.
+func (a *Agent) me() route.Agent {
+	who := a.config.Session
+	return route.Agent{ID: who.AgentID, Zone: who.Zone, Address: who.Address()}
 }
 
 // claims tells whether this agent may say that it leads.

@@ -55,6 +55,28 @@ func TestARepeatedRegistrationGetsTheSessionOfTheFirst(t *testing.T) {
 	})
 }
 
+func TestP6_AnAgentWhoseKeyWasRevokedAnswersAndExits(t *testing.T) {
+	tell(t, 1, func(s *story) {
+		a := s.Start("a")
+		s.leads(a, 0)
+		s.Bucket.Delay(100 * time.Millisecond)
+		got := make(chan *refusalv1.Refusal, 1)
+		go func() {
+			_, r := s.produce(s.ctx(time.Hour), a, 0, s.batch("x", 0, -1))
+			got <- r
+		}()
+		time.Sleep(50 * time.Millisecond)
+		s.Control.Revoke("a") // before the commit is sent: it will never be answered
+		if r := <-got; r.GetWritten() != refusalv1.Written_WRITTEN_POSSIBLY {
+			t.Errorf("refusal %v", r)
+		}
+		began := time.Now()
+		if err := a.Wait(); !errors.Is(err, session.ErrRevoked) || time.Since(began) > time.Minute {
+			t.Fatalf("ended after %v with %v", time.Since(began), err)
+		}
+	})
+}
+
 func TestSupersededAgentExits(t *testing.T) {
 	tell(t, 1, func(s *story) {
 		old := s.Start("a")

@@ -1,6 +1,7 @@
 package controltest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -178,11 +179,30 @@ func (t transport) NewClientStream(ctx context.Context, spec connect.Spec) (conn
 	return connectinprocess.New(n.server).NewClientStream(ctx, spec)
 }
 
-// authenticated makes every caller a client of the agent group, peers too.
+// groupHeader says of which agent group a caller's key is; without it, of the agents'.
+const groupHeader = "Test-Agent-Group"
+
+// authenticated makes every caller a client of its agent group, peers too.
 func authenticated(next connect.ServerFunc) connect.ServerFunc {
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
-		return next(access.With(ctx, access.Principal{KeyID: "key", Role: accessv1.Role_ROLE_CLIENT, AgentGroup: "default"}), spec, stream)
+		caller := access.Principal{KeyID: "key", Role: accessv1.Role_ROLE_CLIENT, AgentGroup: "default"}
+		if info, ok := connect.CallInfoForServerContext(ctx); ok {
+			caller.AgentGroup = cmp.Or(info.RequestHeader().Get(groupHeader), caller.AgentGroup)
+		}
+		return next(access.With(ctx, caller), spec, stream)
 	}
+}
+
+// As calls an agent with a key of another agent group.
+func (c *Cluster) As(agentGroup, address string) *connect.Client {
+	return connect.NewClient(c.dial(address), func(next connect.ClientFunc) connect.ClientFunc {
+		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
+			if info, ok := connect.CallInfoForClientContext(ctx); ok {
+				info.RequestHeader().Set(groupHeader, agentGroup)
+			}
+			return next(ctx, spec)
+		}
+	})
 }
 
 // Bucket is a bucket in memory that takes time, and can be out of reach. Set nothing while calls run but by its methods.

@@ -16,6 +16,10 @@ import (
 func (c *Control) Commit(_ context.Context, req *controlplanev1.CommitRequest) (*controlplanev1.CommitResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if s := c.sessions[req.GetSessionId()]; s != nil && s.revoked {
+		_, err := c.live(s.id)
+		return nil, err
+	}
 	res := &controlplanev1.CommitResponse{}
 	for _, o := range req.GetObjects() {
 		outcome := c.objects[o.GetKey()]

@@ -66,6 +66,7 @@ type sess struct {
 	unfit        bool
 	shown        string // life for which its evidence is complete
 	told         *controlplanev1.Evidence
+	revoked      bool
 	report       *controlplanev1.AgentReport // the last
 }
 
@@ -201,6 +202,9 @@ func (c *Control) live(id string) (*sess, error) {
 	s := c.sessions[id]
 	if s == nil {
 		return nil, refusal.Newf(refusalv1.Reason_REASON_SESSION_EXPIRED, "no such session")
+	}
+	if s.revoked {
+		return nil, refusal.Newf(refusalv1.Reason_REASON_UNAUTHENTICATED, "unknown or revoked api key")
 	}
 	if s.ended {
 		return nil, refusal.Newf(s.cause, "the session has ended")

@@ -81,6 +81,15 @@ func (c *Control) Restart(life string) {
 	c.life = life
 }
 
+// Revoke makes an agent's key unknown.
+func (c *Control) Revoke(agent string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.sessions {
+		s.revoked = s.revoked || s.agent.GetAgentId() == agent
+	}
+}
+
 // Drain has an agent drained: it counts as draining at once.
 func (c *Control) Drain(agent string) {
 	c.mu.Lock()

@@ -14,15 +14,15 @@ import (
 // Metadata answers GetMetadata from the routing table.
 type Metadata struct {
 	table      *route.Table
-	self       string
+	me         func() route.Agent
 	agentGroup string
-	leads      func(partition.ID) bool
+	leads      func(partition.ID) (partition.Epoch, bool)
 }
 
-// NewMetadata answers for the agent self of an agent group. leads tells whether the agent itself may still claim to lead a partition:
-// past its own deadline it may not.
-func NewMetadata(table *route.Table, self, agentGroup string, leads func(partition.ID) bool) *Metadata {
-	return &Metadata{table: table, self: self, agentGroup: agentGroup, leads: leads}
+// NewMetadata answers for the agent me of an agent group. leads tells whether the agent itself claims to lead a partition now, and in which epoch:
+// it knows a moment before the table does, and past its own deadline it may not.
+func NewMetadata(table *route.Table, me func() route.Agent, agentGroup string, leads func(partition.ID) (partition.Epoch, bool)) *Metadata {
+	return &Metadata{table: table, me: me, agentGroup: agentGroup, leads: leads}
 }
 
 // GetMetadata names the agents of the agent group, and topics with the leaders of their partitions.
@@ -30,7 +30,7 @@ func (m *Metadata) GetMetadata(ctx context.Context, req *dataplanev1.GetMetadata
 	if err := callers.Admit(ctx, m.agentGroup); err != nil {
 		return nil, err
 	}
-	res := &dataplanev1.GetMetadataResponse{AgentId: m.self, AgentGroup: m.agentGroup}
+	res := &dataplanev1.GetMetadataResponse{AgentId: m.me().ID, AgentGroup: m.agentGroup}
 	found, err := m.table.ResolveNames(ctx, req.GetTopics()...)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,9 @@ func (m *Metadata) GetMetadata(ctx context.Context, req *dataplanev1.GetMetadata
 		res.Topics = append(res.Topics, &dataplanev1.TopicMetadata{Name: name, Refusal: unknown})
 	}
 	for _, a := range m.table.Agents() {
-		res.Agents = append(res.Agents, &dataplanev1.AgentMetadata{AgentId: a.ID, Zone: a.Zone, Address: a.Address, Draining: a.Draining})
+		res.Agents = append(res.Agents, &dataplanev1.AgentMetadata{
+			AgentId: a.ID, Zone: a.Zone, Address: a.Address, Draining: a.Draining, Suspect: a.Suspect,
+		})
 	}
 	return res, nil
 }
@@ -63,8 +65,11 @@ func (m *Metadata) topic(topic route.Topic) *dataplanev1.TopicMetadata {
 }
 
 func (m *Metadata) leader(p partition.ID) *refusalv1.Leader {
+	if epoch, leads := m.leads(p); leads {
+		return route.Leader{Agent: m.me(), Epoch: epoch}.Wire()
+	}
 	leader := m.table.Leader(p)
-	if leader.Address == "" || (leader.ID == m.self && !m.leads(p)) {
+	if leader.Address == "" || leader.ID == m.me().ID {
 		return &refusalv1.Leader{Epoch: leader.Epoch}
 	}
 	return leader.Wire()

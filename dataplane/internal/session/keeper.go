@@ -108,8 +108,8 @@ func (k *Keeper) Nudge() {
 	}
 }
 
-// Run registers and holds, again and again, until ctx ends or a drain is complete (nil), the agent is superseded (ErrSuperseded), the
-// control plane refuses it for good, or hold fails.
+// Run registers and holds, again and again, until ctx ends or a drain is complete (nil), the agent is superseded (ErrSuperseded), its key is not
+// valid any more (ErrRevoked), the control plane refuses it for good, or hold fails.
 func (k *Keeper) Run(ctx context.Context, hold Holder) error {
 	for ctx.Err() == nil && !k.draining.Load() {
 		s, interval, err := k.register(ctx)
@@ -122,8 +122,8 @@ func (k *Keeper) Run(ctx context.Context, hold Holder) error {
 		if err := k.keep(ctx, s, interval, hold); err != nil {
 			return err
 		}
-		if errors.Is(s.Cause(), ErrSuperseded) {
-			return ErrSuperseded
+		if cause := s.Cause(); errors.Is(cause, ErrSuperseded) || errors.Is(cause, ErrRevoked) {
+			return cause
 		}
 	}
 	return nil
@@ -321,6 +321,8 @@ func ends(s *Session, err error) bool {
 		s.end(ErrSuperseded)
 	case refusal.Is(err, refusalv1.Reason_REASON_SESSION_EXPIRED):
 		s.end(ErrExpired)
+	case refusal.Is(err, refusalv1.Reason_REASON_UNAUTHENTICATED) && !s.Alive(): // not at once: a key may come back, a replica may be wrong
+		s.end(ErrRevoked)
 	default:
 		return false
 	}

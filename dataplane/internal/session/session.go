@@ -21,6 +21,8 @@ import (
 var (
 	// ErrSuperseded: another process has registered under this agent id. This one must exit.
 	ErrSuperseded = errors.New("session superseded: another process uses this agent id")
+	// ErrRevoked: the control plane has not known the agent's key for as long as a session lasts. Nothing will be answered any more.
+	ErrRevoked = errors.New("the agent's key is not valid any more")
 	// ErrExpired: the control plane has ended the session.
 	ErrExpired = errors.New("session expired")
 )
@@ -54,7 +56,7 @@ func (s *Session) Alive() bool {
 // Ended is closed when the control plane has said that the session is over.
 func (s *Session) Ended() <-chan struct{} { return s.ended }
 
-// Cause is ErrSuperseded, ErrExpired, or nil while the session has not ended.
+// Cause is ErrSuperseded, ErrExpired, ErrRevoked, or nil while the session has not ended.
 func (s *Session) Cause() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,6 +12,7 @@ package term
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -122,6 +123,9 @@ func (t *term) settle(ctx context.Context) {
 	grace := time.NewTimer(uploadGrace)
 	defer grace.Stop()
 	for !t.ledger.Idle() {
+		if errors.Is(t.session.Cause(), session.ErrRevoked) {
+			return // no commit will be answered: what was sent stays possibly written
+		}
 		select {
 		case <-t.ledger.Lease:
 		case <-grace.C:
