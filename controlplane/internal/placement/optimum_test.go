@@ -313,22 +313,26 @@ func draw(t *rapid.T, most limits) (in Input) {
 // No placement is better than the planned one in zones, spread, evenness; among equals none has fewer moves.
 func TestPlan_IsOptimal(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		in := draw(t, limits{agents: 6, zones: 3, topics: 3, partitions: 7})
-		j := newJudge(in)
-		result := Plan(in)
-		if len(j.zones) == 0 {
-			if len(result.Moves) > 0 {
-				t.Fatal("moves to nobody")
-			}
-			return
+	for range 20 { // what improve mends is rare in groups so small
+		rapid.Check(t, isOptimal)
+	}
+}
+
+func isOptimal(t *rapid.T) {
+	in := draw(t, limits{agents: 6, zones: 3, topics: 3, partitions: 6})
+	j := newJudge(in)
+	result := Plan(in)
+	if len(j.zones) == 0 {
+		if len(result.Moves) > 0 {
+			t.Fatal("moves to nobody")
 		}
-		got, want := j.value(j.planned(result.Moves)), j.best()
-		if got != want {
-			t.Fatalf("got %v, want %v: %+v of %+v", got, want, result.Moves, in)
-		}
-		if uneven := j.divided(); uneven != want[2] { // evenness must not wait for improve, whose effort is bounded
-			t.Fatalf("zones are divided with unevenness %d, want %d", uneven, want[2])
-		}
-	})
+		return
+	}
+	got, want := j.value(j.planned(result.Moves)), j.best()
+	if got != want {
+		t.Fatalf("got %v, want %v: %+v of %+v", got, want, result.Moves, in)
+	}
+	if uneven := j.divided(); uneven != want[2] { // evenness must not wait for improve, whose effort is bounded
+		t.Fatalf("zones are divided with unevenness %d, want %d", uneven, want[2])
+	}
 }
