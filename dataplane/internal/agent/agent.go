@@ -22,6 +22,7 @@ import (
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
 	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
+	"github.com/streamhouse/streamhouse/dataplane/internal/commit"
 	"github.com/streamhouse/streamhouse/dataplane/internal/evidence"
 	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
@@ -133,6 +134,10 @@ func New(config Config, deps Deps) (*Agent, error) {
 
 // write makes the write path.
 func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.Handed) error {
+	commits, err := commit.NewMeasures(a.deps.Meter)
+	if err != nil {
+		return err
+	}
 	told := evidence.New(a.table.Deleted)
 	who := a.config.Session
 	who.Unfit = uploads.Unfit
@@ -141,11 +146,10 @@ func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.H
 	a.keeper = session.New(who, a.control, a.table, a.deps.Log)
 	a.desk = term.NewDesk(term.Config{
 		AgentID: who.AgentID, AgentGroup: who.AgentGroup, MaxObjectBytes: a.config.MaxObjectBytes, MaxBufferedBytes: a.config.MaxBufferedBytes,
-		Uploads: uploads, Catalog: a.control, Table: a.table, Observer: observers{a.reader, told},
+		Uploads: uploads, Commits: commits, Catalog: a.control, Table: a.table, Observer: observers{a.reader, told},
 		Handed: handed, Successors: peers, DrainHeard: a.keeper.Announced(), Log: a.deps.Log,
 	})
 	a.gate = produce.NewGate(a.config.MaxBufferedBytes, a.config.MaxRequestBytes)
-	var err error
 	a.produce, err = produce.New(produce.Config{
 		Self: who.AgentID, Me: a.me,
 		AgentGroup: who.AgentGroup, Desk: a.desk, Table: a.table, Catalog: a.control, Lookups: a.reader.Coalescer(),

@@ -3,7 +3,7 @@
 //
 // Promises: P1 (a batch is acknowledged only after the catalog has its segment), P6 (a commit that was sent and not answered stays
 // "possibly" until it is answered).
-// Read: commit.go.
+// Read: commit.go, measure.go.
 package commit
 
 import (
@@ -35,12 +35,15 @@ type Committer struct {
 	catalog  Catalog
 	observer partition.Observer
 	deleted  func(partition.ID)
+	measures *Measures
 	log      *slog.Logger
 }
 
 // New returns a committer of ledger. deleted hears of partitions whose topic the catalog does not know any more.
-func New(ledger *ingest.Ledger, catalog Catalog, observer partition.Observer, deleted func(partition.ID), log *slog.Logger) *Committer {
-	return &Committer{ledger: ledger, catalog: catalog, observer: observer, deleted: deleted, log: log}
+func New(
+	ledger *ingest.Ledger, catalog Catalog, observer partition.Observer, deleted func(partition.ID), measures *Measures, log *slog.Logger,
+) *Committer {
+	return &Committer{ledger: ledger, catalog: catalog, observer: observer, deleted: deleted, measures: measures, log: log}
 }
 
 // Run works until ctx ends, also past the end of the session: fencing decides. An error means an answer that cannot be.
@@ -52,6 +55,7 @@ func (c *Committer) Run(ctx context.Context) error {
 			return nil
 		}
 		for next := c.ledger.NextCommit(); next != nil; next = c.ledger.NextCommit() {
+			began := time.Now()
 			res, err := c.send(ctx, next.Request)
 			if res == nil {
 				return err
@@ -60,6 +64,7 @@ func (c *Committer) Run(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("settle commit: %w", err)
 			}
+			c.measures.answered(ctx, next.Request, effect, time.Since(began))
 			c.tell(ctx, effect)
 		}
 	}

@@ -46,24 +46,18 @@ func (s *Service) readBatch(ctx context.Context, in *dataplanev1.ProduceEntry, t
 	case <-ctx.Done():
 		return nil, nil, surelyNot(noLeaderRefusal("the deadline passed before the batch was verified: try again"))
 	}
-	encoded, field, level := in.GetBatch(), "batch", s.Verify
-	if plain := in.GetRecords(); plain != nil {
+	field := "batch"
+	if in.GetRecords() != nil {
 		field = "records"
-		if encoded, err = build(plain.GetRecords(), topic); err != nil {
-			return nil, nil, s.refuseBatch(ctx, err, field)
-		}
+		batch, key, err = build(in.GetRecords().GetRecords(), topic)
+	} else {
+		batch, key, err = s.verify(in, topic)
 	}
-	if in.Partition == nil {
-		level = Full // for the key
-	}
-	if bound := max(maxBatchBytes, topic.MaxRecordBytes) + batchSlack; len(encoded) > bound {
-		r := refusal.New(refusalv1.Reason_REASON_BATCH_TOO_LARGE, "the batch has %d bytes, the limit is %d: send smaller batches", len(encoded), bound)
-		r.Field = field
-		return nil, nil, refusal.Error(r)
-	}
-	batch, key, err = verify(encoded, topic, level)
 	if err != nil {
 		return nil, nil, s.refuseBatch(ctx, err, field)
+	}
+	if bound := maxEncoded(topic); len(batch.Bytes) > bound {
+		return nil, nil, refuseSize(len(batch.Bytes), bound, field)
 	}
 	batch.ExpectedOffset = ingest.Anywhere
 	if in.ExpectedOffset != nil {
@@ -72,9 +66,22 @@ func (s *Service) readBatch(ctx context.Context, in *dataplanev1.ProduceEntry, t
 	return batch, key, nil
 }
 
-// verify proves a batch, and reads what its header does not have.
-func verify(encoded []byte, topic route.Topic, level Level) (*ingest.Batch, []byte, error) {
-	if level == Checksum {
+// maxEncoded bounds an encoded batch.
+func maxEncoded(topic route.Topic) int { return max(maxBatchBytes, topic.MaxRecordBytes) + batchSlack }
+
+func refuseSize(size, bound int, field string) error {
+	r := refusal.New(refusalv1.Reason_REASON_BATCH_TOO_LARGE, "the batch has %d bytes, the limit is %d: send smaller batches", size, bound)
+	r.Field = field
+	return refusal.Error(r)
+}
+
+// verify proves a producer's batch, and reads what its header does not have.
+func (s *Service) verify(in *dataplanev1.ProduceEntry, topic route.Topic) (*ingest.Batch, []byte, error) {
+	encoded := in.GetBatch()
+	if bound := maxEncoded(topic); len(encoded) > bound {
+		return nil, nil, refuseSize(len(encoded), bound, "batch")
+	}
+	if s.Verify == Checksum && in.Partition != nil { // else the key is needed
 		header, err := recordbatch.VerifyFrame(encoded, limits(topic))
 		if err == nil {
 			return &ingest.Batch{Bytes: encoded, Header: header, MinTimestampMs: min(header.BaseTimestamp, header.MaxTimestamp)}, nil, nil
@@ -93,20 +100,31 @@ func verify(encoded []byte, topic route.Topic, level Level) (*ingest.Batch, []by
 	return &ingest.Batch{Bytes: encoded, Header: info.Header, MinTimestampMs: info.MinTimestamp}, bytes.Clone(info.FirstKey), nil
 }
 
-// build batches and compresses plain records.
-func build(records []*dataplanev1.Record, topic route.Topic) ([]byte, error) {
+// build batches and compresses plain records. What it builds is true, so it is not verified again.
+func build(records []*dataplanev1.Record, topic route.Topic) (*ingest.Batch, []byte, error) {
 	b := recordbatch.NewBuilder(recordbatch.LZ4, limits(topic))
 	now := time.Now().UnixMilli()
+	least := recordbatch.MaxTimestamp
 	for _, r := range records {
 		at := now
 		if r.TimestampMs != nil {
 			at = r.GetTimestampMs()
 		}
 		if err := b.Append(at, r.GetKey(), r.GetValue(), headers(r)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		least = min(least, at)
 	}
-	return b.AppendBatch(nil, recordbatch.NoProducer())
+	encoded, err := b.AppendBatch(nil, recordbatch.NoProducer())
+	if err != nil {
+		return nil, nil, err
+	}
+	encoded = bytes.Clone(encoded) // it had room for records that do not shrink
+	header, err := recordbatch.ParseHeader(encoded)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &ingest.Batch{Bytes: encoded, Header: header, MinTimestampMs: least}, records[0].GetKey(), nil
 }
 
 func headers(r *dataplanev1.Record) []recordbatch.RecordHeader {

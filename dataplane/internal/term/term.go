@@ -38,6 +38,7 @@ type Config struct {
 	MaxObjectBytes      int
 	MaxBufferedBytes    int
 	Uploads             *flush.Uploads
+	Commits             *commit.Measures
 	Catalog             *catalog.Client
 	Table               *route.Table
 	Observer            partition.Observer
@@ -66,7 +67,7 @@ func newTerm(c Config, s *session.Session) *term {
 	return &term{
 		session: s, ledger: ledger,
 		flusher: flush.New(ledger, c.Uploads, log),
-		commits: commit.New(ledger, c.Catalog, c.Observer, deleted, log),
+		commits: commit.New(ledger, c.Catalog, c.Observer, deleted, c.Commits, log),
 		leases: lease.NewManager(lease.Config{
 			Self: c.AgentID, Session: s.ID.String(), Ledger: ledger, Table: c.Table, Catalog: c.Catalog, Observer: c.Observer,
 			Successors: c.Successors, Handed: c.Handed, Unfit: c.Uploads.Unfit, DrainHeard: c.DrainHeard, Log: log,

@@ -1,0 +1,96 @@
+package produce
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"testing"
+
+	"github.com/streamhouse/streamhouse/client/recordbatch"
+	"github.com/streamhouse/streamhouse/dataplane/internal/route"
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+)
+
+var anyTopic = route.Topic{Name: "orders", PartitionCount: 1, MaxRecordBytes: 1 << 20}
+
+func threeRecords() []*dataplanev1.Record {
+	value := bytes.Repeat([]byte("value "), 100)
+	return []*dataplanev1.Record{
+		{Key: []byte("first"), Value: value, TimestampMs: new(int64(1_700_000_000_005))},
+		{Value: value, TimestampMs: new(int64(1_700_000_000_001))},
+		{Value: value, TimestampMs: new(int64(1_700_000_000_009))},
+	}
+}
+
+// What is built from plain records is not verified again; it is what verification would say.
+func TestBuiltBatchesAreTrue(t *testing.T) {
+	t.Parallel()
+	batch, key, err := build(threeRecords(), anyTopic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := recordbatch.Verify(batch.Bytes, limits(anyTopic), new(recordbatch.Scratch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if batch.Header != info.Header || batch.MinTimestampMs != info.MinTimestamp || !bytes.Equal(key, info.FirstKey) || info.Codec() != recordbatch.LZ4 {
+		t.Errorf("built %+v from %d with key %q, verified %+v", batch.Header, batch.MinTimestampMs, key, info)
+	}
+	if _, _, err := build(nil, anyTopic); err == nil {
+		t.Error("no records were built")
+	}
+}
+
+// countedAs is a batch whose header claims another number of records, and is sealed again as a dishonest producer would.
+func countedAs(batch []byte, count uint32) []byte {
+	b := bytes.Clone(batch)
+	binary.BigEndian.PutUint32(b[23:], count-1)
+	binary.BigEndian.PutUint32(b[57:], count)
+	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], crc32.MakeTable(crc32.Castagnoli)))
+	return b
+}
+
+func TestVerificationLevels(t *testing.T) {
+	t.Parallel()
+	built, _, err := build(threeRecords(), anyTopic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := built.Bytes
+	flipped := bytes.Clone(good)
+	flipped[len(flipped)-9] ^= 1
+	sized := bytes.Clone(good)
+	sized[recordbatch.HeaderBytes+4] = 0x60 // no content size, and so on: not a frame any more
+	binary.BigEndian.PutUint32(sized[17:], crc32.Checksum(sized[21:], crc32.MakeTable(crc32.Castagnoli)))
+	for name, test := range map[string]struct {
+		batch          []byte
+		full, checksum bool // accepted
+	}{
+		"good":            {good, true, true},
+		"flipped bit":     {flipped, false, false},
+		"dishonest count": {countedAs(good, 2), false, true},
+		"broken frame":    {sized, false, false},
+		"cut":             {good[:len(good)-1], false, false},
+		"nothing":         {nil, false, false},
+	} {
+		for level, want := range map[Level]bool{Full: test.full, Checksum: test.checksum, "": test.full} {
+			s := &Service{Config: Config{Verify: level}}
+			in := &dataplanev1.ProduceEntry{Partition: new(int32(0)), Payload: &dataplanev1.ProduceEntry_Batch{Batch: test.batch}}
+			batch, key, err := s.verify(in, anyTopic)
+			if (err == nil) != want {
+				t.Errorf("%s, level %q: %v", name, level, err)
+			}
+			if _, known := errors.AsType[*recordbatch.Error](err); err != nil && !known {
+				t.Errorf("%s, level %q: %v is no verdict on the batch", name, level, err)
+			}
+			if err == nil && level == Full && (batch.MinTimestampMs != built.MinTimestampMs || string(key) != "first") {
+				t.Errorf("%s: from %d, key %q", name, batch.MinTimestampMs, key)
+			}
+		}
+	}
+	keyed := &dataplanev1.ProduceEntry{Payload: &dataplanev1.ProduceEntry_Batch{Batch: countedAs(good, 2)}}
+	if _, _, err := (&Service{Config: Config{Verify: Checksum}}).verify(keyed, anyTopic); err == nil {
+		t.Error("a batch whose key decides its partition was not read")
+	}
+}
