@@ -8,6 +8,9 @@
 // Limits: objects are written in one piece, so up to 5 GiB; every call ends after a bounded number of
 // attempts or with its context, whichever is first.
 //
-// Read: store.go, errors.go, config.go, s3.go, s3_put.go, body.go, retry.go, classify.go, selftest.go, memory.go;
+// S3 Express directory buckets ("…--x-s3") work by the SDK's sessions and by List's own order; that was tried against a server that lists
+// as they do, not against AWS.
+//
+// Read: store.go, errors.go, config.go, s3.go, s3_put.go, body.go, s3_list.go, retry.go, classify.go, selftest.go, memory.go;
 // s3test starts a real server for tests.
 package objectstore

@@ -242,27 +242,3 @@ func notDeleted(failures []types.Error) (left []string, err error) {
 	}
 	return left, err
 }
-
-// List implements Store.
-func (s *S3) List(ctx context.Context, prefix, after string, limit int) (Page, error) {
-	if limit < 1 || limit > MaxListLimit {
-		return Page{}, refuse("list", prefix, "limit %d: want 1 to %d", limit, MaxListLimit)
-	}
-	in := &s3.ListObjectsV2Input{Bucket: &s.cfg.Bucket, Prefix: &prefix, MaxKeys: aws.Int32(int32(limit))}
-	if after != "" {
-		in.StartAfter = &after
-	}
-	var page Page
-	err := s.retry(ctx, "list", prefix, 0, func(ctx context.Context) error {
-		out, err := s.client.ListObjectsV2(ctx, in)
-		if err != nil {
-			return err
-		}
-		page = Page{More: aws.ToBool(out.IsTruncated), Objects: make([]Info, len(out.Contents))}
-		for i, o := range out.Contents {
-			page.Objects[i] = Info{Key: aws.ToString(o.Key), SizeBytes: aws.ToInt64(o.Size), ModifiedAt: aws.ToTime(o.LastModified)}
-		}
-		return nil
-	})
-	return page, err
-}
