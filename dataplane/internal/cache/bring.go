@@ -69,15 +69,19 @@ func (c *Cache) bringSpan(ctx context.Context, s *span) {
 func (c *Cache) landSpan(ctx context.Context, s *span, b *blob) {
 	bytes := make([][]byte, len(s.flights))
 	errs := make([]error, len(s.flights))
+	uses := 0
 	for i, f := range s.flights {
 		bytes[i] = b.read(f.wish.part)
+		if !f.wish.ahead {
+			uses++
+		}
 		if f.wish.sum != nil && !b.trusted {
 			bytes[i], errs[i] = c.checked(ctx, f, b, bytes[i])
 		}
 	}
 	c.mu.Lock()
 	good := b.where != nowhere
-	b.uses += len(s.flights)
+	b.uses += uses
 	c.mu.Unlock()
 	if good && !b.kept {
 		b.kept = true

@@ -163,6 +163,9 @@ func (c *Cache) add(b *blob) {
 	}
 }
 
+// RecentBytes bounds what is kept because it is new.
+func (c *Cache) RecentBytes() int64 { return c.config.RecentBytes }
+
 // Bytes is what is held now.
 func (c *Cache) Bytes() int64 {
 	c.mu.Lock()

@@ -24,6 +24,7 @@ const (
 type Want struct {
 	lookup.Segment
 	Sharing Sharing
+	Ahead   bool // nobody has asked for it yet: that it is loaded is no use of it
 }
 
 // Result is one segment's bytes, which nobody may change, or why they are not to be had: ErrMissing, ErrCorrupt, ErrBucket, or the error
@@ -43,7 +44,8 @@ type wish struct {
 	sum         *uint32
 	sharing     Sharing
 	objectBytes int64 // 0: unknown
-	forPeer     bool  // another agent asks: it is never asked in turn
+	ahead       bool
+	forPeer     bool // another agent asks: it is never asked in turn
 }
 
 // wholePart stands for all of an object, however large.
@@ -76,7 +78,7 @@ func (c *Cache) Load(ctx context.Context, wants []Want) []Result {
 	for i := range wants {
 		w := &wants[i]
 		wishes[i] = wish{
-			object: w.ObjectKey, part: part{w.Position, w.SizeBytes}, sum: &w.CRC32C, sharing: w.Sharing, objectBytes: w.ObjectBytes,
+			object: w.ObjectKey, part: part{w.Position, w.SizeBytes}, sum: &w.CRC32C, sharing: w.Sharing, objectBytes: w.ObjectBytes, ahead: w.Ahead,
 		}
 	}
 	return c.load(ctx, wishes)
@@ -130,7 +132,9 @@ func (c *Cache) recall(w *wish) []byte {
 		c.mu.Unlock()
 		return nil
 	}
-	b.uses++
+	if !w.ahead {
+		b.uses++
+	}
 	_, good := b.good[w.part]
 	used := b.where == inUsed
 	c.mu.Unlock()

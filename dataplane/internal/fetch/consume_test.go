@@ -300,8 +300,8 @@ func TestConsumeReadsAhead(t *testing.T) {
 		}
 		c := r.slowConsumer(from(0, offsetAt(0)), time.Second)
 		synctest.Wait() // the first message is being sent
-		if got := r.bucket.gets.Load(); got != 8 {
-			t.Errorf("%d objects were read for the first message, want 4 for the round and 4 ahead", got)
+		if got := r.bucket.gets.Load(); got != 5 {
+			t.Errorf("%d objects were read for the first message, want 4 for the round and 1 ahead", got)
 		}
 		time.Sleep(20 * time.Second)
 		if c.at(0) != 12 || r.bucket.gets.Load() != 12 {
@@ -327,5 +327,61 @@ func TestBusyPartitionDoesNotStarveOthers(t *testing.T) {
 			t.Errorf("the quiet partition is read up to %d while the busy one is at %d", c.at(1), c.at(0))
 		}
 		c.hangUp()
+	})
+}
+
+// TestSlowConsumerLetsGo: what was loaded for a caller that takes nothing is loaded again when it does.
+func TestSlowConsumerLetsGo(t *testing.T) {
+	inBubble(t, 2, Config{}, func(t *testing.T, r *rig) {
+		for range 3 {
+			r.write([][]rec{{{value: incompressible(1 << 20)}}}, 0, 1)
+		}
+		req := from(0, offsetAt(0))
+		req.Partitions = append(req.Partitions, from(1, offsetAt(0)).GetPartitions()...)
+		c := r.slowConsumer(req, 3*slowAfter)
+		time.Sleep(time.Minute)
+		if c.at(0) != 3 || c.at(1) != 3 {
+			t.Errorf("read up to %v", c.next)
+		}
+		c.hangUp()
+	})
+}
+
+// TestFetchReadsAheadOfSequentialReaders: the first request reads what it answers; then what follows is there before it is asked for.
+func TestFetchReadsAheadOfSequentialReaders(t *testing.T) {
+	inBubble(t, 1, Config{}, func(t *testing.T, r *rig) {
+		const objects = 40
+		for range objects {
+			r.write([][]rec{{{value: incompressible(512 << 10)}}}, 0)
+		}
+		req := request(0, 0)
+		var seen []int64
+		for len(seen) < 24 {
+			before := r.bucket.gets.Load()
+			got := r.fetch(req)
+			seen = append(seen, r.bucket.gets.Load()-before)
+			req.Partitions[0].Offset = got.GetNextOffset()
+			synctest.Wait() // it does something else meanwhile
+		}
+		if seen[0] != 1 || seen[1] != 1 {
+			t.Errorf("GETs of the requests %v: it reads ahead before it knows the reader", seen)
+		}
+		for i, n := range seen[3:] {
+			if n != 0 {
+				t.Errorf("GETs of the requests %v: request %d waited for the bucket", seen, i+3)
+			}
+		}
+		if n := r.bucket.gets.Load(); n > 24+9 {
+			t.Errorf("%d objects were read for 24, want at most 8 ahead", n)
+		}
+		random := request(0, 30) // somebody else, who jumps
+		before := r.bucket.gets.Load()
+		r.fetch(random)
+		random.Partitions[0].Offset = 38
+		r.fetch(random)
+		synctest.Wait()
+		if n := r.bucket.gets.Load() - before; n > 2 {
+			t.Errorf("%d GETs for two requests that do not follow each other", n)
+		}
 	})
 }

@@ -13,6 +13,6 @@
 // Promises: P1 (a committed offset is found on every agent), P4 (nothing at or above the high watermark; no
 // wrong "nothing there"), P7 (only topics of the own agent group, only to its callers).
 //
-// Read: service.go, target.go, locate.go, read.go, cut.go, decode.go, fetch.go, offsets.go, consume.go,
+// Read: service.go, target.go, locate.go, read.go, cut.go, decode.go, ahead.go, fetch.go, offsets.go, consume.go,
 // stream.go, peers.go, zone.go, leave.go, refuse.go.
 package fetch

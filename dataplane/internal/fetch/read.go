@@ -20,6 +20,10 @@ const (
 	maxPlanSegments = 64
 )
 
+// enoughBytes of one partition are answered although more would fit: a further segment would have all of it copied into one piece, which
+// costs more than the next call.
+const enoughBytes = 512 << 10
+
 // reading is a located target and what has been loaded of it.
 type reading struct {
 	target   target
@@ -53,7 +57,7 @@ func (r *reading) settled() bool {
 // read fills the readings, in this order, with at most budget bytes in all, or one larger batch or record.
 // The error is the context's.
 func (s *Service) read(ctx context.Context, readings []*reading, budget int, decoded bool) error {
-	planned := plan(readings, budget)
+	planned := plan(readings, budget, decoded)
 	if err := s.load(ctx, planned); err != nil {
 		return err
 	}
@@ -75,7 +79,7 @@ func (s *Service) read(ctx context.Context, readings []*reading, budget int, dec
 
 // plan chooses the segments to load: about each reading's share of the budget, whole segments, within
 // maxPlanBytes for all. Readings that do not fit have to wait for their turn.
-func plan(readings []*reading, budget int) []*reading {
+func plan(readings []*reading, budget int, decoded bool) []*reading {
 	var ready []*reading
 	for _, r := range readings {
 		if len(r.place.segments) > 0 {
@@ -88,6 +92,9 @@ func plan(readings []*reading, budget int) []*reading {
 			return ready[:i]
 		}
 		share := int64(max(1, budget/len(ready)))
+		if !decoded {
+			share = min(share, enoughBytes)
+		}
 		size := int64(0)
 		for j, segment := range r.place.segments {
 			if j > 0 && (size >= share || j == maxPlanSegments || total+size+int64(segment.SizeBytes) > maxPlanBytes) {
@@ -167,7 +174,7 @@ func (s *Service) relocate(ctx context.Context, planned []*reading) error {
 	var again []*reading
 	for i, r := range lost {
 		r.found(places[i])
-		again = append(again, plan([]*reading{r}, 1)...)
+		again = append(again, plan([]*reading{r}, 1, false)...)
 	}
 	return s.load(ctx, again)
 }
@@ -188,7 +195,7 @@ func (r *reading) take(limit, first int, decoded bool) error {
 			return err
 		}
 		r.fetched.NextOffset = next
-		if next < segment.End() {
+		if next < segment.End() || (!decoded && r.size >= enoughBytes) {
 			break
 		}
 	}
@@ -251,6 +258,9 @@ func join(slices [][]byte) []byte {
 	}
 	return bytes.Join(slices, nil)
 }
+
+// letGo gives back what is loaded; it can be loaded again.
+func (r *reading) letGo() { r.segments, r.loaded = nil, nil }
 
 // goOn begins the next answer where this one ended, and lets go of segments that are done.
 func (r *reading) goOn() {

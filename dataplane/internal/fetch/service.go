@@ -99,6 +99,7 @@ type Service struct {
 	coalescer *lookup.Coalescer
 	watch     *lookup.Watch
 	cache     *cache.Cache
+	ahead     *ahead
 	board     *notice.Board
 	listener  *notice.Listener // nil: no peers
 	turn      atomic.Uint64    // whose turn it is to be read first
@@ -140,7 +141,7 @@ func New(group string, routes Routes, catalog lookup.Catalog, bucket cache.Bucke
 	}
 	s := &Service{
 		group: group, routes: routes, config: config, log: log,
-		index: index, coalescer: coalescer, watch: watch, cache: segments,
+		index: index, coalescer: coalescer, watch: watch, cache: segments, ahead: newAhead(segments),
 		board: notice.NewBoard(), leaving: make(chan struct{}), stopping: make(chan struct{}),
 	}
 	if config.Peers != nil {
@@ -160,6 +161,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.coalescer.Run(ctx) })
 	g.Go(func() error { return s.watch.Run(ctx) })
+	g.Go(func() error { return s.ahead.run(ctx) })
 	if s.listener != nil {
 		g.Go(func() error { return s.listener.Run(ctx) })
 	}

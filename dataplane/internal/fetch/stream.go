@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"time"
@@ -19,9 +20,8 @@ const (
 	roundBytes = 4 << 20
 	// roundPartitions is how many partitions it looks at for that.
 	roundPartitions = 256
-	// aheadBytes is about what it has loaded into the cache beyond that, in at most aheadSegments.
-	aheadBytes    = 4 << 20
-	aheadSegments = 32
+	// slowAfter is when a caller that takes no message counts as slow.
+	slowAfter = 2 * time.Second
 	// patienceInterval is how often a waiting stream looks whether lookups fail.
 	patienceInterval = time.Second
 )
@@ -33,7 +33,7 @@ type cursor struct {
 }
 
 // stream reads for one Consume. Its memory is bounded: a round's segments (roundBytes and one segment more,
-// at most maxPlanBytes and one more), one message that waits, one that is sent.
+// at most maxPlanBytes and one more), which a slow caller does not keep; one message that waits, one that is sent.
 type stream struct {
 	service *Service
 	sub     *lookup.Subscription
@@ -42,13 +42,14 @@ type stream struct {
 	ahead   chan []cache.Want                  // capacity 1: what is not taken is not loaded ahead
 	cursors map[partition.ID]*cursor
 	queue   []*cursor // those that may have more, each once
+	window  int64     // bytes to load into the cache beyond a round: little at first, doubled by each round up to lastWindow
 }
 
 func newStream(s *Service, sub *lookup.Subscription, decoded bool) *stream {
 	return &stream{
 		service: s, sub: sub, decoded: decoded,
 		out: make(chan *dataplanev1.FetchedPartition, 1), ahead: make(chan []cache.Want, 1),
-		cursors: make(map[partition.ID]*cursor),
+		cursors: make(map[partition.ID]*cursor), window: firstWindow,
 	}
 }
 
@@ -133,7 +134,7 @@ func (r *stream) round(ctx context.Context) error {
 		}
 		readings = append(readings, newReading(targets[i], p))
 	}
-	planned := plan(readings, roundBytes)
+	planned := plan(readings, roundBytes, true)
 	r.lookAhead(planned)
 	if err := r.deliver(ctx, planned); err != nil {
 		return err
@@ -170,10 +171,8 @@ func (r *stream) deliver(ctx context.Context, planned []*reading) error {
 			if err := reading.take(messageBytes, math.MaxInt, r.decoded); err != nil {
 				return refusal.Error(r.service.refusalOf(ctx, reading.target, err))
 			}
-			select {
-			case r.out <- reading.fetched:
-			case <-ctx.Done():
-				return ctx.Err()
+			if err := r.hand(ctx, reading, planned); err != nil {
+				return err
 			}
 			r.service.records.Add(reading.fetched.GetNextOffset() - reading.target.offset)
 			reading.goOn()
@@ -185,23 +184,49 @@ func (r *stream) deliver(ctx context.Context, planned []*reading) error {
 	return nil
 }
 
+// hand puts a message in the stream's way. A caller who does not take it for a while gets a copy, and what is loaded for it is let go: it
+// shall not hold the memory of others' segments for as long as it likes.
+func (r *stream) hand(ctx context.Context, now *reading, planned []*reading) error {
+	patience := time.NewTimer(slowAfter)
+	defer patience.Stop()
+	select {
+	case r.out <- now.fetched:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-patience.C:
+	}
+	now.fetched.Batches = bytes.Clone(now.fetched.GetBatches())
+	for _, reading := range planned {
+		reading.letGo()
+	}
+	select {
+	case r.out <- now.fetched:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // lookAhead has the segments after the planned ones loaded into the cache while these are sent.
 func (r *stream) lookAhead(planned []*reading) {
 	sharing := r.service.sharing()
 	var next []cache.Want
 	for _, reading := range planned {
-		size := 0
+		size := int64(0)
 		for _, segment := range reading.place.segments[len(reading.segments):] {
-			if size >= aheadBytes/len(planned) || len(next) == aheadSegments {
+			if size >= r.window/int64(len(planned)) || len(next) == aheadSegments {
 				break
 			}
 			next = reading.want(next, []lookup.Segment{segment}, sharing)
-			size += int(segment.SizeBytes)
+			next[len(next)-1].Ahead = true
+			size += int64(segment.SizeBytes)
 		}
 	}
 	if len(next) == 0 {
 		return
 	}
+	r.window = min(2*r.window, lastWindow)
 	select {
 	case r.ahead <- next:
 	default:
