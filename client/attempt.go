@@ -117,7 +117,7 @@ func (p *Producer) call(
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	defer stop()
-	if p.config.idempotent {
+	if p.abandons() {
 		watch.Go(func() { p.watch(watching, a, agent) })
 		watch.Go(func() { p.lookForNewer(root, watching, a) })
 	}
@@ -169,6 +169,9 @@ func (p *Producer) watch(ctx context.Context, a *attempt, agent *peer) {
 	}
 }
 
+// abandons tells whether attempts are given up early: only where that is safe, and where another one follows.
+func (p *Producer) abandons() bool { return p.config.idempotent && !p.config.noRetries }
+
 // abandonAt gives up all attempts at an agent that has not even answered a question.
 func (p *Producer) abandonAt(url string) {
 	p.mu.Lock()
@@ -204,7 +207,7 @@ func (a *attempt) homes() map[*producerTopic]struct{} {
 
 // abandonOutrun gives up attempts at agents that have been replaced. Requires: mu held.
 func (p *Producer) abandonOutrun(now time.Time) {
-	if !p.config.idempotent {
+	if !p.abandons() {
 		return
 	}
 	for a := range p.attempts {
