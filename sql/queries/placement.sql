@@ -69,12 +69,13 @@ JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
 WHERE p.agent_group = @agent_group AND p.assigned_agent_id IS NOT NULL
 GROUP BY p.assigned_agent_id;
 
--- How many partitions of these topics each agent is assigned.
+-- How many partitions of each topic each agent is assigned.
 -- name: TopicLoads :many
-SELECT topic_id, assigned_agent_id::text AS agent_id, count(*) AS partitions
-FROM partitions
-WHERE topic_id = ANY(@topic_ids::uuid[]) AND assigned_agent_id IS NOT NULL
-GROUP BY topic_id, assigned_agent_id;
+SELECT p.topic_id, p.assigned_agent_id::text AS agent_id, count(*) AS partitions
+FROM partitions p
+JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
+WHERE p.agent_group = @agent_group AND p.assigned_agent_id IS NOT NULL
+GROUP BY p.topic_id, p.assigned_agent_id;
 
 -- Requires: LockAgentGroup, the locks of the partitions. Leader and epoch stay: whoever leads goes on until it releases or is replaced. A pin
 -- ends: it was to another agent.

@@ -12,7 +12,7 @@ import (
 )
 
 // orphanPage is how many partitions are assigned in one transaction: it bounds how long the agent group's row and theirs stay locked.
-const orphanPage = 10_000
+const orphanPage = 20_000
 
 // presence is which agents of an agent group count as present.
 type presence struct {
@@ -172,20 +172,24 @@ func (p *place) orphanInput(ctx context.Context, who presence, orphans []db.Find
 	if err := p.addTopics(ctx, &in, ids, topics); err != nil {
 		return in, err
 	}
-	loads, err := p.TopicLoads(ctx, ids)
+	loads, err := p.TopicLoads(ctx, string(p.agentGroup))
 	if err != nil {
 		return in, fmt.Errorf("read loads of topics: %w", err)
 	}
 	for _, row := range loads {
-		t, agent := topics[row.TopicID], who.at(row.AgentID)
-		if !who.keeps(agent, in.Topics[t]) {
+		agent := who.at(row.AgentID)
+		if agent == placement.Nobody {
 			continue
 		}
-		for range row.Partitions {
-			in.Partitions = append(in.Partitions, placement.Partition{Topic: t, Number: -1, Agent: agent})
+		if t, concerned := topics[row.TopicID]; !concerned {
+			in.Agents[agent].OtherPartitions += int32(row.Partitions)
+		} else if who.keeps(agent, in.Topics[t]) {
+			for range row.Partitions {
+				in.Partitions = append(in.Partitions, placement.Partition{Topic: t, Number: -1, Agent: agent})
+			}
 		}
 	}
-	return in, p.addOthers(ctx, &in, who)
+	return in, nil
 }
 
 // keeps says whether the agent keeps partitions of the topic.
@@ -213,7 +217,7 @@ func planTopic(row db.Topic) placement.Topic {
 	return placement.Topic{ID: row.TopicID, Name: row.Name, PreferredZones: row.PreferredZones, AllowBufferedAcks: row.AllowBufferedAcks}
 }
 
-// addOthers counts what agents are assigned beyond the input.
+// addOthers counts what agents are assigned.
 func (p *place) addOthers(ctx context.Context, in *placement.Input, who presence) error {
 	all, err := p.AgentLoads(ctx, string(p.agentGroup))
 	if err != nil {
@@ -222,11 +226,6 @@ func (p *place) addOthers(ctx context.Context, in *placement.Input, who presence
 	for _, row := range all {
 		if i := who.at(row.AgentID); i != placement.Nobody {
 			in.Agents[i].OtherPartitions = int32(row.Partitions)
-		}
-	}
-	for _, partition := range in.Partitions {
-		if partition.Agent != placement.Nobody {
-			in.Agents[partition.Agent].OtherPartitions--
 		}
 	}
 	return nil

@@ -561,10 +561,11 @@ func (q *Queries) Shapes(ctx context.Context) ([]ShapesRow, error) {
 }
 
 const topicLoads = `-- name: TopicLoads :many
-SELECT topic_id, assigned_agent_id::text AS agent_id, count(*) AS partitions
-FROM partitions
-WHERE topic_id = ANY($1::uuid[]) AND assigned_agent_id IS NOT NULL
-GROUP BY topic_id, assigned_agent_id
+SELECT p.topic_id, p.assigned_agent_id::text AS agent_id, count(*) AS partitions
+FROM partitions p
+JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
+WHERE p.agent_group = $1 AND p.assigned_agent_id IS NOT NULL
+GROUP BY p.topic_id, p.assigned_agent_id
 `
 
 type TopicLoadsRow struct {
@@ -573,9 +574,9 @@ type TopicLoadsRow struct {
 	Partitions int64
 }
 
-// How many partitions of these topics each agent is assigned.
-func (q *Queries) TopicLoads(ctx context.Context, topicIds []uuid.UUID) ([]TopicLoadsRow, error) {
-	rows, err := q.db.Query(ctx, topicLoads, topicIds)
+// How many partitions of each topic each agent is assigned.
+func (q *Queries) TopicLoads(ctx context.Context, agentGroup string) ([]TopicLoadsRow, error) {
+	rows, err := q.db.Query(ctx, topicLoads, agentGroup)
 	if err != nil {
 		return nil, err
 	}
