@@ -12,10 +12,7 @@ import (
 )
 
 // cluster is the ClusterService: what people see of agents and leases, a client those of its agent group (P7).
-type cluster struct {
-	controlplanev1connect.UnimplementedClusterServiceHandler
-	Services
-}
+type cluster struct{ Services }
 
 var _ controlplanev1connect.ClusterServiceHandler = cluster{}
 
@@ -48,6 +45,16 @@ func (s cluster) TransferLease(
 ) (*controlplanev1.TransferLeaseResponse, error) {
 	return transact(ctx, writes, func(ctx context.Context) (*controlplanev1.TransferLeaseResponse, error) {
 		return s.Store.TransferLease(ctx, request)
+	})
+}
+
+func (s cluster) ExplainPlacement(
+	ctx context.Context, request *controlplanev1.ExplainPlacementRequest,
+) (*controlplanev1.ExplainPlacementResponse, error) {
+	return forCaller(ctx, request, func(
+		ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.ExplainPlacementRequest,
+	) (*controlplanev1.ExplainPlacementResponse, error) {
+		return rebalance.Explain(ctx, s.Store, agentGroup, request)
 	})
 }
 

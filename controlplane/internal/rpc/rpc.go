@@ -48,7 +48,7 @@ type Services struct {
 func (s Services) Register(server *connect.Server) {
 	controlplanev1connect.RegisterAgentServiceHandler(server, agents{s})
 	controlplanev1connect.RegisterTopicServiceHandler(server, topics{s})
-	controlplanev1connect.RegisterClusterServiceHandler(server, cluster{Services: s})
+	controlplanev1connect.RegisterClusterServiceHandler(server, cluster{s})
 	controlplanev1connect.RegisterAgentGroupServiceHandler(server, agentGroups{s})
 	controlplanev1connect.RegisterKeyServiceHandler(server, keys{s})
 	controlplanev1connect.RegisterCatalogServiceHandler(server, catalog{s})

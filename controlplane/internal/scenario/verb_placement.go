@@ -147,6 +147,39 @@ func doBalance(w *World, _ command) (call, error) {
 	}, nil
 }
 
+// doExplain: "explain orders/0 group=blue", as a client of that agent group sees it. The sentences are for people, and may change.
+func doExplain(w *World, c command) (call, error) {
+	name, err := c.word(0)
+	if err != nil {
+		return nil, err
+	}
+	topic, number, _ := strings.Cut(name, "/")
+	partition, err := strconv.ParseInt(number, 10, 32)
+	request := &controlplanev1.ExplainPlacementRequest{Topic: topic, Partition: int32(partition)}
+	return func(ctx context.Context) (string, error) {
+		response, err := rebalance.Explain(ctx, w.catalog, store.AgentGroup(c.text("group", "")), request)
+		if err != nil {
+			return "", err
+		}
+		if len(response.GetReasons()) == 0 {
+			return "", fmt.Errorf("%s: no reason is given", name)
+		}
+		text := name + " is assigned to " + orNobody(response.GetLease().GetAssignedAgentId())
+		if response.GetPinned() {
+			text += ", pinned"
+		}
+		lines := []string{text}
+		for _, a := range response.GetCandidates() {
+			lines = append(lines, fmt.Sprintf("%s in %s: %d of the topic, %d in all, eligible=%v", a.GetAgentId(), a.GetZone(), a.GetTopicPartitions(), a.GetPartitions(),
+				a.GetEligible()))
+		}
+		for _, z := range response.GetZones() {
+			lines = append(lines, fmt.Sprintf("%s: %d of %d to %d", z.GetZone(), z.GetPartitions(), z.GetLeastPartitions(), z.GetMostPartitions()))
+		}
+		return strings.Join(lines, "\n"), nil
+	}, err
+}
+
 // doLead: "lead p" has replica p ask for the lead of placement; "lead p gone" ends it.
 func doLead(w *World, c command) (call, error) {
 	name, err := c.word(0)

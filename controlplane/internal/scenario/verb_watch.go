@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 )
@@ -117,6 +119,9 @@ func placedAgents(page *controlplanev1.Placement) string {
 func (w *World) CheckWatchers(ctx context.Context) error {
 	for name, v := range w.watchers {
 		if _, err := w.catchUp(ctx, v); err != nil {
+			if refused, ok := errors.AsType[*store.Refused](err); ok && refused.Refusal.GetReason() == refusalv1.Reason_REASON_UNKNOWN_AGENT_GROUP {
+				continue // there is nothing left to know
+			}
 			return fmt.Errorf("watcher %s: %w", name, err)
 		}
 		truth := &watcher{group: v.group, partitions: map[place]*controlplanev1.PlacedPartition{}}

@@ -35,6 +35,7 @@ type stream struct {
 // Watch sends what has changed after the watcher's revision, and each later change, until the context ends, the session ends (its refusal),
 // the database is out of reach (CATALOG_UNAVAILABLE), or send fails. The first message comes at once, changed or not.
 func (h *Hub) Watch(ctx context.Context, watcher Watcher, send func(*controlplanev1.WatchResponse) error) error {
+	defer h.enter()()
 	s := &stream{hub: h, watcher: watcher, sent: watcher.Revision, send: send}
 	s.seen, _ = h.state(watcher.AgentGroup) // before the session is checked: a change that ends it meanwhile is seen as a change
 	if err := h.source.CheckSession(ctx, watcher.AgentGroup, watcher.SessionID); err != nil {

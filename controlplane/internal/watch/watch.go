@@ -1,5 +1,6 @@
 // Package watch tells agents what has changed in the placement of their agent group. One Hub a process polls the revisions of all agent
-// groups with one query, and looks at once when this process has changed something itself; each watcher reads the pages that it lacks.
+// groups with one query, four times as often while things move, and looks at once when this process has changed something itself; each watcher
+// reads the pages that it lacks.
 // Level-triggered: what is kept is a number for each agent group and one for each watcher, never a queue, so that a slow watcher only lags.
 // Nothing here decides anything, and nothing rests on a notice: a heartbeat brings the same pages.
 // Promises: none. P1 to P5 hold however late a watcher learns of a change.
@@ -20,6 +21,9 @@ import (
 )
 
 const (
+	// livelyFor is how long after a change polls are quickFactor times as frequent, while somebody watches: what moves one partition mostly moves more.
+	livelyFor   = 2 * time.Second
+	quickFactor = 4
 	// nudgeGap is the shortest time between two polls: a burst of transactions costs one query, not one each.
 	nudgeGap = 10 * time.Millisecond
 	// staleAfter is how long polls may fail before watchers are sent away, to another replica that may still reach the database.
@@ -43,6 +47,8 @@ type Hub struct {
 	mu       sync.Mutex // guards what follows
 	groups   map[store.AgentGroup]*level
 	polledAt time.Time // last poll that succeeded
+	movedAt  time.Time // last poll that found a change
+	watchers int
 	failing  bool
 }
 
@@ -65,19 +71,40 @@ func New(source Source, interval time.Duration, logger *slog.Logger) (*Hub, erro
 
 // Run polls until the context ends.
 func (h *Hub) Run(ctx context.Context) error {
-	ticker := time.NewTicker(h.interval)
-	defer ticker.Stop()
 	for {
 		h.poll(ctx)
-		if !pause(ctx, min(nudgeGap, h.interval)) {
+		gap := min(nudgeGap, h.interval)
+		if !pause(ctx, gap) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-time.After(h.wait() - gap):
 		case <-h.source.PlacementChanged():
 		}
+	}
+}
+
+// wait is the time between two polls.
+func (h *Hub) wait() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.watchers > 0 && time.Since(h.movedAt) < livelyFor {
+		return h.interval / quickFactor
+	}
+	return h.interval
+}
+
+// enter counts a watcher until the function that it answers is called.
+func (h *Hub) enter() (leave func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.watchers++
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.watchers--
 	}
 }
 
@@ -114,6 +141,7 @@ func (h *Hub) advance(group store.AgentGroup, revision int64) {
 		return
 	}
 	known.revision = revision
+	h.movedAt = time.Now()
 	close(known.changed)
 	known.changed = make(chan struct{})
 }

@@ -47,7 +47,7 @@ func (s *teller) actions() map[string]func(*rapid.T) {
 		"topic": s.topic, "change": s.changeTopic,
 		"heartbeat1": s.heartbeat, "heartbeat2": s.heartbeat, "release": s.release, "late": s.holdBack, "deliver": s.deliver,
 		"repeat": s.repeat, "tombstone": s.tombstone,
-		"lookup": s.lookup, "list": s.list, "watch": s.watch,
+		"lookup": s.lookup, "list": s.list, "watch": s.watch, "balance": s.balance, "operate": s.operate, "report": s.report, "group": s.changeGroup,
 	}
 	for i := range 5 { // what matters most happens most often
 		actions[fmt.Sprint("acquire", i)] = s.acquire
@@ -73,8 +73,11 @@ func (s *teller) register(t *rapid.T) {
 }
 
 func (s *teller) registerAs(t *rapid.T, id, group string) {
-	answer := s.do(t, fmt.Sprintf("register %s group=%s zone=%s", id, group, one(t, "zone", "z1", "z2")))
-	if name, ok := strings.CutPrefix(answer, "session "); ok {
+	command := fmt.Sprintf("register %s group=%s zone=%s", id, group, one(t, "zone", "z1", "z2"))
+	if seldom(t, "known", 8) { // a repeat, mostly of a registration of another time
+		command += " registration=" + one(t, "registration", "r1", "r2", "r3")
+	}
+	if name, ok := strings.CutPrefix(s.do(t, command), "session "); ok && !slices.Contains(s.processes, name) {
 		s.registered[id]++
 		s.processes = append(s.processes, name)
 	}
@@ -100,6 +103,42 @@ func (s *teller) heartbeat(t *rapid.T) {
 		command += " unfit"
 	}
 	s.do(t, command)
+}
+
+func (s *teller) balance(t *rapid.T) { s.do(t, "balance") }
+
+// operate is what operators do to agents and partitions.
+func (s *teller) operate(t *rapid.T) {
+	place, _, _ := strings.Cut(s.place(t, ""), "#")
+	if !strings.Contains(place, "/") {
+		place += "/0"
+	}
+	switch {
+	case seldom(t, "drain", 8):
+		s.do(t, "drain "+one(t, "agent", "a", "b", "c", "d"))
+	case seldom(t, "unpin", 4):
+		s.do(t, "transfer "+place)
+	default:
+		s.do(t, "transfer "+place+" to="+one(t, "agent", "a", "b", "c", "d", "z"))
+	}
+	s.do(t, one(t, "look", "drain a dry", "describe b", "describe c group=blue", "status", "status group=blue", "explain "+place, "groups"))
+}
+
+// report is a heartbeat with loads.
+func (s *teller) report(t *rapid.T) {
+	process := s.process(t)
+	command := fmt.Sprintf("report %s in=%d z2=%d", process, rapid.IntRange(0, 9).Draw(t, "in"), rapid.IntRange(0, 9).Draw(t, "bytes"))
+	for seldom(t, "load", 2) {
+		command += fmt.Sprintf("\n  %s rate=%d", s.place(t, process), rapid.IntRange(0, 3).Draw(t, "rate")*1_000_000)
+	}
+	s.do(t, command)
+}
+
+// changeGroup mostly finds the agent group in use.
+func (s *teller) changeGroup(t *rapid.T) {
+	if seldom(t, "really", 4) {
+		s.do(t, one(t, "change", "create-group green", "delete-group green", "delete-group blue", "create-group blue"))
+	}
 }
 
 func (s *teller) deregister(t *rapid.T) {

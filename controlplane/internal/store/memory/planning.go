@@ -250,15 +250,16 @@ func (s *Store) TransferLease(_ context.Context, request *controlplanev1.Transfe
 	if p == nil {
 		return nil, store.Refuse(refusalv1.Reason_REASON_UNKNOWN_PARTITION, "there is no such partition")
 	}
-	if to := request.GetToAgentId(); to == "" {
-		p.pinned = false
-	} else {
+	to := request.GetToAgentId()
+	if to != "" {
 		if err := s.refuseIneligible(t, to); err != nil {
 			return nil, err
 		}
-		p.assigned, p.pinned = to, true
+		p.assigned = to
 	}
-	p.revision = s.stamp(t.group)
+	if revision := s.stamp(t.group); to != "" || p.pinned {
+		p.pinned, p.revision = to != "", revision
+	}
 	s.unsettle(t.group)
 	return &controlplanev1.TransferLeaseResponse{Lease: p.leaseMessage()}, nil
 }

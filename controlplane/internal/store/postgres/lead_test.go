@@ -86,6 +86,10 @@ func TestReportsAreOverwrittenInPlace(t *testing.T) {
 	if got := loads[store.PartitionID{Topic: [16]byte(orders), Number: 1}]; got != 19 || len(loads) != 1 {
 		t.Errorf("loads %v", loads)
 	}
+	w.Close() // statistics arrive when a connection ends
+	eventually(t, "statistics", func() bool {
+		return w.number("SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'agent_reports'") >= 19
+	})
 	if rows := w.number(`SELECT count(*) FROM agent_reports`); rows != 1 {
 		t.Errorf("%d rows", rows)
 	}
