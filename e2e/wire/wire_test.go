@@ -101,6 +101,10 @@ func (s *suite) calls(t *testing.T) map[string]call {
 		"ListTopics":         {control, s.ClientKey, `{"pageSize":10}`, `"name":"walk"`},
 		"ListAgents":         {control, s.ClientKey, `{}`, `"state":"AGENT_STATE_LIVE"`},
 		"ListLeases":         {control, s.ClientKey, `{"topic":"walk"}`, `"leader":"` + s.Agents[0].ID + `"`},
+		"DescribeAgent":      {control, s.ClientKey, `{"agentId":"` + s.Agents[0].ID + `"}`, `"capacityBytesPerSecond":`},
+		"ExplainPlacement":   {control, s.ClientKey, `{"topic":"walk"}`, `"eligible":true`},
+		"GetClusterStatus":   {control, s.ClientKey, `{}`, `"agentGroup":"default"`},
+		"ListAgentGroups":    {control, s.AdminKey, `{}`, `"agentGroup":"default"`},
 		"ListKeys":           {control, s.AdminKey, `{}`, `"role":"ROLE_CLIENT"`},
 		"Lookup":             {control, s.agentKey, `{"partitions":[{"topicId":"` + topic + `","offset":"0"}]}`, `"objectKey":"default/`},
 		"LookupProducers":    {control, s.agentKey, `{"lookups":[{"topicId":"` + topic + `","producerId":"77"}]}`, `"epoch":1`},
@@ -110,7 +114,7 @@ func (s *suite) calls(t *testing.T) map[string]call {
 }
 
 // walked are the services of the control plane whose RPCs are called. A service joins when its RPCs are answered.
-var walked = []protoreflect.Name{"TopicService", "KeyService", "ClusterService", "AgentService"}
+var walked = []protoreflect.Name{"TopicService", "KeyService", "ClusterService", "AgentGroupService", "AgentService"}
 
 // methods of the calls, by name; every one must have a call.
 func (s *suite) methods(t *testing.T) map[string]protoreflect.MethodDescriptor {
