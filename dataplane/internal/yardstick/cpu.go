@@ -90,7 +90,7 @@ func CPU(c CPUConfig) (CPUResult, error) {
 
 // fill encodes JSON-like records, which compress about as log lines do, and returns how many bytes their values have.
 func fill(c CPUConfig) (b *recordbatch.Builder, values int, err error) {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same records in every run
+	r := rand.New(rand.NewPCG(1, 2)) // the same records in every run
 	b = recordbatch.NewBuilder(recordbatch.LZ4, recordbatch.Limits{})
 	for i := int64(0); values < c.BatchBytes; i++ {
 		v := fmt.Appendf(nil, `{"id":%d,"user":"user-%d","level":"info"`, r.Uint64N(1e9), r.IntN(5000))
