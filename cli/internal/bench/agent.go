@@ -112,7 +112,7 @@ func (a *benchAgent) register(ctx context.Context, name string) error {
 	every := time.Duration(answer.GetHeartbeatIntervalMs()) * time.Millisecond
 	a.beating.Go(func() {
 		for pause(beats, every) { // one that is not answered is followed by the next
-			_, _ = a.service.Heartbeat(beats, &controlplanev1.HeartbeatRequest{SessionId: a.session}) //nolint:errcheck // a commit would tell
+			_, _ = a.service.Heartbeat(beats, &controlplanev1.HeartbeatRequest{SessionId: a.session})
 		}
 	})
 	return nil

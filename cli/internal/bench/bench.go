@@ -37,10 +37,8 @@ type Target struct {
 }
 
 // connect returns an SDK of its own, with connections of its own.
-func (t Target) connect(options ...client.Option) (*client.Client, error) {
-	return client.New(append([]client.Option{
-		client.WithControlPlane(t.ControlPlanes...), client.WithAgents(t.Agents...), client.WithAPIKey(t.APIKey),
-	}, options...)...)
+func (t Target) connect() (*client.Client, error) {
+	return client.New(client.WithControlPlane(t.ControlPlanes...), client.WithAgents(t.Agents...), client.WithAPIKey(t.APIKey))
 }
 
 // How long steps around a measurement may take; far beyond what they take in a cluster that works.

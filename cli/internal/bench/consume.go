@@ -21,8 +21,10 @@ type ConsumeConfig struct {
 	Keyed       bool   `json:"keyed"`
 	BatchBytes  int    `json:"batch_bytes"`
 	// Consumers, each of which reads everything.
-	Consumers  int `json:"consumers"`
-	FetchBytes int `json:"fetch_bytes"`
+	Consumers int `json:"consumers"`
+	// As structs: every record as the SDK's Poll returns it; as views: batches of PollBatch, and a view of each record in them.
+	As         string `json:"as"`
+	FetchBytes int    `json:"fetch_bytes"`
 	// Cold is called between filling and reading, so that agents have nothing in memory; nil: they have what they have.
 	Cold func(ctx context.Context) error `json:"-"`
 	// IsCold says that Cold was called.
@@ -32,6 +34,12 @@ type ConsumeConfig struct {
 	Keep   bool `json:"-"`
 	Limits bool `json:"-"`
 }
+
+// Ways to look at records.
+const (
+	AsStructs = "structs"
+	AsViews   = "views"
+)
 
 // Validate says what is wrong, all of it.
 func (c ConsumeConfig) Validate() error {
@@ -90,7 +98,7 @@ func Consume(ctx context.Context, target Target, config ConsumeConfig) (report R
 // fill stores the records, and returns how many there are: whole requests.
 func (c ConsumeConfig) fill(ctx context.Context, target Target, values *payload, topics *topics) (records int64, ratio float64, err error) {
 	target.Say("filling a topic with %d records", c.Records)
-	batch, inBatch, err := values.batch(0, c.BatchBytes, c.Keyed)
+	batch, inBatch, err := values.batch(c.BatchBytes, c.Keyed)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -180,25 +188,52 @@ func (c ConsumeConfig) all(ctx context.Context, topic string, r *reader, want in
 	}
 	defer consumer.Close()
 	before := r.records.Load()
-	for {
-		records, err := consumer.Poll(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		var bytes int64
-		for _, record := range records {
-			bytes += int64(len(record.Value))
-		}
-		r.records.Add(int64(len(records)))
-		r.bytes.Add(bytes)
+	poll := r.poll
+	if c.As == AsViews {
+		poll = r.pollViews
+	}
+	for err == nil {
+		err = poll(ctx, consumer)
+	}
+	if !errors.Is(err, io.EOF) {
+		return err
 	}
 	if got := r.records.Load() - before; got != want {
 		return fmt.Errorf("%d records were read, %d were stored", got, want)
 	}
 	return nil
+}
+
+// poll counts what comes next, as structs.
+func (r *reader) poll(ctx context.Context, consumer *client.Consumer) error {
+	records, err := consumer.Poll(ctx)
+	if err != nil {
+		return err
+	}
+	var bytes int64
+	for _, record := range records {
+		bytes += int64(len(record.Value))
+	}
+	r.records.Add(int64(len(records)))
+	r.bytes.Add(bytes)
+	return nil
+}
+
+// pollViews counts the records of the next batch.
+func (r *reader) pollViews(ctx context.Context, consumer *client.Consumer) error {
+	batch, err := consumer.PollBatch(ctx)
+	if err != nil {
+		return err
+	}
+	var v client.View
+	var records, bytes int64
+	for batch.Next(&v) {
+		records++
+		bytes += int64(len(v.Value))
+	}
+	r.records.Add(records)
+	r.bytes.Add(bytes)
+	return batch.Err()
 }
 
 func (r *Report) addConsumeLimits(ctx context.Context, target Target) {

@@ -92,10 +92,10 @@ func (d *delivery) consume(ctx context.Context, apiKey string) error {
 }
 
 func (d *delivery) unlessStopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return fmt.Errorf("consume from %s: %w", d.agent.ID, err)
 	}
-	return fmt.Errorf("consume from %s: %w", d.agent.ID, err)
+	return nil
 }
 
 // take times every record of the batches.

@@ -152,7 +152,7 @@ func (t Target) storeLimit(ctx context.Context, size int64, concurrency int) (pu
 		}
 	}
 	t.Say("measuring PutObject and GetObject of %d bytes by themselves", size)
-	watch := watchCPU(server)
+	watch := watchCPU(ctx, server)
 	err = t.ask(ctx, &found, env, agentProgram, args...)
 	samples := watch()
 	if err != nil {
@@ -170,14 +170,14 @@ type sample struct{ at, used time.Duration }
 const sampleTime = 20 * time.Millisecond
 
 // watchCPU looks at a group's CPU time until the function that it returns is called.
-func watchCPU(groups []cputime.Group) func() []sample {
+func watchCPU(ctx context.Context, groups []cputime.Group) func() []sample {
 	meter, err := cputime.Start(groups)
 	if err != nil || len(groups) == 0 {
 		return func() []sample { return nil }
 	}
 	var samples []sample
 	var watching sync.WaitGroup
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(ctx)
 	watching.Go(func() {
 		for again := true; again; again = pause(ctx, sampleTime) {
 			if usage, at := meter.Read("self"); len(usage) == 2 {
@@ -237,7 +237,8 @@ func (l *Limits) write(b *strings.Builder) {
 		if c == nil {
 			continue
 		}
-		head := fmt.Sprintf("THE DATABASE ALONE, %d entries, %d producers|P50 ms|P99 ms|ENTRIES/S|WAL B/ENTRY|PG CPU us/ENTRY|CLIENT CPU us/ENTRY", c.Entries, c.Producers)
+		head := fmt.Sprintf("THE DATABASE ALONE, %d entries, %d producers|P50 ms|P99 ms|ENTRIES/S|WAL B/ENTRY|PG CPU us/ENTRY|CLIENT CPU us/ENTRY",
+			c.Entries, c.Producers)
 		table(b, head, func(w *tabwriter.Writer) {
 			c.Raw.write(w, "bare transaction")
 			c.Store.write(w, "commit")

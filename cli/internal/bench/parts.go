@@ -28,7 +28,7 @@ type Parts struct {
 
 // measureParts measures them with these values.
 func measureParts(ctx context.Context, long time.Duration, values *payload, batchBytes int, keyed bool) (*Parts, error) {
-	batch, records, err := values.batch(0, batchBytes, keyed)
+	batch, records, err := values.batch(batchBytes, keyed)
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ const (
 )
 
 func newPayload(kind string, size int) *payload {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same values in every run
+	random := rand.New(rand.NewPCG(1, 2)) // the same values in every run
 	p := &payload{values: make([][]byte, min(max(payloadBytes/size, leastValues), mostValues)), scratch: make([]byte, size)}
 	for i := range p.values {
 		if kind == PayloadJSON {
@@ -157,10 +157,10 @@ func noise(r *rand.Rand, size int) []byte {
 	return b
 }
 
-// batch builds a batch of as many records as fit into so many bytes, uncompressed, from record n on.
-func (p *payload) batch(n int64, size int, keyed bool) (batch []byte, records int, err error) {
+// batch builds a batch of as many records as fit into so many bytes, uncompressed.
+func (p *payload) batch(size int, keyed bool) (batch []byte, records int, err error) {
 	b := recordbatch.NewBuilder(recordbatch.LZ4, recordbatch.Limits{})
-	for b.Count() == 0 || b.UncompressedBytes()+len(p.scratch)+recordOverhead <= size {
+	for n := int64(0); n == 0 || b.UncompressedBytes()+len(p.scratch)+recordOverhead <= size; n++ {
 		var key []byte
 		if keyed {
 			key = p.key(n)
@@ -168,7 +168,6 @@ func (p *payload) batch(n int64, size int, keyed bool) (batch []byte, records in
 		if err := b.Append(batchTime, key, p.value(n), nil); err != nil {
 			return nil, 0, fmt.Errorf("build a batch: %w", err)
 		}
-		n++
 	}
 	batch, err = b.Build(recordbatch.NoProducer())
 	return bytes.Clone(batch), b.Count(), err

@@ -31,7 +31,7 @@ func TestValuesShrinkAsRealOnesDo(t *testing.T) {
 	t.Parallel()
 	for kind, bounds := range map[string][2]float64{PayloadJSON: {2, 3}, PayloadRandom: {0.9, 1.05}} {
 		for _, size := range []int{100, 1024} {
-			batch, records, err := newPayload(kind, size).batch(0, 1<<20, false)
+			batch, records, err := newPayload(kind, size).batch(1<<20, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -45,7 +45,7 @@ func TestValuesShrinkAsRealOnesDo(t *testing.T) {
 func TestBatchesAreValid(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{minRecordBytes, 1024, maxRecordBytes} {
-		batch, records, err := newPayload(PayloadRandom, size).batch(0, 1<<20, true)
+		batch, records, err := newPayload(PayloadRandom, size).batch(1<<20, true)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,7 +62,7 @@ func authorize(apiKey string) connect.ClientInterceptor {
 
 func newPrebuilt(ctx context.Context, target Target, c ProduceConfig, t *tally, values *payload, topics *topics) (*prebuilt, error) {
 	p := &prebuilt{config: c, tally: t, http: httpClient()}
-	batch, records, err := values.batch(0, c.BatchBytes, c.Keyed)
+	batch, records, err := values.batch(c.BatchBytes, c.Keyed)
 	if err != nil {
 		return nil, err
 	}

@@ -125,7 +125,7 @@ func (r *Report) wholePerGiB() float64 {
 
 func produceReport(c ProduceConfig, found produced, t *tally, values *payload, sending traffic) Report {
 	r := newReport("produce", c, found.seconds, found.records, found.records*int64(c.RecordBytes))
-	if batch, records, err := values.batch(0, c.BatchBytes, c.Keyed); err == nil {
+	if batch, records, err := values.batch(c.BatchBytes, c.Keyed); err == nil {
 		r.StoredRatio = float64(records*c.RecordBytes) / float64(len(batch))
 		r.StoredMiBPerSec = r.ValueMiBPerSec / r.StoredRatio
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // Text is the report for people.
-func (r Report) Text() string {
+func (r *Report) Text() string {
 	var b strings.Builder
 	if r.Records > 0 {
 		fmt.Fprintf(&b, "%s: %d records in %.2f s: %.0f records/s, %.1f MiB/s of values", r.Bench, r.Records, r.Seconds, r.RecordsPerSecond, r.ValueMiBPerSec)
@@ -49,7 +49,7 @@ func quantiles(w *tabwriter.Writer, name string, d histogram.Distribution) {
 	fmt.Fprintf(w, "%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\n", name, d.Samples, d.Mean, d.P50, d.P90, d.P99, d.P999, d.Max)
 }
 
-func (r Report) writeLatencies(b *strings.Builder) {
+func (r *Report) writeLatencies(b *strings.Builder) {
 	if r.Latency == nil && r.Delivery == nil {
 		return
 	}
@@ -63,7 +63,7 @@ func (r Report) writeLatencies(b *strings.Builder) {
 	})
 }
 
-func (r Report) writeTransactions(b *strings.Builder) {
+func (r *Report) writeTransactions(b *strings.Builder) {
 	if len(r.Transactions) == 0 {
 		return
 	}
@@ -82,7 +82,7 @@ func known(value *float64) string {
 	return fmt.Sprintf("%.1f", *value)
 }
 
-func (r Report) writeCPU(b *strings.Builder) {
+func (r *Report) writeCPU(b *strings.Builder) {
 	if len(r.CPU.Processes) == 0 {
 		return
 	}
@@ -104,7 +104,7 @@ func (r Report) writeCPU(b *strings.Builder) {
 	})
 }
 
-func (r Report) writeRatios(b *strings.Builder) {
+func (r *Report) writeRatios(b *strings.Builder) {
 	if len(r.Ratios) == 0 {
 		return
 	}

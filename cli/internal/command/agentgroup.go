@@ -98,5 +98,5 @@ func (c agentGroupDeleteCommand) Run(ctx context.Context, e *env) error {
 	if err := admin.DeleteAgentGroup(ctx, c.Name); err != nil {
 		return fmt.Errorf("delete agent group %s: %w", c.Name, err)
 	}
-	return e.print(deletedAgentGroup{c.Name}, output.Rows{Head: []string{"DELETED"}, Body: [][]string{{c.Name}}})
+	return e.print(deletedAgentGroup(c), output.Rows{Head: []string{"DELETED"}, Body: [][]string{{c.Name}}})
 }

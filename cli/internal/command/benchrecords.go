@@ -21,6 +21,7 @@ type benchConsumeCommand struct {
 	Keyed       bool   `help:"Give every record a key, of 4,096."`
 	BatchBytes  int    `default:"1048576"  help:"Most bytes of a batch, before compression. Default: ${default}." placeholder:"N"`
 	Consumers   int    `default:"1"        help:"Consumers, each of which reads everything. Default: ${default}." placeholder:"N"`
+	As          string `default:"structs" enum:"structs,views" help:"structs: each record as the SDK returns it. views: batches, and a view of each record in them, without an allocation. Default: ${default}."`
 	FetchBytes  int    `default:"33554432" help:"Most bytes that a consumer holds ahead. Default: ${default}." placeholder:"N"`
 	Cold        bool   `help:"Start all agents of the dev anew before reading, so that they have nothing in memory."`
 	Passes      int    `default:"1" help:"How often everything is read; with several the first does not count. Default: ${default}." placeholder:"N"`
@@ -37,7 +38,7 @@ func (benchConsumeCommand) Help() string {
 func (c benchConsumeCommand) Run(ctx context.Context, e *env) error {
 	config := bench.ConsumeConfig{
 		Records: c.Records, RecordBytes: c.RecordBytes, Partitions: c.Partitions, Payload: c.Payload, Keyed: c.Keyed, BatchBytes: c.BatchBytes,
-		Consumers: c.Consumers, FetchBytes: c.FetchBytes, IsCold: c.Cold, Passes: c.Passes, Keep: c.Keep, Limits: !c.NoLimits,
+		Consumers: c.Consumers, FetchBytes: c.FetchBytes, As: c.As, IsCold: c.Cold, Passes: c.Passes, Keep: c.Keep, Limits: !c.NoLimits,
 	}
 	if err := config.Validate(); err != nil {
 		return usageError{err}

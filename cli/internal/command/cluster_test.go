@@ -70,20 +70,21 @@ func (f *fakeCluster) DrainAgent(_ context.Context, r *controlplanev1.DrainAgent
 	return &controlplanev1.DrainAgentResponse{MoveCount: 1, Moves: []*controlplanev1.Move{{Topic: "t", FromAgentId: "a1", ToAgentId: "a2"}}}, nil
 }
 
-// The new leader leads at the second look.
+// The new leader leads when it is asked for a second time.
 func (f *fakeCluster) TransferLease(_ context.Context, r *controlplanev1.TransferLeaseRequest) (*controlplanev1.TransferLeaseResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	before := f.lease
 	f.lease = &controlplanev1.Lease{Topic: r.GetTopic(), Leader: "a1", AssignedAgentId: r.GetToAgentId(), Pinned: r.GetToAgentId() != ""}
+	if before.GetAssignedAgentId() == r.GetToAgentId() {
+		f.lease.Leader = r.GetToAgentId()
+	}
 	return &controlplanev1.TransferLeaseResponse{Lease: f.lease}, nil
 }
 
 func (f *fakeCluster) ExplainPlacement(context.Context, *controlplanev1.ExplainPlacementRequest) (*controlplanev1.ExplainPlacementResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.looks++; f.looks == 2 {
-		f.lease = &controlplanev1.Lease{Topic: f.lease.GetTopic(), Leader: f.lease.GetAssignedAgentId(), AssignedAgentId: f.lease.GetAssignedAgentId(), Pinned: true}
-	}
 	return &controlplanev1.ExplainPlacementResponse{Lease: f.lease, Reasons: []string{"so it was decided"}}, nil
 }
 
@@ -160,7 +161,7 @@ func TestTransferWaitsForTheNewLeader(t *testing.T) {
 	if status, stdout, stderr := ask(t, flags, "lease transfer t 0 --to a2"); status != statusDone || !strings.Contains(stdout, `"leader": "a1"`) {
 		t.Errorf("without --wait: %d, %s, %s", status, stdout, stderr)
 	}
-	if status, stdout, stderr := ask(t, flags, "lease transfer t 0 --to a2 --wait"); status != statusDone || !strings.Contains(stdout, `"leader": "a2"`) {
+	if status, stdout, stderr := ask(t, flags, "lease transfer t 0 --to a3 --wait"); status != statusDone || !strings.Contains(stdout, `"leader": "a3"`) {
 		t.Errorf("with --wait: %d, %s, %s", status, stdout, stderr)
 	}
 	if status, stdout, _ := ask(t, flags, "lease transfer t 0 --unpin"); status != statusDone || !strings.Contains(stdout, `"pinned": false`) {

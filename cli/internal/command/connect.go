@@ -64,7 +64,8 @@ func (e *env) agentsFor(ctx context.Context, topic string, all []string) ([]stri
 	}
 	agents := urlsOf(slices.DeleteFunc(dev.Agents, func(a datadir.Agent) bool { return a.AgentGroup != t.AgentGroup }))
 	if len(agents) == 0 {
-		return nil, fmt.Errorf("topic %s belongs to the agent group %s, of which no agent runs: `streamhouse dev agent start --agent-group %s` starts one", topic, t.AgentGroup, t.AgentGroup)
+		return nil, fmt.Errorf("topic %s belongs to the agent group %s, of which no agent runs: "+
+			"`streamhouse dev agent start --agent-group %s` starts one", topic, t.AgentGroup, t.AgentGroup)
 	}
 	return agents, nil
 }

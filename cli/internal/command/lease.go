@@ -108,12 +108,11 @@ func (c leaseTransferCommand) Run(ctx context.Context, e *env) error {
 	return e.print(leasesFrom([]client.Lease{moved})[0], leaseRows([]client.Lease{moved}))
 }
 
-// await looks until the agent leads the partition.
+// await asks again, which changes nothing, until the agent leads the partition.
 func (c leaseTransferCommand) await(ctx context.Context, admin *client.Admin) (client.Lease, error) {
 	var now client.Lease
-	err := lookUntil(ctx, transferTime, "the agent leads the partition", func(ctx context.Context) (bool, error) {
-		p, err := admin.ExplainPlacement(ctx, c.Topic, c.Partition)
-		now = p.Lease
+	err := lookUntil(ctx, transferTime, "the agent leads the partition", func(ctx context.Context) (is bool, err error) {
+		now, err = admin.TransferLease(ctx, c.Topic, c.Partition, c.To)
 		return now.LeaderAgentID == c.To, err
 	})
 	return now, err

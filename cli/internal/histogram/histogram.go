@@ -43,7 +43,7 @@ func (h *Histogram) Add(d time.Duration) {
 	}
 }
 
-// index of the bucket that holds n. Up to 2^(fineBits+1) every bucket holds one value, then two, four, …
+// index of the bucket that holds n. Up to 2^(fineBits+1) every bucket holds one value, then two, four, and so on.
 func index(n int64) int {
 	n = min(n, 1<<largestBits-1)
 	shift := max(bits.Len64(uint64(n))-fineBits-1, 0)
