@@ -67,6 +67,7 @@ type sess struct {
 	shown        string // life for which its evidence is complete
 	told         *controlplanev1.Evidence
 	revoked      bool
+	calls        map[string]int              // acquires and releases
 	report       *controlplanev1.AgentReport // the last
 }
 
@@ -127,6 +128,47 @@ func (c *Control) Assign(p partition.ID, agent string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.partitions[p].assigned, c.partitions[p].revision = agent, c.bump()
+}
+
+// AssignAll gives all of a topic to an agent.
+func (c *Control) AssignAll(topic object.UUID, agent string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p, q := range c.partitions {
+		if p.Topic == topic {
+			q.assigned, q.revision = agent, c.revision+1
+		}
+	}
+	c.bump()
+}
+
+// Led is how many partitions an agent leads.
+func (c *Control) Led(agent string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, p := range c.partitions {
+		if s := c.sessions[p.session]; s != nil && !s.ended && s.agent.GetAgentId() == agent {
+			n++
+		}
+	}
+	return n
+}
+
+// Calls is how many acquires and releases an agent has made since the last question, by name.
+func (c *Control) Calls(agent string) map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	calls := map[string]int{}
+	for _, s := range c.sessions {
+		if s.agent.GetAgentId() == agent {
+			for name, n := range s.calls {
+				calls[name] += n
+			}
+			s.calls = map[string]int{}
+		}
+	}
+	return calls
 }
 
 // Depose starts a tenure of nobody, as if somebody else had led for a moment: whoever led before is fenced and does not know.

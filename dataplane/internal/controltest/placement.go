@@ -1,10 +1,11 @@
 package controltest
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -26,10 +27,16 @@ func (c *Control) place() {
 	if len(load) == 0 {
 		return
 	}
+	unfit := false
 	for _, p := range c.partitions {
 		if _, fit := load[p.assigned]; fit {
 			load[p.assigned]++
+		} else {
+			unfit = true
 		}
+	}
+	if !unfit {
+		return
 	}
 	for _, p := range c.ordered() {
 		if _, fit := load[p.assigned]; fit {
@@ -43,7 +50,9 @@ func (c *Control) place() {
 }
 
 func (c *Control) ordered() []*part {
-	return slices.SortedFunc(maps.Values(c.partitions), func(a, b *part) int { return strings.Compare(a.id.String(), b.id.String()) })
+	return slices.SortedFunc(maps.Values(c.partitions), func(a, b *part) int {
+		return cmp.Or(bytes.Compare(a.id.Topic[:], b.id.Topic[:]), cmp.Compare(a.id.Number, b.id.Number))
+	})
 }
 
 // Acquire grants by section 3 of the protocol.
@@ -52,6 +61,9 @@ func (c *Control) Acquire(_ context.Context, req *controlplanev1.AcquireRequest)
 	defer c.mu.Unlock()
 	res := &controlplanev1.AcquireResponse{}
 	s, err := c.live(req.GetSessionId())
+	if s != nil {
+		s.calls["acquire"]++
+	}
 	if err == nil && s.shown != c.life {
 		c.unshown++
 	}
@@ -129,6 +141,9 @@ func (c *Control) Release(_ context.Context, req *controlplanev1.ReleaseRequest)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	res := &controlplanev1.ReleaseResponse{}
+	if s := c.sessions[req.GetSessionId()]; s != nil {
+		s.calls["release"]++
+	}
 	for _, r := range req.GetPartitions() {
 		out := &controlplanev1.ReleaseOutcome{TopicId: r.GetTopicId(), Partition: r.GetPartition()}
 		p := c.partitions[partition.ID{Topic: object.UUID(r.GetTopicId()), Number: r.GetPartition()}]

@@ -32,7 +32,7 @@ func (c *Control) Register(_ context.Context, req *controlplanev1.RegisterReques
 			c.endSession(old, refusalv1.Reason_REASON_SESSION_SUPERSEDED)
 		}
 	}
-	s := &sess{id: newUUID().String(), registration: req.GetRegistrationId(), heartbeat: time.Now(), agent: &controlplanev1.PlacedAgent{
+	s := &sess{id: newUUID().String(), registration: req.GetRegistrationId(), calls: map[string]int{}, heartbeat: time.Now(), agent: &controlplanev1.PlacedAgent{
 		AgentId: req.GetAgentId(), Zone: req.GetZone(), Address: req.GetAddress(),
 	}}
 	c.sessions[s.id] = s

@@ -47,11 +47,40 @@ func (l *Ledger) EndAll(all []Ended) (ended []bool) {
 	ended = make([]bool, len(all))
 	for i, e := range all {
 		if t := l.tenures[e.Partition]; t != nil && t.epoch == e.Epoch {
+			fallen := len(l.fallen)
 			l.end(t, e.Reason)
+			l.fallen = l.fallen[:fallen]
 			ended[i] = true
 		}
 	}
 	return ended
+}
+
+// HeldAmong lists those tenures that have not ended and are of the partitions named by the keys.
+func (l *Ledger) HeldAmong(named map[partition.ID]struct{}) map[partition.ID]Held {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := map[partition.ID]Held{}
+	for p := range named {
+		if t := l.tenures[p]; t != nil {
+			held[p] = t.held()
+		}
+	}
+	return held
+}
+
+// TakeFallen returns the partitions whose tenures have ended otherwise than by EndAll since the last call: whoever wants them must ask anew.
+func (l *Ledger) TakeFallen() []partition.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fallen := l.fallen
+	l.fallen = nil
+	return fallen
+}
+
+// held describes the tenure.
+func (t *tenure) held() Held {
+	return Held{Epoch: t.epoch, Closing: t.closing, Busy: len(t.segments) > 0}
 }
 
 // HeldCount is how many tenures have not ended.

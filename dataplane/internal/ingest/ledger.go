@@ -42,8 +42,9 @@ type Ledger struct {
 	counter   uint64
 	buffered  int
 	sending   *Commit
-	changed   chan struct{} // closed, and replaced, when a tenure begins or ends or stops taking batches
-	hushed    bool          // changed is not closed now but once at the end, if there is news
+	changed   chan struct{}  // closed, and replaced, when a tenure begins or ends or stops taking batches
+	fallen    []partition.ID // tenures that ended otherwise than by EndAll, since they were last taken
+	hushed    bool           // changed is not closed now but once at the end, if there is news
 	news      bool
 }
 
@@ -71,7 +72,7 @@ func (l *Ledger) Held() map[partition.ID]Held {
 	defer l.mu.Unlock()
 	held := make(map[partition.ID]Held, len(l.tenures))
 	for p, t := range l.tenures {
-		held[p] = Held{Epoch: t.epoch, Closing: t.closing, Busy: len(t.segments) > 0}
+		held[p] = t.held()
 	}
 	return held
 }
@@ -209,6 +210,7 @@ func (l *Ledger) end(t *tenure, reason refusalv1.Reason) {
 	t.ended, t.closing = true, true
 	if l.tenures[t.partition] == t {
 		delete(l.tenures, t.partition)
+		l.fallen = append(l.fallen, t.partition)
 	}
 	l.lastEnded[t.partition] = max(l.lastEnded[t.partition], t.epoch)
 	l.removeFromOpen(t)

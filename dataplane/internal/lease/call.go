@@ -98,6 +98,9 @@ func (m *Manager) mayAsk(w want) bool {
 	}
 }
 
+// retryGrain is how close two looks for retries may be: thousands of partitions each have a time of their own.
+const retryGrain = 50 * time.Millisecond
+
 // untilLook is the time to the next tick, or to the first retry.
 func (m *Manager) untilLook(now time.Time) time.Duration {
 	wait := tick
@@ -108,7 +111,7 @@ func (m *Manager) untilLook(now time.Time) time.Duration {
 	}
 	for _, r := range m.retry {
 		if d := r.at.Sub(now); d > 0 {
-			wait = min(wait, d)
+			wait = min(wait, max(d, retryGrain))
 		}
 	}
 	return wait

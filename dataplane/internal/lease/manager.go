@@ -17,8 +17,8 @@ import (
 const (
 	// tick is how often the manager looks without being told to.
 	tick = time.Second
-	// quiet is how often it does so while nothing has happened: with very many partitions a look costs milliseconds.
-	quiet = 5 * time.Second
+	// fullLook is how often it looks at everything, and not just at what has changed: with very many partitions that costs milliseconds.
+	fullLook = 5 * time.Second
 	// drainTick is how often it looks during a drain.
 	drainTick = 200 * time.Millisecond
 	// handOverPatience is how long a drain waits for placement to give a partition to someone, before it gives it to nobody.
@@ -79,8 +79,9 @@ type Manager struct {
 	releasing map[partition.ID]partition.Epoch // ended here, the catalog has not answered yet
 	answered  map[partition.ID]partition.Epoch // released, but the feed still says that this session leads
 	retry     map[partition.ID]*retry
-	leaveAt   time.Time // when a drain stops waiting; zero: not known yet
-	looked    time.Time
+	leaveAt   time.Time                 // when a drain stops waiting; zero: not known yet
+	attention map[partition.ID]struct{} // what a look is about: whatever is not as it should be
+	looked    time.Time                 // at everything
 	lookedAs  mode
 }
 
@@ -90,6 +91,7 @@ func NewManager(config Config) *Manager {
 		Config: config, wake: make(chan struct{}, 1), drain: make(chan struct{}), calls: newCalls(),
 		demanded: map[partition.ID]struct{}{}, expected: map[partition.ID]partition.Epoch{},
 		releasing: map[partition.ID]partition.Epoch{}, answered: map[partition.ID]partition.Epoch{}, retry: map[partition.ID]*retry{},
+		attention: map[partition.ID]struct{}{},
 	}
 }
 
@@ -174,7 +176,7 @@ func (m *Manager) Run(ctx context.Context) {
 func (m *Manager) drained() bool {
 	select {
 	case <-m.drain:
-		return len(m.releasing) == 0 && len(m.Ledger.Held()) == 0
+		return len(m.releasing) == 0 && m.Ledger.HeldCount() == 0
 	default:
 		return false
 	}
@@ -182,15 +184,17 @@ func (m *Manager) drained() bool {
 
 // worthALook: at a tick there is something to do only where something waits for time to pass.
 func (m *Manager) worthALook(now time.Time) bool {
-	return len(m.retry) > 0 || m.mode(now) != serving || m.lookedAs != serving || now.Sub(m.looked) >= quiet
+	return len(m.retry) > 0 || m.mode(now) != serving || m.lookedAs != serving || now.Sub(m.looked) >= fullLook
 }
 
 // step looks once, and does what there is to do.
 func (m *Manager) step(ctx context.Context) {
-	v := m.view()
-	m.looked, m.lookedAs = time.Now(), v.mode
+	v := m.view(time.Now())
+	m.lookedAs = v.mode
 	p := decide(v)
+	m.attention = v.unsettled()
 	m.forgetAnswered(v)
+	m.forgetRetries(p.acquire)
 	m.close(p.close, v)
 	m.endAll(p.end)
 	m.release(ctx)
@@ -239,28 +243,51 @@ func (m *Manager) endAll(ends []ending) {
 	}
 }
 
-func (m *Manager) view() view {
+// view is what a look is about: what has changed or waits for something, and now and then, or unless all is in order, everything.
+func (m *Manager) view(now time.Time) view {
 	v := view{
-		self: m.Self, session: m.Session, mode: m.mode(time.Now()), rows: m.Table.Mine(), held: m.Ledger.Held(),
-		gone: func(p partition.ID) bool { return m.Table.Deleted(p.Topic) }, lastEnded: m.Ledger.LastEnded, answered: m.answered,
+		self: m.Self, session: m.Session, mode: m.mode(now), lastEnded: m.Ledger.LastEnded, answered: m.answered,
+		gone: func(p partition.ID) bool { return m.Table.Deleted(p.Topic) },
 	}
 	v.ready, v.live = others(m.Table.Agents(), m.Self)
 	m.mu.Lock()
 	v.demanded, v.expected = maps.Clone(m.demanded), maps.Clone(m.expected)
 	m.mu.Unlock()
-	missing := map[partition.ID]route.Row{}
-	for p := range v.held {
-		v.addTo(missing, p)
+	named := m.named(v)
+	if v.mode == serving && m.lookedAs == serving && now.Sub(m.looked) < fullLook {
+		v.rows, v.held = map[partition.ID]route.Row{}, m.Ledger.HeldAmong(named)
+	} else {
+		m.looked = now
+		v.rows, v.held = m.Table.Mine(), m.Ledger.Held()
+		for p := range v.held {
+			named[p] = struct{}{}
+		}
 	}
-	for p := range v.demanded {
-		v.addTo(missing, p)
+	for p := range named {
+		v.rows[p] = route.Row{}
 	}
-	for p := range v.expected {
-		v.addTo(missing, p)
-	}
-	m.Table.Fill(missing)
-	maps.Copy(v.rows, missing)
+	m.Table.Fill(v.rows)
 	return v
+}
+
+// named are the partitions that every look is about.
+func (m *Manager) named(v view) map[partition.ID]struct{} {
+	named := m.Table.TakeStirred()
+	for _, p := range m.Ledger.TakeFallen() {
+		named[p] = struct{}{}
+	}
+	maps.Copy(named, m.attention)
+	maps.Copy(named, v.demanded)
+	for p := range v.expected {
+		named[p] = struct{}{}
+	}
+	for p := range m.retry {
+		named[p] = struct{}{}
+	}
+	for p := range m.answered {
+		named[p] = struct{}{}
+	}
+	return named
 }
 
 // others are the agents that can take something over, and those that are there.
@@ -276,10 +303,26 @@ func others(agents []route.Agent, self string) (ready, live map[string]bool) {
 // forgetAnswered drops what the feed has caught up with.
 func (m *Manager) forgetAnswered(v view) {
 	for p, epoch := range m.answered {
-		if row, known := v.rows[p]; !known || row.Epoch > epoch || row.LeaderSession != m.Session {
+		if row := v.rows[p]; row.Epoch > epoch || row.LeaderSession != m.Session {
 			delete(m.answered, p)
 		}
 	}
+}
+
+// forgetRetries drops attempts at what is not wanted any more.
+func (m *Manager) forgetRetries(wants []want) {
+	if len(m.retry) == 0 {
+		return
+	}
+	wanted := make(map[partition.ID]struct{}, len(wants))
+	for _, w := range wants {
+		wanted[w.partition] = struct{}{}
+	}
+	maps.DeleteFunc(m.retry, func(p partition.ID, _ *retry) bool {
+		_, acquire := wanted[p]
+		_, release := m.releasing[p]
+		return !acquire && !release
+	})
 }
 
 func (m *Manager) mode(now time.Time) mode {

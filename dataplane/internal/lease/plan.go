@@ -41,11 +41,18 @@ type view struct {
 	expected  map[partition.ID]partition.Epoch // somebody says that it was granted to this session
 }
 
-// addTo notes a partition whose row is missing.
-func (v view) addTo(missing map[partition.ID]route.Row, p partition.ID) {
-	if _, known := v.rows[p]; !known {
-		missing[p] = route.Row{}
+// unsettled are the partitions that are not as they should be: not led by whom placement has chosen, or on their way.
+func (v view) unsettled() map[partition.ID]struct{} {
+	unsettled := map[partition.ID]struct{}{}
+	for p, row := range v.rows {
+		held, holds := v.held[p]
+		mine := row.Assigned == v.self
+		settled := holds && mine && !held.Closing && row.Epoch <= held.Epoch
+		if !settled && (holds || mine || row.LeaderSession == v.session) {
+			unsettled[p] = struct{}{}
+		}
 	}
+	return unsettled
 }
 
 // ending is a tenure to end, and why.

@@ -28,6 +28,7 @@ type Table struct {
 	names     map[string]object.UUID
 	rows      map[partition.ID]Row
 	mine      map[partition.ID]struct{} // rows that name this agent
+	stirred   map[partition.ID]struct{} // of mine, rows that have changed since they were last taken
 	heard     map[partition.ID]heard    // ahead of rows
 	agents    map[string]Agent
 	agentsAt  int64 // revision of the page that agents came with
@@ -47,7 +48,7 @@ func New(self string, catalog Resolver) *Table {
 		self: self, catalog: catalog, resolve: make(chan struct{}, maxResolves),
 		asking: asking{slots: make(chan struct{}, maxNameCalls)},
 		topics: map[object.UUID]placedTopic{}, names: map[string]object.UUID{}, rows: map[partition.ID]Row{},
-		mine: map[partition.ID]struct{}{}, heard: map[partition.ID]heard{}, agents: map[string]Agent{}, changed: make(chan struct{}),
+		mine: map[partition.ID]struct{}{}, stirred: map[partition.ID]struct{}{}, heard: map[partition.ID]heard{}, agents: map[string]Agent{}, changed: make(chan struct{}),
 	}
 }
 
@@ -121,6 +122,15 @@ func (t *Table) Mine() map[partition.ID]Row {
 		rows[p] = t.rows[p]
 	}
 	return rows
+}
+
+// TakeStirred returns the partitions whose rows name or named this agent and have changed since the last call.
+func (t *Table) TakeStirred() map[partition.ID]struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	stirred := t.stirred
+	t.stirred = map[partition.ID]struct{}{}
+	return stirred
 }
 
 // Fill sets the values of all keys to the partitions' rows.
@@ -243,6 +253,7 @@ func (t *Table) forget(id object.UUID, name string) {
 	for p := range t.rows {
 		if p.Topic == id {
 			delete(t.rows, p)
+			t.stir(p)
 			delete(t.mine, p)
 			delete(t.heard, p)
 		}
@@ -269,8 +280,17 @@ func (t *Table) applyRow(p *controlplanev1.PlacedPartition) bool {
 	}
 	if row.Assigned == t.self || row.Leader == t.self {
 		t.mine[id] = struct{}{}
+		t.stir(id)
 	} else {
+		t.stir(id)
 		delete(t.mine, id)
 	}
 	return true
+}
+
+// stir notes a change of one of this agent's rows.
+func (t *Table) stir(p partition.ID) {
+	if _, mine := t.mine[p]; mine {
+		t.stirred[p] = struct{}{}
+	}
 }
