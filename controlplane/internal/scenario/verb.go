@@ -21,7 +21,8 @@ func verbs() map[string]verb {
 		"topic": doTopic, "update": doUpdate, "delete": doDelete, "purge": doPurge, "topics": doTopics, "resolve": doResolve,
 		"acquire": doAcquire, "release": doRelease, "leases": doLeases,
 		"commit": doCommit, "tombstone": doTombstone, "lookup": doLookup, "producer": doProducer, "ids": doIDs,
-		"report": doReport, "describe": doDescribe, "status": doStatus, "drain": doDrain, "transfer": doTransfer, "balance": doBalance, "explain": doExplain, "lead": doLead,
+		"report": doReport, "describe": doDescribe, "status": doStatus, "drain": doDrain, "transfer": doTransfer, "balance": doBalance,
+		"explain": doExplain, "lead": doLead,
 		"watch": doWatch, "hold": doHold,
 		"show": doShow, "restart": doRestart, "catalog": doCatalog, "adopt": doAdopt,
 	}

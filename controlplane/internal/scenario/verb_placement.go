@@ -65,12 +65,13 @@ func doDescribe(w *World, c command) (call, error) {
 			return "", err
 		}
 		a := response.GetAgent()
-		text := fmt.Sprintf("%s of %s: %s, leads %d of %d, in %d out %d of %d", w.sessionName(a.GetSessionId()), a.GetAgentGroup(), state(a),
+		var text strings.Builder
+		fmt.Fprintf(&text, "%s of %s: %s, leads %d of %d, in %d out %d of %d", w.sessionName(a.GetSessionId()), a.GetAgentGroup(), state(a),
 			a.GetLeaseCount(), a.GetAssignedCount(), a.GetInBytesPerSecond(), a.GetOutBytesPerSecond(), a.GetCapacityBytesPerSecond())
 		for _, t := range response.GetTraffic() {
-			text += fmt.Sprintf(", %d to %s", t.GetBytes(), t.GetZone())
+			fmt.Fprintf(&text, ", %d to %s", t.GetBytes(), t.GetZone())
 		}
-		return text, nil
+		return text.String(), nil
 	}, err
 }
 
@@ -170,8 +171,8 @@ func doExplain(w *World, c command) (call, error) {
 		}
 		lines := []string{text}
 		for _, a := range response.GetCandidates() {
-			lines = append(lines, fmt.Sprintf("%s in %s: %d of the topic, %d in all, eligible=%v", a.GetAgentId(), a.GetZone(), a.GetTopicPartitions(), a.GetPartitions(),
-				a.GetEligible()))
+			lines = append(lines, fmt.Sprintf("%s in %s: %d of the topic, %d in all, eligible=%v",
+				a.GetAgentId(), a.GetZone(), a.GetTopicPartitions(), a.GetPartitions(), a.GetEligible()))
 		}
 		for _, z := range response.GetZones() {
 			lines = append(lines, fmt.Sprintf("%s: %d of %d to %d", z.GetZone(), z.GetPartitions(), z.GetLeastPartitions(), z.GetMostPartitions()))

@@ -338,7 +338,9 @@ func (c *candidate) Close() {
 }
 
 // DescribeAgent describes an agent's newest session.
-func (s *Store) DescribeAgent(_ context.Context, bound store.AgentGroup, request *controlplanev1.DescribeAgentRequest) (*controlplanev1.DescribeAgentResponse, error) {
+func (s *Store) DescribeAgent(_ context.Context, bound store.AgentGroup, request *controlplanev1.DescribeAgentRequest) (
+	*controlplanev1.DescribeAgentResponse, error,
+) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.newest(request.GetAgentId())

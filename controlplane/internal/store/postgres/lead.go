@@ -35,7 +35,7 @@ func (c *candidate) Leads(ctx context.Context) (bool, error) {
 	defer cancel()
 	held, err := c.ask(ctx)
 	if err != nil {
-		c.Close()
+		c.Close() //nolint:contextcheck // has a bound of its own; this one may have passed
 		return false, unavailable(fmt.Errorf("ask for the lead of placement: %w", err))
 	}
 	c.held = held
@@ -80,8 +80,8 @@ func placementLeader(ctx context.Context, q *db.Queries) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the leader of placement: %w", err)
 	}
-	for _, name := range names {
-		return strings.TrimPrefix(name, candidateName), nil
+	if len(names) == 0 {
+		return "", nil
 	}
-	return "", nil
+	return strings.TrimPrefix(names[0], candidateName), nil
 }

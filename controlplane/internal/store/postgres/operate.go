@@ -133,8 +133,8 @@ func findLease(ctx context.Context, q *db.Queries, id uuid.UUID, topic string, p
 	if err != nil {
 		return nil, fmt.Errorf("get lease: %w", err)
 	}
-	for _, row := range rows {
-		return leaseMessage(db.ListLeasesRow(row)), nil
+	if len(rows) == 1 {
+		return leaseMessage(db.ListLeasesRow(rows[0])), nil
 	}
 	refused := store.Refuse(refusalv1.Reason_REASON_UNKNOWN_PARTITION, "topic %q has no partition %d", topic, partition)
 	refused.Refusal.Topic, refused.Refusal.Partition = topic, new(partition)

@@ -69,13 +69,13 @@ func findRegistration(ctx context.Context, p *place, registration *uuid.UUID, re
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("find registration: %w", err)
 	}
-	for _, row := range rows {
-		if row.AgentID != request.GetAgentId() || row.AgentGroup != string(p.agentGroup) {
-			return uuid.Nil, refuseField("registration_id", "must be a new random UUID: another agent has used it")
-		}
-		return row.SessionID, nil
+	if len(rows) == 0 {
+		return uuid.Nil, nil
 	}
-	return uuid.Nil, nil
+	if rows[0].AgentID != request.GetAgentId() || rows[0].AgentGroup != string(p.agentGroup) {
+		return uuid.Nil, refuseField("registration_id", "must be a new random UUID: another agent has used it")
+	}
+	return rows[0].SessionID, nil
 }
 
 func (s *Store) register(ctx context.Context, p *place, session uuid.UUID, registration *uuid.UUID, request *controlplanev1.RegisterRequest) error {
