@@ -2,6 +2,7 @@ package rebalance_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,6 +46,8 @@ func TestAPausedReplicaIsReplaced(t *testing.T) {
 	c := newCluster(t, second)
 	stopFirst := start(t, p, "first")
 	defer stopFirst()
+	wake := sync.OnceFunc(func() { close(p.goOn) })
+	defer wake() // also where the test fails
 	await(t, c, "first")
 	defer start(t, second, "second")()
 	c.join("a", "z1")
@@ -61,7 +64,7 @@ func TestAPausedReplicaIsReplaced(t *testing.T) {
 	}
 	t.Logf("taken over after %v", time.Since(paused))
 	await(t, c, "second")
-	close(p.goOn)
+	wake()
 	time.Sleep(500 * time.Millisecond)
 	await(t, c, "second")
 	if c.assigned("b") != 5 {
