@@ -3,6 +3,7 @@ module github.com/streamhouse/streamhouse/controlplane
 go 1.26.0
 
 require (
+	buf.build/go/protovalidate v1.4.0
 	github.com/streamhouse/streamhouse/gen v0.0.0
 	github.com/streamhouse/streamhouse/serve v0.0.0
 	github.com/streamhouse/streamhouse/sql v0.0.0
@@ -13,7 +14,6 @@ require (
 
 require (
 	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.2 // indirect
-	buf.build/go/protovalidate v1.4.0 // indirect
 	cel.dev/cel-go v0.32.0 // indirect
 	cel.dev/expr v0.25.3 // indirect
 	connectrpc.com/connect v1.21.0 // indirect

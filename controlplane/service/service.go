@@ -110,6 +110,7 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 		Logger:        logger,
 		Authenticator: s.gate(rpc.Authenticator(s.catalog)),
 		Register:      rpc.Services{Store: s.catalog, Hub: s.hub, Name: name, WatchBroke: s.asker.WatchBroke}.Register,
+		Valid:         rpc.Valid,
 		MaxCalls:      maxCalls,
 		Ready:         map[string]listen.Check{"catalog": s.ready},
 		Routes:        s.measured.Mount,

@@ -13,7 +13,6 @@ import (
 	"connectrpc.com/cors"
 	"connectrpc.com/grpcreflect/v2"
 	"connectrpc.com/otelconnect"
-	"connectrpc.com/validate"
 	"github.com/streamhouse/streamhouse/serve/access"
 	"github.com/streamhouse/streamhouse/serve/refusal"
 )
@@ -54,7 +53,7 @@ func (s *Server) assemble(options Options) (*connect.Server, error) {
 		access.Interceptor(options.Authenticator),
 		admit(options.Admit),
 		s.endStreams,
-		validate.NewServerInterceptor(validate.WithoutErrorDetails()),
+		validation(options.Valid),
 	}, options.Inner...)...)
 	options.Register(rpc)
 	grpcreflect.Register(rpc)

@@ -15,6 +15,7 @@ import (
 	"github.com/streamhouse/streamhouse/serve/access"
 	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 )
 
 // Bounds of a connection. There is no limit on how long a call may take: streams last.
@@ -40,6 +41,9 @@ type Options struct {
 	Register func(*connect.Server)
 	// Writes tells which procedures write records, see refusal.Interceptor. nil: none.
 	Writes func(procedure string) bool
+	// Valid vouches for requests that keep the rules of their message, so that these are not evaluated (5 us for each message within
+	// another): a check by hand of the few that are large. It may say no to anything; what it says yes to must keep the rules. nil: no to all.
+	Valid func(proto.Message) bool
 	// Ready has a check for each thing that the service cannot work without, by its name. It is asked at most once a second.
 	Ready map[string]Check
 	// MaxCalls is the most calls in progress at once, streams not counted; those beyond it are refused with OVERLOADED. 0: no limit, for
