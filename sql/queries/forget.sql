@@ -1,7 +1,8 @@
 -- Looks at one page of producers, in the order of their key, and removes those that have written nothing for so long (P5: what they send
 -- next and does not start at sequence 0 is PRODUCER_UNKNOWN). There is no index by time: updated_at changes with every commit, which must
 -- stay HOT. Rows that a commit holds are passed over, so that this waits for nobody and nobody waits for more than one short statement; a
--- row is judged as it is once its lock is held. A commit that has read a row which goes before it writes puts it back as it should be.
+-- row is judged as it is once its lock is held. A commit that has read a row which goes before it writes is run again, or puts it back as it
+-- should be.
 -- looked_at: the rows on the page; fewer than asked for, and the table has ended. last_*: where the next page begins.
 -- name: ForgetProducers :one
 WITH page AS MATERIALIZED (
