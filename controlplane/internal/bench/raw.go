@@ -25,7 +25,8 @@ const (
 	rawLock   = `SELECT partition_id FROM raw.partitions WHERE partition_id = ANY($1::bigint[]) ORDER BY partition_id FOR NO KEY UPDATE`
 	rawMove   = `UPDATE raw.partitions p SET high_watermark = e.base + 100 FROM unnest($1::bigint[], $2::bigint[]) e(id, base)
 		WHERE p.partition_id = e.id AND p.high_watermark = e.base AND p.epoch = 1 AND p.leader = $3`
-	rawSegments  = `INSERT INTO raw.segments SELECT *, 1, 7 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::int[], $7::int[])`
+	rawSegments = `INSERT INTO raw.segments SELECT e.id, e.base, e.object, e.place, e.base, e.count, e.size, 1, 7
+		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::int[], $6::int[]) e(id, base, object, place, count, size)`
 	rawProducers = `INSERT INTO raw.producers SELECT id, 7, clock_timestamp(), 0, $2 FROM unnest($1::bigint[]) id
 		ON CONFLICT (partition_id, producer_id) DO UPDATE SET batches = excluded.batches, updated_at = excluded.updated_at`
 )
@@ -103,7 +104,7 @@ func (c *rawCommitter) commit(ctx context.Context) error {
 	batch.Queue(rawObject, fmt.Sprintf("default/0a/0-%s-%d", c.leader, c.commits))
 	batch.Queue(rawLock, c.partitions)
 	batch.Queue(rawMove, c.partitions, c.bases, c.leader).Exec(exactly(len(c.bases)))
-	batch.Queue(rawSegments, c.partitions, c.bases, c.objects, c.places, c.bases, c.counts, c.sizes).Exec(exactly(len(c.bases)))
+	batch.Queue(rawSegments, c.partitions, c.bases, c.objects, c.places, c.counts, c.sizes).Exec(exactly(len(c.bases)))
 	if len(c.batches) > 0 {
 		batch.Queue(rawProducers, c.partitions, c.batches).Exec(exactly(len(c.bases)))
 	}

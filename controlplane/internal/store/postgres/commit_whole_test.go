@@ -42,10 +42,10 @@ func TestCommit_LocksPartitionsInOrder(t *testing.T) {
 		a, orders := w.register("a"), w.topic("orders", 4*partitions)
 		w.sql("UPDATE partitions SET epoch = 1, leader_session_id = $1", a.session)
 		// The rows lie the other way round, and so do their ids; and this server prefers to go by them.
-		w.sql("CREATE TABLE turned AS SELECT * FROM partitions ORDER BY partition DESC")
+		w.sql("CREATE TABLE turned AS TABLE partitions")
 		w.sql("UPDATE turned SET partition_id = 1000000 - partition_id")
 		w.sql("DELETE FROM partitions")
-		w.sql("INSERT INTO partitions OVERRIDING SYSTEM VALUE SELECT * FROM turned")
+		w.sql("INSERT INTO partitions OVERRIDING SYSTEM VALUE TABLE turned ORDER BY partition DESC")
 		w.sql("VACUUM ANALYZE partitions")
 		w.sql("DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET enable_hashjoin = off'; EXECUTE 'ALTER DATABASE ' || current_database() || ' SET enable_nestloop = off'; END $$")
 		a.world = w.replica(postgres.Config{})
