@@ -100,7 +100,7 @@ const mostInFlight = 5
 func (c *producerConfig) validate() *Error {
 	if c.inFlight == 0 {
 		c.inFlight = mostInFlight
-		if !c.idempotent {
+		if !c.idempotent || c.noRetries {
 			c.inFlight = 1
 		}
 	}
@@ -171,8 +171,9 @@ func WithRequestBytes(n int) ProducerOption {
 	return producerOption(func(c *producerConfig) { c.requestBytes = n })
 }
 
-// WithBatchesInFlight sets how many batches of a partition are sent before the first of them is answered; 1 to 5. Default: 5, and 1 for a
-// producer without idempotence, where more give the order of records up when an attempt fails.
+// WithBatchesInFlight sets how many batches of a partition are sent before the first of them is answered; 1 to 5. Default: 5, 1 for a
+// producer without idempotence, where more give the order of records up when an attempt fails, and 1 without retries, where a request that
+// is overtaken on the way for longer than the leader waits would be an error.
 func WithBatchesInFlight(n int) ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.inFlight = n

@@ -15,7 +15,7 @@ import (
 const (
 	// gapPatience is how long a batch that is ahead of its producer's sequence waits for the one before it: two requests of a producer may
 	// overtake each other on the way, or while both were waiting for a leader.
-	gapPatience = 200 * time.Millisecond
+	gapPatience = time.Second
 	// catalogRetry is when a caller should come back while the catalog is out of reach.
 	catalogRetry = 500 * time.Millisecond
 	// haltedRetry is when a caller should come back to a catalog that waits for an operator.
