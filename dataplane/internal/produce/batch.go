@@ -40,9 +40,10 @@ const (
 // readBatch verifies the entry's batch, or makes one of its plain records. key is the first record's, nil if it has none or if the entry
 // names its partition.
 func (s *Service) readBatch(ctx context.Context, in *dataplanev1.ProduceEntry, topic route.Topic) (batch *ingest.Batch, key []byte, err error) {
+	var scratch *recordbatch.Scratch
 	select { // bounds the memory for decompressed batches, and costs nothing: they are CPU alone
-	case s.turns <- struct{}{}:
-		defer func() { <-s.turns }()
+	case scratch = <-s.turns:
+		defer func() { s.turns <- scratch }()
 	case <-ctx.Done():
 		return nil, nil, surelyNot(noLeaderRefusal("the deadline passed before the batch was verified: try again"))
 	}
@@ -51,7 +52,7 @@ func (s *Service) readBatch(ctx context.Context, in *dataplanev1.ProduceEntry, t
 		field = "records"
 		batch, key, err = build(in.GetRecords().GetRecords(), topic)
 	} else {
-		batch, key, err = s.verify(in, topic)
+		batch, key, err = s.verify(in, topic, scratch)
 	}
 	if err != nil {
 		return nil, nil, s.refuseBatch(ctx, err, field)
@@ -76,7 +77,7 @@ func refuseSize(size, bound int, field string) error {
 }
 
 // verify proves a producer's batch, and reads what its header does not have.
-func (s *Service) verify(in *dataplanev1.ProduceEntry, topic route.Topic) (*ingest.Batch, []byte, error) {
+func (s *Service) verify(in *dataplanev1.ProduceEntry, topic route.Topic, scratch *recordbatch.Scratch) (*ingest.Batch, []byte, error) {
 	encoded := in.GetBatch()
 	if bound := maxEncoded(topic); len(encoded) > bound {
 		return nil, nil, refuseSize(len(encoded), bound, "batch")
@@ -91,8 +92,6 @@ func (s *Service) verify(in *dataplanev1.ProduceEntry, topic route.Topic) (*inge
 		}
 		// It may be a frame that says too little: the full verification knows.
 	}
-	scratch := recordbatch.AcquireScratch()
-	defer scratch.Release()
 	info, err := recordbatch.Verify(encoded, limits(topic), scratch)
 	if err != nil {
 		return nil, nil, err

@@ -77,7 +77,7 @@ func TestVerificationLevels(t *testing.T) {
 		for level, want := range map[Level]bool{Full: test.full, Checksum: test.checksum, "": test.full} {
 			s := &Service{Config: Config{Verify: level}}
 			in := &dataplanev1.ProduceEntry{Partition: new(int32(0)), Payload: &dataplanev1.ProduceEntry_Batch{Batch: test.batch}}
-			batch, key, err := s.verify(in, anyTopic)
+			batch, key, err := s.verify(in, anyTopic, new(recordbatch.Scratch))
 			if (err == nil) != want {
 				t.Errorf("%s, level %q: %v", name, level, err)
 			}
@@ -90,7 +90,7 @@ func TestVerificationLevels(t *testing.T) {
 		}
 	}
 	keyed := &dataplanev1.ProduceEntry{Payload: &dataplanev1.ProduceEntry_Batch{Batch: countedAs(good, 2)}}
-	if _, _, err := (&Service{Config: Config{Verify: Checksum}}).verify(keyed, anyTopic); err == nil {
+	if _, _, err := (&Service{Config: Config{Verify: Checksum}}).verify(keyed, anyTopic, new(recordbatch.Scratch)); err == nil {
 		t.Error("a batch whose key decides its partition was not read")
 	}
 }

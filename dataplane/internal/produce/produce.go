@@ -18,6 +18,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/streamhouse/streamhouse/client/recordbatch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
@@ -88,16 +89,20 @@ type Config struct {
 type Service struct {
 	Config
 	measures measures
-	full     atomic.Int64  // batches refused because the ledger was full
-	turns    chan struct{} // one for each batch that is being verified or built
-	stopping chan struct{} // closed once: nobody waits any more
+	full     atomic.Int64              // batches refused because the ledger was full
+	turns    chan *recordbatch.Scratch // one a core: whoever has it verifies or builds a batch
+	stopping chan struct{}             // closed once: nobody waits any more
 	once     sync.Once
 	forwards atomic.Int64
 }
 
 // New returns a front door. An error comes from the meter.
 func New(config Config) (*Service, error) {
-	s := &Service{Config: config, turns: make(chan struct{}, runtime.GOMAXPROCS(0)), stopping: make(chan struct{})}
+	cores := runtime.GOMAXPROCS(0)
+	s := &Service{Config: config, turns: make(chan *recordbatch.Scratch, cores), stopping: make(chan struct{})}
+	for range cores {
+		s.turns <- new(recordbatch.Scratch)
+	}
 	return s, s.register(config.Meter)
 }
 
