@@ -21,7 +21,7 @@ const (
 	fullLook = 5 * time.Second
 	// drainTick is how often it looks during a drain.
 	drainTick = 200 * time.Millisecond
-	// handOverPatience is how long a drain waits for placement to give a partition to someone, before it gives it to nobody.
+	// handOverPatience is how long a drain waits, with nothing on its way, for placement to give a partition to someone, before it gives it to nobody.
 	handOverPatience = 5 * time.Second
 	// maxDemands bounds the partitions that wait for their first write; beyond it a demand is lost and made again by the next write.
 	maxDemands = 100_000
@@ -339,7 +339,8 @@ func (m *Manager) mode(now time.Time) mode {
 	default:
 		return draining
 	}
-	if m.leaveAt.IsZero() {
+	// Placement moves so many at a time and no more (--max-moves): while releases are under way there is more to come.
+	if m.leaveAt.IsZero() || (len(m.releasing) > 0 && m.lookedAs != leaving) {
 		m.leaveAt = now.Add(handOverPatience)
 	}
 	if m.alone() || !now.Before(m.leaveAt) {
