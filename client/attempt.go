@@ -36,8 +36,8 @@ type entry struct {
 }
 
 // limit is how long the attempt may take: until the first of its batches gives up, and not so long that an
-// idempotent producer sits on a dead connection; what must not be repeated is waited for as long as it may take.
-func (a *attempt) limit(idempotent bool) time.Duration {
+// producer that repeats sits on a dead connection; what is not repeated is waited for as long as it may take.
+func (a *attempt) limit(repeats bool) time.Duration {
 	first, last := a.entries[0].batch.deadline, a.entries[0].batch.deadline
 	for _, e := range a.entries[1:] {
 		first = earlier(first, e.batch.deadline)
@@ -45,7 +45,7 @@ func (a *attempt) limit(idempotent bool) time.Duration {
 			last = e.batch.deadline
 		}
 	}
-	if !idempotent {
+	if !repeats {
 		return last.Sub(a.started)
 	}
 	return min(first.Sub(a.started), attemptTimeout)
@@ -117,7 +117,7 @@ func (p *Producer) call(
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	defer stop()
-	if p.abandons() {
+	if p.config.repeats() {
 		watch.Go(func() { p.watch(watching, a, agent) })
 		watch.Go(func() { p.lookForNewer(root, watching, a) })
 	}
@@ -156,7 +156,7 @@ func fromOutcome(o *dataplanev1.ProduceOutcome) (int64, *Error) {
 }
 
 // watch looks after an attempt that takes long: it asks the agent itself whether it is alive, and abandons the attempt if it is silent.
-// Only for idempotent producers: the attempt may have stored its batches, or still may.
+// Only for producers that repeat what may have been stored.
 func (p *Producer) watch(ctx context.Context, a *attempt, agent *peer) {
 	for sleep(ctx, silentAfter) == nil {
 		probe, cancel := context.WithTimeout(ctx, probeTimeout)
@@ -168,9 +168,6 @@ func (p *Producer) watch(ctx context.Context, a *attempt, agent *peer) {
 		}
 	}
 }
-
-// abandons tells whether attempts are given up early: only where that is safe, and where another one follows.
-func (p *Producer) abandons() bool { return p.config.idempotent && !p.config.noRetries }
 
 // abandonAt gives up all attempts at an agent that has not even answered a question.
 func (p *Producer) abandonAt(url string) {
@@ -184,7 +181,7 @@ func (p *Producer) abandonAt(url string) {
 }
 
 // lookForNewer asks others who leads, while an attempt takes long. What it finds wakes run, which abandons the attempt if somebody else
-// leads. Attempts of one topic ask together. Only for idempotent producers.
+// leads. Attempts of one topic ask together. Only for producers that repeat what may have been stored.
 func (p *Producer) lookForNewer(root, ctx context.Context, a *attempt) {
 	for wait := outrunAfter; sleep(ctx, wait) == nil; wait = lookEvery {
 		p.mu.Lock()
@@ -207,7 +204,7 @@ func (a *attempt) homes() map[*producerTopic]struct{} {
 
 // abandonOutrun gives up attempts at agents that have been replaced. Requires: mu held.
 func (p *Producer) abandonOutrun(now time.Time) {
-	if !p.abandons() {
+	if !p.config.repeats() {
 		return
 	}
 	for a := range p.attempts {

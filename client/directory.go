@@ -18,10 +18,11 @@ import (
 )
 
 const (
-	askTimeout  = 3 * time.Second // one agent's time to answer a small question
-	askRounds   = 6               // times that all agents are asked before giving up
-	mostPenalty = 5 * time.Second // longest time that a failing agent is passed over
-	maxTopics   = 1000            // topics remembered; more are forgotten and asked again
+	askTimeout  = 3 * time.Second  // one agent's time to answer a small question
+	askRounds   = 6                // times that all agents are asked before giving up
+	mostPenalty = 5 * time.Second  // longest time that a failing agent is passed over
+	leavesFor   = 10 * time.Second // by then others say so too, or it is gone
+	maxTopics   = 1000             // topics remembered; more are forgotten and asked again
 )
 
 // directory is what the client knows of the agent group: its agents, and who leads which partition. It is a
@@ -58,6 +59,7 @@ type peer struct {
 	seed      bool // configured, so never forgotten
 	draining  bool
 	suspect   bool
+	leaves    time.Time // it said that it leaves: as if it drained until then
 	failures  int
 	downUntil time.Time // passed over until then
 }
@@ -162,7 +164,7 @@ func (d *directory) answered(p *peer) {
 func (d *directory) leaving(p *peer) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p.draining = true
+	p.leaves = time.Now().Add(leavesFor)
 }
 
 // candidates lists the agents, the best first: see cost; in random order among equals.
@@ -193,7 +195,7 @@ func (d *directory) cost(p *peer, now time.Time) int {
 	if d.zone != "" && p.zone != d.zone {
 		n += 2
 	}
-	if p.draining {
+	if p.draining || now.Before(p.leaves) {
 		n++
 	}
 	return n

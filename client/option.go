@@ -94,6 +94,9 @@ func defaultProducer() producerConfig {
 	}
 }
 
+// repeats reports whether a batch that may have been stored is sent again. Only then is an attempt given up before its answer came.
+func (c *producerConfig) repeats() bool { return c.idempotent && !c.noRetries }
+
 // mostInFlight is how many batches of a producer an agent recognises when they come again.
 const mostInFlight = 5
 

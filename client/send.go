@@ -191,7 +191,7 @@ func (p *Producer) start(ctx context.Context, a *attempt) {
 	p.attempts[a] = struct{}{}
 	p.running.Go(func() {
 		defer abandon(nil)
-		once, cancel := context.WithTimeout(once, a.limit(p.config.idempotent))
+		once, cancel := context.WithTimeout(once, a.limit(p.config.repeats()))
 		defer cancel()
 		bases, errs := p.attempt(ctx, once, a)
 		p.settle(ctx, a, bases, errs)
