@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"time"
 
@@ -31,6 +32,40 @@ func connect() *client.Client {
 		log.Fatal(err)
 	}
 	return c
+}
+
+// Read records as views: nothing is allocated for a record, and what a view holds is valid until the next PollBatch.
+func ExampleConsumer_PollBatch() {
+	ctx := context.Background()
+	c := connect()
+	defer c.Close()
+	if _, err := c.Append(ctx, "orders", 0, 0, &client.Record{Value: []byte("one")}, &client.Record{Value: []byte("two")}); err != nil {
+		log.Fatal(err)
+	}
+	k, err := c.NewConsumer(ctx, "orders", client.From(client.Beginning()), client.UntilEnd())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer k.Close()
+	for {
+		batch, err := k.PollBatch(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		var v client.View
+		for batch.Next(&v) {
+			fmt.Println(v.Offset, string(v.Value))
+		}
+		if err := batch.Err(); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// 0 one
+	// 1 two
 }
 
 // Produce many records, then read all of them.

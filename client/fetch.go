@@ -15,6 +15,7 @@ import (
 const (
 	fetchBytes      = 1 << 20 // of batches in one answer
 	fetchPartitions = 500     // in one request
+	hotWait         = 50      // ms that such a request waits at most
 	fetchesAtAgent  = 4       // in flight to one agent, for partitions that have much to read
 	fetchGrace      = 3 * time.Second
 	mostDamaged     = 3 // times in a row that an answer makes no sense before that is an error
@@ -65,7 +66,7 @@ func (k *Consumer) dispatch(ctx context.Context) time.Duration {
 	return time.Until(next)
 }
 
-// share asks an agent for partitions: for those that had something to read last time by several requests at once, so that one answer is on
+// share asks an agent for partitions: for those that have much to read by several requests at once, so that one answer is on
 // its way while another is made; for the others by one, which waits. Requires: mu held.
 func (k *Consumer) share(ctx context.Context, a *peer, cursors []*cursor) {
 	slices.SortFunc(cursors, func(a, b *cursor) int { return cmp.Compare(a.served, b.served) })
@@ -121,6 +122,7 @@ func (k *Consumer) start(ctx context.Context, agent *peer, cursors []*cursor, ho
 		})
 	}
 	if hot {
+		r.MaxWaitMs = min(r.GetMaxWaitMs(), hotWait) // others may be waiting for its turn
 		k.fetches[agent]++
 	}
 	k.running.Go(func() {
@@ -167,9 +169,11 @@ func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r 
 		k.asking = true
 		k.running.Go(func() { k.refresh(ctx, agent) })
 	}
-	pause := pauseAfter(answer, k.config.wait-time.Since(began))
+	pause := pauseAfter(answer, time.Duration(r.GetMaxWaitMs())*time.Millisecond-time.Since(began))
+	much := bytesOf(answer) >= fetchBytes/2
 	for i, c := range cursors {
 		c.busy = false
+		c.hot = much && len(answer.GetPartitions()[i].GetBatches()) > 0
 		c.notBefore = time.Now().Add(pause)
 		if e != nil {
 			k.setBack(ctx, c, e)
@@ -189,6 +193,14 @@ func moved(e *Error, answer *dataplanev1.FetchResponse) bool {
 	return slices.ContainsFunc(answer.GetPartitions(), func(p *dataplanev1.FetchedPartition) bool {
 		return Reason(p.GetRefusal().GetReason()) == ReasonMoved
 	})
+}
+
+func bytesOf(answer *dataplanev1.FetchResponse) int {
+	n := 0
+	for _, p := range answer.GetPartitions() {
+		n += len(p.GetBatches())
+	}
+	return n
 }
 
 // pauseAfter keeps a caller that an agent answers with nothing, sooner than it was allowed to, from asking at once.
@@ -222,7 +234,7 @@ func (k *Consumer) accept(ctx context.Context, c *cursor, asked int64, f *datapl
 		k.setBack(ctx, c, fromRefusal(f.GetRefusal()))
 		return
 	}
-	if c.hot = len(f.GetBatches()) > 0; !c.hot {
+	if len(f.GetBatches()) == 0 {
 		c.failures, c.stalled = 0, time.Time{}
 		return
 	}

@@ -184,7 +184,7 @@ func TestP1P2P5P6_WhateverGoesWrong(t *testing.T) {
 				wrong := ""
 				synctest.Test(t, func(t *testing.T) {
 					f := fakecluster.New(historyAgents...)
-					random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // luck, not secrets
+					random := rand.New(rand.NewPCG(seed, 0))
 					f.Latency(func() time.Duration { return time.Duration(random.IntN(40)) * time.Millisecond })
 					f.Patience(patience)
 					all := runHistory(t, f, mishaps, options)

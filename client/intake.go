@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -123,10 +124,7 @@ func (p *Producer) adopt(t *topic) *producerTopic {
 		p.replace(pt, v, t)
 	}
 	if known := *p.names.Load(); known[t.name] != pt {
-		names := make(map[string]*producerTopic, len(known)+1)
-		for name, other := range known {
-			names[name] = other
-		}
+		names := maps.Clone(known)
 		names[t.name] = pt
 		p.names.Store(&names)
 	}

@@ -15,7 +15,7 @@ type Batch struct {
 	Partition int32
 
 	reader    recordbatch.Reader
-	from, end int64 // only offsets from from on are wanted, and below end; end -1: all
+	from, end int64 // the first offset wanted, and the first not wanted any more; -1: none
 	err       *Error
 }
 
