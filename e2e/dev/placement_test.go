@@ -50,6 +50,15 @@ func TestOperatorMovesPartitions(t *testing.T) {
 	if l := d.leases(ctx, t, "orders")[3]; l.Leader == nil || *l.Leader != "agent-az-a-1" || !l.Pinned {
 		t.Errorf("pinned: %+v", l)
 	}
+	var explained struct {
+		Pinned     bool             `json:"pinned"`
+		Reasons    []string         `json:"reasons"`
+		Candidates []map[string]any `json:"candidates"`
+	}
+	d.JSON(ctx, t, &explained, "placement", "explain", "orders", "3")
+	if !explained.Pinned || len(explained.Reasons) == 0 || len(explained.Candidates) != 3 {
+		t.Errorf("placement explain: %+v", explained)
+	}
 	d.Must(ctx, t, "lease", "transfer", "orders", "3", "--unpin")
 
 	d.Must(ctx, t, "dev", "agent", "start", "--agent-group", "staging", "--zone", "az-b")
