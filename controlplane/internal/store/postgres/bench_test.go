@@ -139,3 +139,30 @@ func releaseAll(b *testing.B, a *agent, t topic, partitions, page, epoch int32) 
 	}
 	return took
 }
+
+// BenchmarkReadThousand reads what agents read of a thousand partitions at a takeover: a page of placement, and where producers stand.
+func BenchmarkReadThousand(b *testing.B) {
+	const partitions = 1000
+	w := newWorld(b, postgres.Config{})
+	orders := w.topic("orders", partitions)
+	acquireAll(b, w.register("a"), orders, partitions, partitions)
+	w.sql("INSERT INTO producers (partition_id, producer_id, producer_epoch, batches) SELECT partition_id, 7, 0, repeat('x', 80)::bytea FROM partitions")
+	w.sql("ANALYZE")
+	request := &controlplanev1.LookupProducersRequest{}
+	for p := range int32(partitions) {
+		request.Lookups = append(request.Lookups, &controlplanev1.ProducerLookup{TopicId: orders[:], Partition: p, ProducerId: 7})
+	}
+	var placements, producers calls
+	for b.Loop() {
+		begun := time.Now()
+		_, err := w.PlacementAfter(b.Context(), group, 0, partitions)
+		placements.add([]time.Duration{time.Since(begun)})
+		w.must(err)
+		begun = time.Now()
+		_, err = w.LookupProducers(b.Context(), group, request)
+		producers.add([]time.Duration{time.Since(begun)})
+		w.must(err)
+	}
+	placements.report(b, "placement")
+	producers.report(b, "producers")
+}
