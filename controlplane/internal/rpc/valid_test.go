@@ -53,7 +53,7 @@ func TestValid_AgreesWithTheRules(t *testing.T) {
 				t.Fatalf("by hand %v, by the rules %v: %v", valid, err, changed)
 			}
 		}
-		for range 20 {
+		for range 10 {
 			rapid.Check(t, check)
 		}
 	}
