@@ -168,7 +168,7 @@ func writing() []Row {
 		},
 		{
 			"CPU-s/GiB: whole path", "≤ 2.9",
-			"plain", bench("produce --no-limits --duration 15s"), perGiB(),
+			"plain", bench("produce --no-limits --duration 15s"), join(perGiB(), cores),
 		},
 		{
 			"CPU-s/GiB: agent, full verification", "≤ 0.80",
