@@ -125,10 +125,10 @@ func (c Config) validateBootstrapKey() error {
 
 // agentKeys are the bootstrap keys of agents, by agent group. Its errors show no key.
 func (c Config) agentKeys() (map[string]string, error) {
+	keys := map[string]string{}
 	if c.BootstrapAgentKeys.Empty() {
-		return nil, nil
+		return keys, nil
 	}
-	var keys map[string]string
 	if json.Unmarshal([]byte(c.BootstrapAgentKeys.Reveal()), &keys) != nil {
 		return nil, errors.New("bootstrap-agent-keys: must be a JSON object of agent group and key")
 	}

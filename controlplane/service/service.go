@@ -71,7 +71,7 @@ func New(ctx context.Context, config Config, deps Deps) (*Service, error) {
 	}
 	s := &Service{config: config, deps: deps}
 	if err := s.assemble(ctx); err != nil {
-		s.Close()
+		s.Close() //nolint:contextcheck // what it closes has bounds of its own
 		return nil, err
 	}
 	return s, nil
@@ -79,7 +79,8 @@ func New(ctx context.Context, config Config, deps Deps) (*Service, error) {
 
 func (s *Service) assemble(ctx context.Context) (err error) {
 	logger := s.deps.Log.Logger
-	s.measured, err = telemetry.New(s.config.Telemetry, telemetry.Identity{Service: "streamhouse-controlplane", Version: s.deps.Version}, logger) //nolint:contextcheck // it reaches nobody
+	identity := telemetry.Identity{Service: "streamhouse-controlplane", Version: s.deps.Version}
+	s.measured, err = telemetry.New(s.config.Telemetry, identity, logger) //nolint:contextcheck // it reaches nobody
 	if err != nil {
 		return err
 	}
