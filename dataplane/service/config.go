@@ -47,7 +47,7 @@ type Config struct {
 	MaxUploads       int           `default:"6"         help:"Uploads in flight, 1 to 64."                                                                 placeholder:"N"`
 	MaxBufferedBytes int           `default:"268435456" help:"Bytes of records on their way to the bucket; beyond it producers are told to come back (OVERLOADED)." placeholder:"N"`
 	Verify           string        `default:"full"      enum:"full,checksum"                                                                                                   help:"How far producers' batches are verified: full proves every record; checksum trusts producers to build honest batches and costs a quarter less CPU." placeholder:"LEVEL"`
-	CacheBytes       int64         `default:"268435456" help:"Bytes of segments kept in memory for readers."                                               placeholder:"N"`
+	CacheBytes       int64         `default:"268435456" help:"Bytes of segments kept in memory because readers use them often; half as much again because they are new."                                             placeholder:"N"`
 	LookupInterval   time.Duration `default:"1s"        help:"Time between two lookups for all readers that wait, 10ms to 1s; notices of other agents wake them earlier."`
 	ProduceTimeout   time.Duration `default:"30s"       help:"Longest that a produce call takes, whatever deadline it has."`
 

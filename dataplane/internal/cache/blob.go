@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/list"
 	"hash/crc32"
+	"slices"
 	"sync"
 )
 
@@ -87,10 +88,9 @@ type blobs struct {
 
 // find returns the newest blob that covers a part; nil: there is none.
 func (s *blobs) find(object string, p part) *blob {
-	all := s.byObject[object]
-	for i := len(all) - 1; i >= 0; i-- {
-		if all[i].covers(p) {
-			return all[i]
+	for _, b := range slices.Backward(s.byObject[object]) {
+		if b.covers(p) {
+			return b
 		}
 	}
 	return nil

@@ -51,7 +51,7 @@ type Config struct {
 	Zone        Zone          // nil: this agent shares with nobody
 	Meter       metric.Meter  // nil: nothing is measured
 	MaxBytes    int64         // kept by use; default 256 MiB, at least 1 MiB
-	RecentBytes int64         // kept because they are new; default 128 MiB, at least 1 MiB
+	RecentBytes int64         // kept because they are new; default half of MaxBytes, at least 1 MiB
 	LoadBytes   int64         // that are being read from the bucket at a time; default 128 MiB, at least 16 MiB
 	LoadTimeout time.Duration // of one GET with its retries; default 20 s, 1 s to 2 min
 }
@@ -64,7 +64,7 @@ func (c Config) orDefaults() Config {
 		c.MaxBytes = 256 << 20
 	}
 	if c.RecentBytes == 0 {
-		c.RecentBytes = 128 << 20
+		c.RecentBytes = max(c.MaxBytes/2, 1<<20)
 	}
 	if c.LoadBytes == 0 {
 		c.LoadBytes = 128 << 20

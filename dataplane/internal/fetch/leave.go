@@ -30,7 +30,7 @@ func (s *Service) moved() error {
 	return refusal.Error(r)
 }
 
-// elsewhere is an agent to read at instead: of this zone if there is one, and another for each who asks.
+// elsewhere is an agent to read at instead: of this zone if there is one.
 func (s *Service) elsewhere() (route.Agent, bool) {
 	var near, far []route.Agent
 	for _, a := range s.routes.Agents() {
@@ -48,5 +48,5 @@ func (s *Service) elsewhere() (route.Agent, bool) {
 	if len(near) == 0 {
 		return route.Agent{}, false
 	}
-	return near[rand.N(len(near))], true //nolint:gosec // to spread them
+	return near[rand.N(len(near))], true // another one for each, to spread them
 }

@@ -13,8 +13,10 @@ import (
 func TestReadersOfALeavingAgentAreSentToItsZone(t *testing.T) {
 	inBubble(t, 1, Config{Self: "a", Zone: "z1"}, func(t *testing.T, r *rig) {
 		r.table.Apply(&controlplanev1.Placement{Revision: 2, Agents: []*controlplanev1.PlacedAgent{
-			{AgentId: "a", Zone: "z1", Address: "http://a"}, {AgentId: "b", Zone: "z2", Address: "http://b"},
-			{AgentId: "c", Zone: "z1", Address: "http://c"}, {AgentId: "d", Zone: "z1", Address: "http://d", Draining: true},
+			{AgentId: "a", Zone: "z1", Address: "http://a"},
+			{AgentId: "b", Zone: "z2", Address: "http://b"},
+			{AgentId: "c", Zone: "z1", Address: "http://c"},
+			{AgentId: "d", Zone: "z1", Address: "http://d", Draining: true},
 		}})
 		stream := r.consumer(&dataplanev1.ConsumeRequest{})
 		polls := make(chan time.Duration, 2)

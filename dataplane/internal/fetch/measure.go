@@ -55,7 +55,8 @@ func (s *Service) measured() []shown {
 			name: "streamhouse.cache.gets", unit: "{get}", what: "GETs of the bucket: first tries, hedges, and those of the hedges that were faster (won).",
 			values: []value{
 				{"first", func() int64 { return c.Counts().Gets - c.Counts().Hedges }},
-				{"hedge", func() int64 { return c.Counts().Hedges }}, {"won", func() int64 { return c.Counts().HedgesWon }},
+				{"hedge", func() int64 { return c.Counts().Hedges }},
+				{"won", func() int64 { return c.Counts().HedgesWon }},
 			},
 		},
 		{
@@ -63,7 +64,7 @@ func (s *Service) measured() []shown {
 			values: []value{{"asked", func() int64 { return c.Counts().Asked }}, {"unserved", func() int64 { return c.Counts().Unserved }}},
 		},
 		{
-			name: "streamhouse.notices", unit: "{notice}", what: "Commit notices: sent to other agents, never sent because a newer one took their place (coalesced), received.",
+			name: "streamhouse.notices", unit: "{notice}", what: "Commit notices: sent to other agents, received, never sent as a newer one took their place (coalesced).",
 			values: []value{{"sent", s.board.Sent}, {"coalesced", s.board.Coalesced}, {"received", s.heard}},
 		},
 		{

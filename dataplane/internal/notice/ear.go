@@ -89,7 +89,7 @@ func (e *ear) run(ctx context.Context) {
 			wait = firstWait
 		}
 		e.listener.log.DebugContext(ctx, "notices of another agent broke off", slog.String("address", e.address), slog.Any("error", err))
-		pause := time.NewTimer(wait/2 + rand.N(wait/2)) //nolint:gosec // jitter
+		pause := time.NewTimer(wait/2 + rand.N(wait/2)) // jitter
 		select {
 		case <-ctx.Done():
 			pause.Stop()
