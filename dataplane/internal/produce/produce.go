@@ -205,7 +205,7 @@ func (s *Service) placeAll(ctx context.Context, entries []*entry, h hop) {
 			s.fate(ctx, e)
 		}
 	}
-	for _, of := range byPartition(entries, func(e *entry) bool { return e.outcome == nil && !e.slow }) {
+	for _, of := range byPartition(entries, func(e *entry) bool { return !e.slow && e.outcome == nil }) {
 		others.Go(func() { s.place(ctx, of[0].partition, of, h) })
 	}
 }
