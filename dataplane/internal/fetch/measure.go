@@ -64,7 +64,7 @@ func (s *Service) measured() []shown {
 			values: []value{{"asked", func() int64 { return c.Counts().Asked }}, {"unserved", func() int64 { return c.Counts().Unserved }}},
 		},
 		{
-			name: "streamhouse.notices", unit: "{notice}", what: "Commit notices: sent to other agents, received, never sent as a newer one took their place (coalesced).",
+			name: "streamhouse.notices", unit: "{notice}", what: "Commit notices: sent to other agents, received, replaced by newer ones (coalesced).",
 			values: []value{{"sent", s.board.Sent}, {"coalesced", s.board.Coalesced}, {"received", s.heard}},
 		},
 		{
