@@ -79,7 +79,7 @@ func start(ctx context.Context, t *testing.T) *suite {
 // reasonOf is why a call was refused; 0: it was not.
 func reasonOf(ctx context.Context, t *testing.T, url, key string, m protoreflect.MethodDescriptor, request proto.Message) (refusalv1.Reason, connect.Code) {
 	t.Helper()
-	err := wire.Call(ctx, wire.Dial(t, wire.ConnectProto, url, key), m, request, wire.Response(m))
+	err := wire.Call(ctx, wire.Dial(t, wire.Suited(m), url, key), m, request, wire.Response(m))
 	if err == nil {
 		return 0, 0
 	}

@@ -38,7 +38,7 @@ func ask(ctx context.Context, t *testing.T, url, key, name string, request, resp
 	if response == nil {
 		response = wire.Response(method(t, name))
 	}
-	return wire.Call(ctx, wire.Dial(t, wire.ConnectProto, url, key), method(t, name), request, response)
+	return wire.Call(ctx, wire.Dial(t, wire.Suited(method(t, name)), url, key), method(t, name), request, response)
 }
 
 func expect(ctx context.Context, t *testing.T, url, key, name string, request proto.Message, want ...refusalv1.Reason) {
@@ -134,6 +134,14 @@ func otherAgents(ctx context.Context, t *testing.T, s *suite) {
 	forward := &dataplanev1.ForwardProduceRequest{Produce: produce(homeTopic)}
 	forward.Produce.Entries[0].Topic = &dataplanev1.ProduceEntry_TopicId{TopicId: topic.ID}
 	expect(ctx, t, s.homeAgent.URL, key, "ForwardProduce", forward, refusalv1.Reason_REASON_WRONG_AGENT_GROUP)
+	at := &dataplanev1.PeerPartition{TopicId: id}
+	for name, request := range map[string]proto.Message{
+		"TakeOver":   &dataplanev1.TakeOverRequest{Partitions: []*dataplanev1.TakeOverPartition{{Partition: at, Epoch: 1}}},
+		"ReadObject": &dataplanev1.ReadObjectRequest{ObjectKey: home + "/00/0-" + session.GetSessionId() + "-1", SizeBytes: 1},
+		"Notices":    &dataplanev1.NoticesRequest{Add: []*dataplanev1.PeerPartition{at}},
+	} {
+		expect(ctx, t, s.homeAgent.URL, key, name, request, refusalv1.Reason_REASON_WRONG_AGENT_GROUP)
+	}
 	for name, request := range calls(homeTopic) {
 		expect(ctx, t, s.homeAgent.URL, key, name, request, refusalv1.Reason_REASON_MISSING_ROLE)
 	}

@@ -29,7 +29,9 @@ func pace() time.Duration {
 // producers that do not retry: nobody is told an error, nothing is lost or doubled, readers see everything.
 func TestP6_RollingUpgradeIsNotNoticed(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, cluster.Options{SessionDuration: 30 * time.Second, SuspectAfter: 10 * time.Second}, 15, workload.Options{
+	r := newRig(t, cluster.Options{
+		SessionDuration: 30 * time.Second, SuspectAfter: 10 * time.Second, AgentArgs: []string{"--drain-linger", "2s"},
+	}, 15, workload.Options{
 		Unkeyed: 2, Readers: 2, ProducerOptions: []client.ProducerOption{client.WithoutRetries()},
 	})
 	five(r)

@@ -126,10 +126,9 @@ func Take(ctx context.Context, c *connect.Client, m protoreflect.MethodDescripto
 	if !m.IsStreamingServer() {
 		return c.CallUnary(ctx, spec, request, response)
 	}
-	spec.StreamType = connect.StreamTypeServer
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := c.CallServerStream(ctx, spec, request)
+	stream, err := open(ctx, c, m, spec, request)
 	if err != nil {
 		return err
 	}
@@ -139,6 +138,29 @@ func Take(ctx context.Context, c *connect.Client, m protoreflect.MethodDescripto
 			return err
 		}
 	}
+}
+
+// open begins a stream with its first message.
+func open(ctx context.Context, c *connect.Client, m protoreflect.MethodDescriptor, spec connect.Spec, request proto.Message) (connect.ClientStream, error) {
+	if !m.IsStreamingClient() {
+		spec.StreamType = connect.StreamTypeServer
+		return c.CallServerStream(ctx, spec, request)
+	}
+	spec.StreamType = connect.StreamTypeBidi
+	stream, err := c.CallClientStream(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	_ = stream.Send(request) // where it fails, Receive says why
+	return stream, nil
+}
+
+// Suited is the protocol by which an RPC can be called: Connect, but where both sides stream, gRPC, whose client here speaks HTTP/2.
+func Suited(m protoreflect.MethodDescriptor) Protocol {
+	if m.IsStreamingClient() {
+		return GRPC
+	}
+	return ConnectProto
 }
 
 // Refusal is the typed detail of an error that a server gave; nil: it gave none.
