@@ -32,7 +32,7 @@ func TestManyPartitionsOfAKilledAgent(t *testing.T) {
 	c.StartAgent(ctx, t, "heir-1", "az-b") // in zones that the topic does not prefer: the victim keeps everything until it is gone
 	c.StartAgent(ctx, t, "heir-2", "az-c")
 	c.AwaitLeaders(ctx, t, topic, func(l client.Lease) bool { return l.LeaderAgentID == victim.ID && l.AssignedAgentID == victim.ID })
-	producer, err := c.Client(t).NewProducer(client.WithLinger(0)) //nolint:contextcheck // it outlives any context
+	producer, err := c.Client(t).NewProducer(client.WithLinger(0))
 	if err != nil {
 		t.Fatal(err)
 	}

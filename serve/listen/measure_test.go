@@ -1,7 +1,6 @@
 package listen_test
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -16,7 +15,7 @@ import (
 
 func TestCallsAreMeasuredByMethodAndCode(t *testing.T) {
 	t.Parallel()
-	provider, err := telemetry.New(telemetry.DefaultConfig(), telemetry.Identity{Service: "test"}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	provider, err := telemetry.New(telemetry.DefaultConfig(), telemetry.Identity{Service: "test"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,9 +19,9 @@ const (
 	selfTestWait      = 2 * time.Second
 )
 
-// Run keeps a session and serves until the context ends or an operator wants the agent drained, then stops in four steps: it takes no more records, partition by partition, as
-// others take over; it uploads and commits what it holds; it releases what is left and forwards late requests for DrainLinger; it
-// deregisters. abort (nil: never) or DrainDeadline cut that short. An error means that the agent cannot go on: superseded, refused, or a
+// Run keeps a session and serves until the context ends or an operator wants the agent drained, then stops in four steps: it takes no more
+// records, partition by partition, as others take over; it uploads and commits what it holds; it releases what is left and forwards late
+// requests for DrainLinger; it deregisters. abort (nil: never) or DrainDeadline cut that short. An error means that the agent cannot go on: superseded, refused, or a
 // bucket that cannot be trusted. Its RPCs should be served from before Run until after it.
 func (a *Agent) Run(ctx context.Context, abort <-chan struct{}) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))

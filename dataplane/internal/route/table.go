@@ -48,7 +48,8 @@ func New(self string, catalog Resolver) *Table {
 		self: self, catalog: catalog, resolve: make(chan struct{}, maxResolves),
 		asking: asking{slots: make(chan struct{}, maxNameCalls)},
 		topics: map[object.UUID]placedTopic{}, names: map[string]object.UUID{}, rows: map[partition.ID]Row{},
-		mine: map[partition.ID]struct{}{}, stirred: map[partition.ID]struct{}{}, heard: map[partition.ID]heard{}, agents: map[string]Agent{}, changed: make(chan struct{}),
+		mine: map[partition.ID]struct{}{}, stirred: map[partition.ID]struct{}{}, heard: map[partition.ID]heard{},
+		agents: map[string]Agent{}, changed: make(chan struct{}),
 	}
 }
 

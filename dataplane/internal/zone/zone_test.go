@@ -29,9 +29,9 @@ func task(answer string) http.HandlerFunc {
 // instance is the second version of the service: no answer without a token.
 func instance(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token" && r.Header.Get("X-aws-ec2-metadata-token-ttl-seconds") != "":
+	case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token" && r.Header.Get("X-Aws-Ec2-Metadata-Token-Ttl-Seconds") != "":
 		_, _ = w.Write([]byte("secret"))
-	case r.URL.Path == "/latest/meta-data/placement/availability-zone" && r.Header.Get("X-aws-ec2-metadata-token") == "secret":
+	case r.URL.Path == "/latest/meta-data/placement/availability-zone" && r.Header.Get("X-Aws-Ec2-Metadata-Token") == "secret":
 		_, _ = w.Write([]byte("eu-west-1b\n"))
 	default:
 		w.WriteHeader(http.StatusUnauthorized)

@@ -7,5 +7,6 @@
 //
 // Not here: SQL text (sqlc's queries, package db), decisions, Connect codes.
 // Promises: P1, P2, P3, P5, P7, P10.
-// Read: config.go, store.go, transact.go, place.go; session.go, judge.go; acquire.go, release.go; commit.go (commit_whole.go where all goes well, over roundtrip.go); lookup.go, placement.go; the rest.
+// Read: config.go, store.go, transact.go, place.go; session.go, judge.go; acquire.go, release.go; commit.go (commit_whole.go where all goes
+// well, over roundtrip.go); lookup.go, placement.go; the rest.
 package postgres
