@@ -21,8 +21,8 @@ const (
 
 // Run keeps a session and serves until the context ends or an operator wants the agent drained, then stops in four steps: it takes no more
 // records, partition by partition, as others take over; it uploads and commits what it holds; it releases what is left and forwards late
-// requests for DrainLinger; it deregisters. abort (nil: never) or DrainDeadline cut that short. An error means that the agent cannot go on: superseded, refused, or a
-// bucket that cannot be trusted. Its RPCs should be served from before Run until after it.
+// requests for DrainLinger; it deregisters. abort (nil: never) or DrainDeadline cut that short. An error means that the agent cannot go on:
+// superseded, refused, its key revoked, or a bucket that cannot be trusted. Its RPCs should be served from before Run until after it.
 func (a *Agent) Run(ctx context.Context, abort <-chan struct{}) error {
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()

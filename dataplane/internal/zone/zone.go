@@ -92,11 +92,11 @@ func ofTask(ctx context.Context, client *http.Client, base string) (string, erro
 }
 
 func ofInstance(ctx context.Context, client *http.Client, base string) (string, error) {
-	token, err := ask(ctx, client, http.MethodPut, base+"/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds", tokenSeconds)
+	token, err := ask(ctx, client, http.MethodPut, base+"/latest/api/token", "X-Aws-Ec2-Metadata-Token-Ttl-Seconds", tokenSeconds)
 	if err != nil {
 		return "", err
 	}
-	zone, err := ask(ctx, client, http.MethodGet, base+"/latest/meta-data/placement/availability-zone", "X-aws-ec2-metadata-token", string(token))
+	zone, err := ask(ctx, client, http.MethodGet, base+"/latest/meta-data/placement/availability-zone", "X-Aws-Ec2-Metadata-Token", string(token))
 	if err != nil {
 		return "", err
 	}
