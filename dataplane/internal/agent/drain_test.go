@@ -179,3 +179,25 @@ func TestNoForwardNamesTheLeaderAndPlacementMovesPartitions(t *testing.T) {
 		}
 	})
 }
+
+// Placement moves partitions bit by bit: as long as it does, an agent that drains gives nothing to nobody.
+func TestADrainWaitsWhilePlacementIsAtWork(t *testing.T) {
+	tell(t, 8, func(s *story) {
+		a := s.Start("a")
+		s.leads(a, 0)
+		b := s.Start("b")
+		s.Control.Hold(true)
+		w := &writers{stop: make(chan struct{})}
+		s.write(w, a, 7, "7:", func(int, *dataplanev1.ProduceRequest) {})
+		s.Control.Drain("a")
+		for p := range int32(8) {
+			time.Sleep(3 * time.Second)
+			s.move(p, b)
+		}
+		time.Sleep(time.Second)
+		w.end()
+		if worst := w.since(); worst > time.Second {
+			t.Errorf("a producer waited %v", worst)
+		}
+	})
+}

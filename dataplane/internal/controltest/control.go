@@ -25,7 +25,8 @@ type Control struct {
 	mu         sync.Mutex
 	life       string // of the database; empty: heartbeats do not say
 	halted     bool
-	unshown    int // leases asked for before the evidence was complete
+	holds      bool // placement moves nothing by itself
+	unshown    int  // leases asked for before the evidence was complete
 	revision   int64
 	topics     map[object.UUID]*topic
 	partitions map[partition.ID]*part
@@ -169,6 +170,13 @@ func (c *Control) Calls(agent string) map[string]int {
 		}
 	}
 	return calls
+}
+
+// Hold has placement move nothing by itself.
+func (c *Control) Hold(hold bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.holds = hold
 }
 
 // Depose starts a tenure of nobody, as if somebody else had led for a moment: whoever led before is fenced and does not know.

@@ -18,6 +18,9 @@ import (
 
 // place assigns what has no fit agent to the one with the fewest partitions. Requires mu.
 func (c *Control) place() {
+	if c.holds {
+		return
+	}
 	load := map[string]int{}
 	for _, s := range c.sessions {
 		if !s.ended && !s.suspect && !s.unfit && !s.agent.GetDraining() {
