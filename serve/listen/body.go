@@ -4,7 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"connectrpc.com/grpcreflect/v2"
@@ -34,8 +34,10 @@ func boundBody(next http.Handler, timeout time.Duration) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
+		body := &boundedBody{ReadCloser: r.Body, control: http.NewResponseController(w), timeout: timeout}
+		defer body.end()
 		bounded := *r // a copy: net/http looks at its own request's body to see whether the connection can be used again
-		bounded.Body = &boundedBody{ReadCloser: r.Body, control: http.NewResponseController(w), timeout: timeout}
+		bounded.Body = body
 		next.ServeHTTP(w, &bounded)
 	})
 }
@@ -44,16 +46,15 @@ func boundBody(next http.Handler, timeout time.Duration) http.Handler {
 type boundedBody struct {
 	io.ReadCloser
 
-	control *http.ResponseController
 	timeout time.Duration
-	ended   atomic.Bool // a handler that returns closes what a goroutine of its call may still read
+
+	mu      sync.Mutex
+	control *http.ResponseController // nil: ended. A goroutine of the call may still read after the handler has returned, and control is no more.
 }
 
 // Read reads within the timeout.
 func (b *boundedBody) Read(p []byte) (int, error) {
-	if !b.ended.Load() {
-		_ = b.control.SetReadDeadline(time.Now().Add(b.timeout)) // unsupported by test recorders alone
-	}
+	b.bound()
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
 		b.end()
@@ -67,8 +68,19 @@ func (b *boundedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
+func (b *boundedBody) bound() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.control != nil {
+		_ = b.control.SetReadDeadline(time.Now().Add(b.timeout)) // unsupported by test recorders alone
+	}
+}
+
 func (b *boundedBody) end() {
-	if b.ended.CompareAndSwap(false, true) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.control != nil {
 		_ = b.control.SetReadDeadline(time.Time{})
+		b.control = nil
 	}
 }

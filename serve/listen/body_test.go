@@ -80,3 +80,35 @@ func post(ctx context.Context, client *http.Client, url string, body io.Reader) 
 	}
 	return string(answer)
 }
+
+// TestABodyMayBeReadAfterItsHandlerReturned: a goroutine of a stream's call waits for the next message when the handler returns.
+func TestABodyMayBeReadAfterItsHandlerReturned(t *testing.T) {
+	t.Parallel()
+	returned, read := make(chan struct{}), make(chan error, 1)
+	handler := boundBody(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		go func() {
+			<-returned
+			_, err := io.ReadAll(r.Body)
+			read <- err
+		}()
+		w.WriteHeader(http.StatusNoContent)
+	}), time.Second)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r)
+	}))
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	server.Config.Protocols = protocols
+	server.Start()
+	defer server.Close()
+	transport := &http.Transport{Protocols: protocols}
+	defer transport.CloseIdleConnections()
+	open, writer := io.Pipe()
+	defer func() { _ = writer.Close() }()
+	post(t.Context(), &http.Client{Transport: transport}, server.URL, open)
+	time.Sleep(50 * time.Millisecond) // the server has let go of the call
+	close(returned)
+	if err := <-read; err == nil {
+		t.Error("a body that did not end was read to its end")
+	}
+}

@@ -98,7 +98,8 @@ type bench struct {
 	topic    string
 	producer *client.Producer
 	report   Report
-	hit      *Agent // not restored yet
+	hit      *Agent         // not restored yet
+	hits     map[string]int // by agent id
 }
 
 // Run measures, with an API key that may produce and administer. What it has measured when it fails or ctx ends is in the report all the same.
@@ -107,6 +108,7 @@ func Run(ctx context.Context, sdk *client.Client, apiKey string, cluster Cluster
 		return Report{}, err
 	}
 	b := &bench{
+		hits:   map[string]int{},
 		config: config, cluster: cluster, client: sdk, topic: "bench-failover-" + strings.ToLower(rand.Text()[:10]),
 		report: newReport(config),
 	}

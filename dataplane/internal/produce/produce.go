@@ -201,7 +201,7 @@ func (s *Service) placeAll(ctx context.Context, entries []*entry, h hop) {
 	}
 	defer others.Wait()
 	for _, e := range entries {
-		if e.pending != nil && !e.slow {
+		if !e.slow && e.pending != nil { // slow first: the others are being placed
 			s.fate(ctx, e)
 		}
 	}

@@ -65,7 +65,7 @@ func TestReportsAreDueEveryTenSecondsAndSoonerWithNews(t *testing.T) {
 					b.Produced("a", 4<<20)
 					b.Fetched("b", 2<<20)
 					b.Load(partition.ID{Number: 7}, 6<<20)
-					b.Load(partition.ID{Number: 8}, 1<<10-1)
+					b.Load(partition.ID{Number: 8}, 1<<9)
 				}
 			}
 		}()
