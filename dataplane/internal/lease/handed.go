@@ -54,6 +54,17 @@ func (h *Handed) end(p partition.ID) {
 	h.count++
 }
 
+// overtaken ends a hand-over, if one was under way, whose partition has found another leader before it was released.
+func (h *Handed) overtaken(p partition.ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if until, under := h.until[p]; under {
+		if soon := time.Now().Add(h.linger); soon.Before(until) {
+			h.until[p] = soon
+		}
+	}
+}
+
 // sweep forgets what is long ago, once a second.
 func (h *Handed) sweep() {
 	h.mu.Lock()

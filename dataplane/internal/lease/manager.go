@@ -236,8 +236,13 @@ func (m *Manager) endAll(ends []ending) {
 		if ended {
 			m.Observer.Moved(e.partition, e.epoch)
 		}
-		if e.release && m.due(e.partition) {
-			m.Handed.begin(e.partition)
+		switch {
+		case !e.release: // somebody else leads already: nothing is left to hand over
+			m.Handed.overtaken(e.partition)
+		case m.due(e.partition):
+			if ended { // a release that is sent again moves nothing
+				m.Handed.begin(e.partition)
+			}
 			m.releasing[e.partition] = e.epoch
 		}
 	}
