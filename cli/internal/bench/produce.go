@@ -30,10 +30,12 @@ type ProduceConfig struct {
 	Payload     string  `json:"payload"` // json, random
 	// Batch is sdk: records go through the SDK; or prebuilt: the same batches again and again go to the agents, InFlight requests of each
 	// producer at a time.
-	Batch      string        `json:"batch"`
-	InFlight   int           `json:"in_flight,omitempty"`
-	BatchBytes int           `json:"batch_bytes"` // uncompressed
-	Linger     time.Duration `json:"-"`
+	Batch      string `json:"batch"`
+	InFlight   int    `json:"in_flight,omitempty"`
+	BatchBytes int    `json:"batch_bytes"` // uncompressed
+	// BufferBytes is what each of the SDK's producers holds, uncompressed; 0: the SDK's default.
+	BufferBytes int           `json:"buffer_bytes,omitempty"`
+	Linger      time.Duration `json:"-"`
 	// Verify reads everything back and compares.
 	Verify bool `json:"verify"`
 	// Keep the topics.
@@ -78,6 +80,9 @@ func within[T int | int64 | float64 | time.Duration](flag string, value, least, 
 // options of the SDK's producers.
 func (c ProduceConfig) options() []client.ProducerOption {
 	options := []client.ProducerOption{client.WithLinger(c.Linger), client.WithBatchBytes(c.BatchBytes)}
+	if c.BufferBytes > 0 {
+		options = append(options, client.WithBufferBytes(c.BufferBytes))
+	}
 	if c.Acks == AcksBuffered {
 		options = append(options, client.WithAcks(client.AcksBuffered))
 	}

@@ -149,7 +149,8 @@ type benchProduceCommand struct {
 	Payload     string        `default:"json" enum:"json,random" help:"json: values that shrink to less than half; random: that do not shrink. Default: ${default}."`
 	Batch       string        `default:"sdk" enum:"sdk,prebuilt" help:"sdk: records go through the SDK. prebuilt: ready batches go to the leaders, for what the cluster can do where clients cost nothing. Default: ${default}."`
 	BatchBytes  int           `default:"1048576" help:"Most bytes of a batch, before compression. Default: ${default}." placeholder:"N"`
-	InFlight    int           `default:"8"   help:"With --batch prebuilt: requests of each producer at a time. Default: ${default}." placeholder:"N"`
+	InFlight    int           `default:"64"  help:"With --batch prebuilt: requests of each producer at a time; what is in flight should fill several objects, else the PUT budget decides. Default: ${default}." placeholder:"N"`
+	BufferBytes int           `default:"268435456" help:"Bytes of records, uncompressed, that each producer holds. Default: ${default}." placeholder:"N"`
 	Linger      time.Duration `default:"5ms" help:"How long the SDK lets a record wait for company. Default: ${default}."`
 	Verify      bool          `help:"Read everything back: nothing lost, nothing twice, order kept."`
 	SVG         string        `name:"svg" help:"Draw the acknowledgements' times into this file." placeholder:"FILE"`
@@ -165,7 +166,7 @@ func (c benchProduceCommand) config() (bench.ProduceConfig, error) {
 	config := bench.ProduceConfig{
 		Records: c.Records, Duration: c.Duration, WarmUp: c.WarmUp, Rate: c.Rate, RecordBytes: c.RecordBytes, Topics: c.Topics,
 		Partitions: c.Partitions, Producers: c.Producers, Keyed: c.Keyed, Acks: c.Acks, Payload: c.Payload, Batch: c.Batch,
-		BatchBytes: c.BatchBytes, InFlight: c.InFlight, Linger: c.Linger, Verify: c.Verify, Keep: c.Keep, Limits: !c.NoLimits,
+		BatchBytes: c.BatchBytes, InFlight: c.InFlight, BufferBytes: c.BufferBytes, Linger: c.Linger, Verify: c.Verify, Keep: c.Keep, Limits: !c.NoLimits,
 	}
 	if err := config.Validate(); err != nil {
 		return config, usageError{err}

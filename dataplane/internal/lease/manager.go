@@ -244,7 +244,18 @@ func (m *Manager) endAll(ends []ending) {
 				m.Handed.begin(e.partition)
 			}
 			m.releasing[e.partition] = e.epoch
+			if !m.leaveAt.IsZero() {
+				m.wait(time.Now())
+			}
 		}
+	}
+}
+
+// wait begins the patience of a drain anew: placement moves so many partitions at a time and no more (--max-moves), and one that is released
+// says that there is more to come. A drain that has lost its patience does not find it again.
+func (m *Manager) wait(now time.Time) {
+	if m.leaveAt.IsZero() || now.Before(m.leaveAt) {
+		m.leaveAt = now.Add(handOverPatience)
 	}
 }
 
@@ -344,9 +355,8 @@ func (m *Manager) mode(now time.Time) mode {
 	default:
 		return draining
 	}
-	// Placement moves so many at a time and no more (--max-moves): while releases are under way there is more to come.
-	if m.leaveAt.IsZero() || (len(m.releasing) > 0 && m.lookedAs != leaving) {
-		m.leaveAt = now.Add(handOverPatience)
+	if m.leaveAt.IsZero() || len(m.releasing) > 0 {
+		m.wait(now)
 	}
 	if m.alone() || !now.Before(m.leaveAt) {
 		return leaving
