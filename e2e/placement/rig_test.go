@@ -26,6 +26,15 @@ const (
 // proving tells whether the long proofs are wanted.
 func proving() bool { return os.Getenv("STREAMHOUSE_PROVE") == "1" }
 
+// strict are the options of producers that are told every error: in the long proofs, on a machine of their own, they do not retry. Beside all other
+// tests a request may be later than an agent that leaves waits for it.
+func strict() []client.ProducerOption {
+	if proving() {
+		return []client.ProducerOption{client.WithoutRetries()}
+	}
+	return nil
+}
+
 // rig is a cluster with a load on one topic.
 type rig struct {
 	*testing.T

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/streamhouse/streamhouse/client"
 	"github.com/streamhouse/streamhouse/e2e/cluster"
 	"github.com/streamhouse/streamhouse/e2e/workload"
 )
@@ -30,9 +29,9 @@ func pace() time.Duration {
 func TestP6_RollingUpgradeIsNotNoticed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, cluster.Options{
-		SessionDuration: 30 * time.Second, SuspectAfter: 10 * time.Second, AgentArgs: []string{"--drain-linger", "2s"},
+		SessionDuration: 30 * time.Second, SuspectAfter: 10 * time.Second,
 	}, 15, workload.Options{
-		Unkeyed: 2, Readers: 2, ProducerOptions: []client.ProducerOption{client.WithoutRetries()},
+		Unkeyed: 2, Readers: 2, ProducerOptions: strict(),
 	})
 	five(r)
 	r.work.ForgetPauses()

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/streamhouse/streamhouse/client"
 	"github.com/streamhouse/streamhouse/e2e/cluster"
 	"github.com/streamhouse/streamhouse/e2e/workload"
 )
@@ -13,8 +12,8 @@ import (
 // TestP1_ThreeToNineToThreeAgents: agents join and get their share, leave and give it up, under load: no error, nothing lost.
 func TestP1_ThreeToNineToThreeAgents(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, cluster.Options{SessionDuration: 30 * time.Second, AgentArgs: []string{"--drain-linger", "2s"}}, 27, workload.Options{
-		Unkeyed: 1, ProducerOptions: []client.ProducerOption{client.WithoutRetries()},
+	r := newRig(t, cluster.Options{SessionDuration: 30 * time.Second}, 27, workload.Options{
+		Unkeyed: 1, ProducerOptions: strict(),
 	})
 	r.Logf("3 agents share 27 partitions after %v", r.awaitShares(3).Round(time.Millisecond))
 	for i := range 6 {

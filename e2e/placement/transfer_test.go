@@ -15,7 +15,7 @@ import (
 func TestHandOffOfABusyPartition(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, cluster.Options{SessionDuration: 30 * time.Second}, 1, workload.Options{
-		Producers: 1, Rate: 500, ProducerOptions: []client.ProducerOption{client.WithoutRetries(), client.WithLinger(0)},
+		Producers: 1, Rate: 500, ProducerOptions: append(strict(), client.WithLinger(0)),
 	})
 	moves := 6
 	if proving() {

@@ -47,11 +47,14 @@ func (h *Handed) begin(p partition.ID) {
 	h.until[p] = time.Now().Add(handingOver)
 }
 
+// end notes that a hand-over is complete. Who resigns because it cannot write has handed nothing over: who asks it is told the leader.
 func (h *Handed) end(p partition.ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.until[p] = time.Now().Add(h.linger)
-	h.count++
+	if _, under := h.until[p]; under {
+		h.until[p] = time.Now().Add(h.linger)
+		h.count++
+	}
 }
 
 // overtaken ends a hand-over, if one was under way, whose partition has found another leader before it was released.

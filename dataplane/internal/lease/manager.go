@@ -240,9 +240,6 @@ func (m *Manager) endAll(ends []ending) {
 		case !e.release: // somebody else leads already: nothing is left to hand over
 			m.Handed.overtaken(e.partition)
 		case m.due(e.partition):
-			if ended { // a release that is sent again moves nothing
-				m.Handed.begin(e.partition)
-			}
 			m.releasing[e.partition] = e.epoch
 			if !m.leaveAt.IsZero() {
 				m.wait(time.Now())
