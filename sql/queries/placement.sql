@@ -126,3 +126,7 @@ SELECT * FROM topics WHERE topic_id = ANY(@topic_ids::uuid[]);
 -- One replica at a time decides placement. False: another does. Not to be called by who holds it.
 -- name: TryPlacementLock :one
 SELECT pg_try_advisory_lock(@lock_id::bigint)::boolean AS held;
+
+-- Gives the lead of placement up before its connection is closed, which PostgreSQL may notice a moment later. False: it was not held.
+-- name: ReleasePlacementLock :one
+SELECT pg_advisory_unlock(@lock_id::bigint) AS released;

@@ -132,7 +132,8 @@ func equalAgents(t *rapid.T, agents, zones int) (in Input) {
 }
 
 // One agent of n that joins moves its share and at most one more; one that leaves, what it had and at most one more. With several zones the
-// topics' spread, which comes first, may cost one more for each of the others (three in a thousand of these inputs).
+// topics' spread comes first: a zone that loses capacity may have to give up another partition of each topic (more than one in all in three in
+// a thousand of these inputs).
 func TestPlan_MovesNoMoreThanAShare(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -155,7 +156,11 @@ func TestPlan_MovesNoMoreThanAShare(t *testing.T) {
 			}
 		}
 		in.Agents[leaver].State = Ended
-		if leaves := Plan(in).Moves; len(leaves) > had+zones {
+		most := had + 1
+		if zones > 1 {
+			most += len(in.Topics)
+		}
+		if leaves := Plan(in).Moves; len(leaves) > most {
 			t.Fatalf("%d moves when one leaves that had %d, of %d partitions and %d agents", len(leaves), had, len(in.Partitions), agents)
 		}
 	})

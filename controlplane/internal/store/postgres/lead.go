@@ -63,13 +63,16 @@ func (c *candidate) connect(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, config)
 }
 
-// Close closes the connection, which gives the lock up.
+// Close gives the lock up and closes the connection.
 func (c *candidate) Close() {
 	if c.conn == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	if c.held { // so that whoever asks next has it: PostgreSQL may notice a closed connection a moment later
+		_, _ = db.New(c.conn).ReleasePlacementLock(ctx, placementLock)
+	}
 	_ = c.conn.Close(ctx) // else PostgreSQL closes it, soon
 	c.conn, c.held = nil, false
 }

@@ -482,6 +482,18 @@ func (q *Queries) PlanTopics(ctx context.Context, agentGroup string) ([]PlanTopi
 	return items, nil
 }
 
+const releasePlacementLock = `-- name: ReleasePlacementLock :one
+SELECT pg_advisory_unlock($1::bigint) AS released
+`
+
+// Gives the lead of placement up before its connection is closed, which PostgreSQL may notice a moment later. False: it was not held.
+func (q *Queries) ReleasePlacementLock(ctx context.Context, lockID int64) (bool, error) {
+	row := q.db.QueryRow(ctx, releasePlacementLock, lockID)
+	var released bool
+	err := row.Scan(&released)
+	return released, err
+}
+
 const resolveTopics = `-- name: ResolveTopics :many
 SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones FROM topics
 WHERE agent_group = $1 AND deleted_at IS NULL
