@@ -61,5 +61,5 @@
 // A new version may change all but the head's and the trailer's last 8 bytes; readers refuse a version that
 // they do not know.
 //
-// Read: format.go, key.go, segment.go, builder.go, combine.go, footer.go, read.go.
+// Read: format.go, key.go, segment.go, builder.go, combine.go, frame.go, footer.go, read.go.
 package object

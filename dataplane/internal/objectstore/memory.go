@@ -13,8 +13,9 @@ import (
 // Memory is a bucket in memory, with a real one's answers; it waits for nothing, so it suits virtual time.
 // Its zero value is empty and ready.
 type Memory struct {
-	mu      sync.Mutex // guards objects; the bodies never change
+	mu      sync.Mutex // guards all below; the bodies never change
 	objects map[string]memoryObject
+	uploads map[string]*memoryUpload // by upload id
 }
 
 type memoryObject struct {
@@ -34,11 +35,16 @@ func (m *Memory) Put(ctx context.Context, key string, body [][]byte, crc32c uint
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.put("put", key, body, crc32c)
+}
+
+// put requires mu.
+func (m *Memory) put(op, key string, body [][]byte, crc32c uint32) error {
 	if old, taken := m.objects[key]; taken {
 		if equal(body, old.body) {
 			return nil
 		}
-		return &OpError{Op: "put", Key: key, Attempts: 1, Err: fmt.Errorf("%w: they are %d bytes, ours %d", ErrConflict, len(old.body), sizeOf(body))}
+		return &OpError{Op: op, Key: key, Attempts: 1, Err: fmt.Errorf("%w: they are %d bytes, ours %d", ErrConflict, len(old.body), sizeOf(body))}
 	}
 	if m.objects == nil {
 		m.objects = map[string]memoryObject{}

@@ -9,7 +9,9 @@ import (
 )
 
 // writes are the operations that leave something behind.
-var writes = map[string]bool{"put": true, "delete": true}
+var writes = map[string]bool{
+	"put": true, "delete": true, "create upload": true, "upload part": true, "complete upload": true, "abort upload": true,
+}
 
 // retry makes attempts, which move so many bytes, until one has a definite outcome, they are used up, or ctx ends.
 func (s *S3) retry(ctx context.Context, op, key string, bytes int64, attempt func(context.Context) error) error {

@@ -1,0 +1,120 @@
+package compaction
+
+import (
+	"time"
+)
+
+const (
+	// Levels is how often a byte is rewritten at most.
+	Levels = 2
+	// Settled is the level of objects that are left as they are although they are of no final level.
+	Settled = 100
+	// Page bounds the candidates of a level that a plan looks at.
+	Page = 2000
+	// MaxInputs bounds the objects of one job: what an agent reads at a time is divided among them.
+	MaxInputs = 256
+	// minDepth is from how many objects of one partition on it is worth rewriting them once more.
+	minDepth = 8
+	// longSegment is the mean length of segments in bytes from which on an object is left as it is. Agents join segments up to twice this.
+	longSegment = 1 << 20
+)
+
+// Candidate is an object that may be compacted: it is referenced, old enough, of a level below Levels, and in no job.
+type Candidate struct {
+	ObjectID   int64
+	Key        string
+	SizeBytes  int64
+	References int32
+	// Age since its commit, by PostgreSQL's clock.
+	Age time.Duration
+	// First and Last are the first and the last partition in it, in the order of an object; both empty: unknown, any.
+	First, Last Place
+}
+
+// Config says when it is worth it.
+type Config struct {
+	// TargetBytes is the size of an object that compaction writes.
+	TargetBytes int64
+	// Patience is how long objects wait for others before fewer of them are compacted.
+	Patience time.Duration
+}
+
+// jobBytes bounds what one job reads. Above level 0 an object holds few partitions, all of which are to be joined with many.
+func (c Config) jobBytes(level int) int64 {
+	if level == 0 {
+		return 8 * c.TargetBytes
+	}
+	return 64 * c.TargetBytes
+}
+
+// longPatience is how long objects above level 0 wait.
+func (c Config) longPatience() time.Duration { return 24 * c.Patience }
+
+// Plan is what to do about the candidates of one level. Both lists may be empty.
+type Plan struct {
+	// Inputs are to be rewritten by one job, oldest first: none or at least two.
+	Inputs []Candidate
+	// Leave are to be left as they are, for good.
+	Leave []Candidate
+}
+
+// Choose plans for one level. Requires: candidates are in order of ObjectID, the oldest of the level, at most Page.
+func Choose(level int, candidates []Candidate, config Config) (plan Plan) {
+	var small []Candidate
+	for _, c := range candidates {
+		if c.SizeBytes/int64(max(1, c.References)) >= longSegment {
+			plan.Leave = append(plan.Leave, c)
+			continue
+		}
+		small = append(small, c)
+	}
+	crowded := len(candidates) >= Page // others wait behind these
+	set := bounded(deepest(small), MaxInputs, config.jobBytes(level))
+	if due(level, set, config, crowded) {
+		plan.Inputs = set
+		return plan
+	}
+	if level > 0 {
+		plan.Leave = append(plan.Leave, hopeless(small, config, crowded)...)
+	}
+	return plan
+}
+
+// bounded is the beginning of a set that one job may have.
+func bounded(set []Candidate, inputs int, bytes int64) []Candidate {
+	size := int64(0)
+	for i, c := range set {
+		size += c.SizeBytes
+		if i == inputs || (i >= minDepth && size > bytes) {
+			return set[:i]
+		}
+	}
+	return set
+}
+
+func due(level int, set []Candidate, config Config, crowded bool) bool {
+	if len(set) < 2 {
+		return false
+	}
+	size := int64(0)
+	for _, c := range set {
+		size += c.SizeBytes
+	}
+	if crowded || len(set) == MaxInputs {
+		return true
+	}
+	if level == 0 {
+		return size >= config.jobBytes(0) || set[0].Age >= config.Patience
+	}
+	return (len(set) >= minDepth && size >= config.TargetBytes) || set[0].Age >= config.longPatience()
+}
+
+// hopeless are those that have waited for others of their partitions for long enough, or in whose way others stand.
+func hopeless(small []Candidate, config Config, crowded bool) (leave []Candidate) {
+	for i, c := range small {
+		if c.Age >= config.longPatience() || (crowded && i < Page/2) {
+			leave = append(leave, c)
+		}
+	}
+	return leave
+}
