@@ -106,11 +106,12 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	keys := rpc.NewAuthenticator(s.catalog)
 	s.server, err = listen.New(listen.Options{ //nolint:contextcheck // binds a local address, at once
 		Config:        s.config.Listener,
 		Logger:        logger,
-		Authenticator: s.gate(rpc.Authenticator(s.catalog)),
-		Register:      rpc.Services{Store: s.catalog, Hub: s.hub, Name: name, WatchBroke: s.asker.WatchBroke}.Register,
+		Authenticator: s.gate(keys),
+		Register:      rpc.Services{Store: s.catalog, Hub: s.hub, Name: name, WatchBroke: s.asker.WatchBroke, Revoked: keys.Forget}.Register,
 		Valid:         rpc.Valid,
 		MaxCalls:      maxCalls,
 		Ready:         map[string]listen.Check{"catalog": s.ready},

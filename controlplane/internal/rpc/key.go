@@ -45,6 +45,9 @@ func (s keys) RevokeKey(ctx context.Context, request *controlplanev1.RevokeKeyRe
 	}
 	return transact(ctx, writes, func(ctx context.Context) (*controlplanev1.RevokeKeyResponse, error) {
 		key, err := s.Store.RevokeKey(ctx, id)
+		if s.Revoked != nil { // also after an error: it may have been done
+			s.Revoked()
+		}
 		return &controlplanev1.RevokeKeyResponse{Key: key}, err
 	})
 }

@@ -42,6 +42,8 @@ type Services struct {
 	Name string
 	// WatchBroke hears of a watch that the other side, or the way to it, has ended. It never waits.
 	WatchBroke func(agentGroup store.AgentGroup, sessionID uuid.UUID)
+	// Revoked is called after a key was revoked; nil: nobody remembers keys.
+	Revoked func()
 }
 
 // Register adds all services to a server.
