@@ -32,6 +32,7 @@ type BenchStore struct {
 	Bytes         int           `default:"8388608"    help:"Bytes of an object."                                                    placeholder:"N"`
 	Concurrency   int           `default:"4"          help:"Calls at the same time."                                                placeholder:"N"`
 	Duration      time.Duration `default:"5s"         help:"How long to PUT, and then to GET."`
+	Every         time.Duration `default:"0s"         help:"Least time from one call to the next. 0s: back to back."`
 	MaxTotalBytes int64         `default:"4294967296" help:"Most bytes to put; they are deleted afterwards."                        placeholder:"N"`
 	Output        string        `default:"json"       enum:"json"                                          help:"Form of the result." placeholder:"json" short:"o"`
 }
@@ -42,7 +43,7 @@ func (b BenchStore) Run(ctx context.Context, c Config, stdout io.Writer) error {
 		return config.Reject(err)
 	}
 	ask := yardstick.StoreConfig{
-		AgentGroup: c.AgentGroup, Bytes: b.Bytes, Concurrency: b.Concurrency, Duration: b.Duration, MaxTotalBytes: b.MaxTotalBytes,
+		AgentGroup: c.AgentGroup, Bytes: b.Bytes, Concurrency: b.Concurrency, Duration: b.Duration, Every: b.Every, MaxTotalBytes: b.MaxTotalBytes,
 	}
 	if err := ask.Validate(); err != nil {
 		return config.Reject(err)

@@ -30,6 +30,8 @@ type Target struct {
 	Bin string
 	// LimitTime is how long each of them is measured.
 	LimitTime time.Duration
+	// Every is the least time from one call of such a measurement to the next; 0: back to back.
+	Every time.Duration
 	// Objects is the folder in which the dev's S3 server keeps the bucket; empty: objects are not counted.
 	Objects string
 	// Say is told what is being done.

@@ -128,12 +128,17 @@ func (w watched) finish(ctx context.Context, r *Report) *delivery {
 	return w.delivery
 }
 
+// maxEvery bounds the pause between two calls of a limit's measurement.
+const maxEvery = 100 * time.Millisecond
+
 // smallObjectOverhead is about what an object has beside its one record: batch header, footer.
 const smallObjectOverhead = 300
 
-// addLatencyLimits measures one PUT and one commit of what such a record needs, one after the other, as it does.
+// addLatencyLimits measures one PUT and one commit of what such a record needs, one after the other and as often as records were sent: processors
+// that rest between two calls take longer for each.
 func (r *Report) addLatencyLimits(ctx context.Context, target Target, c LatencyConfig) {
 	r.Limits = &Limits{}
+	target.Every = min(time.Duration(float64(time.Second)/c.Rate), maxEvery)
 	var err error
 	r.Limits.Put, r.Limits.Get, err = target.storeLimit(ctx, int64(c.RecordBytes+smallObjectOverhead), 1)
 	r.fault(err)

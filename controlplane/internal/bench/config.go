@@ -12,6 +12,7 @@ type Config struct {
 	Producers  int           `default:"0"    help:"Idempotent producers an entry: 0 or 1."`
 	Committers int           `default:"1"    help:"Sessions that commit at the same time."`
 	Duration   time.Duration `default:"5s"   help:"Time to measure each of the two, after a warm-up."`
+	Every      time.Duration `default:"0s"   help:"Least time from one commit of a session to its next. 0s: back to back. A machine that rests between two is slower at each."`
 	Output     string        `default:"table" enum:"json,table" help:"Print json or table." short:"o"`
 }
 
@@ -21,6 +22,7 @@ const (
 	maxCommitters = 32
 	minDuration   = 100 * time.Millisecond
 	maxDuration   = 10 * time.Minute
+	maxEvery      = 10 * time.Second
 )
 
 // Validate says what is wrong, all of it.
@@ -29,6 +31,7 @@ func (c Config) Validate() error {
 		between("entries", c.Entries, 1, maxEntries),
 		between("producers", c.Producers, 0, 1),
 		between("committers", c.Committers, 1, maxCommitters),
+		between("every", c.Every, 0, maxEvery),
 		between("duration", c.Duration, minDuration, maxDuration),
 	)
 }

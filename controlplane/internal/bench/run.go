@@ -58,14 +58,14 @@ func Run(ctx context.Context, databaseURL string, config Config) (_ *Report, err
 
 func takeTurns(ctx context.Context, config Config, raw, store *side, m *meter) error {
 	for _, s := range []*side{raw, store} {
-		if err := s.turn(ctx, config.Duration/warmUp, m); err != nil {
+		if err := s.turn(ctx, config.Duration/warmUp, config.Every, m); err != nil {
 			return fmt.Errorf("warm up: %w", err)
 		}
 		*s = side{committers: s.committers}
 	}
 	for range turns {
 		for _, s := range []*side{raw, store} {
-			if err := s.turn(ctx, config.Duration/turns, m); err != nil {
+			if err := s.turn(ctx, config.Duration/turns, config.Every, m); err != nil {
 				return err
 			}
 		}
@@ -73,8 +73,8 @@ func takeTurns(ctx context.Context, config Config, raw, store *side, m *meter) e
 	return nil
 }
 
-// turn commits for so long, at least once each.
-func (s *side) turn(ctx context.Context, length time.Duration, m *meter) error {
+// turn commits for so long, at least once each, and not more often than every so often.
+func (s *side) turn(ctx context.Context, length, every time.Duration, m *meter) error {
 	before, err := m.read(ctx)
 	if err != nil {
 		return err
@@ -84,7 +84,7 @@ func (s *side) turn(ctx context.Context, length time.Duration, m *meter) error {
 	g, within := errgroup.WithContext(ctx)
 	for i, c := range s.committers {
 		g.Go(func() (err error) {
-			took[i], err = repeat(within, c, started.Add(length))
+			took[i], err = repeat(within, c, started.Add(length), every)
 			return err
 		})
 	}
@@ -103,13 +103,31 @@ func (s *side) turn(ctx context.Context, length time.Duration, m *meter) error {
 	return nil
 }
 
-func repeat(ctx context.Context, c committer, until time.Time) (took []time.Duration, err error) {
+func repeat(ctx context.Context, c committer, until time.Time, every time.Duration) (took []time.Duration, err error) {
 	for begun := time.Now(); len(took) == 0 || begun.Before(until); {
 		if err := c.commit(ctx); err != nil {
 			return nil, err
 		}
-		now := time.Now()
-		took, begun = append(took, now.Sub(begun)), now
+		took = append(took, time.Since(begun))
+		if err := rest(ctx, every-time.Since(begun)); err != nil {
+			return nil, err
+		}
+		begun = time.Now()
 	}
 	return took, nil
+}
+
+// rest waits; not at all, for 0 or less.
+func rest(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }

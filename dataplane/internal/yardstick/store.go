@@ -25,6 +25,9 @@ type StoreConfig struct {
 	Concurrency int
 	// Duration of the PUTs, and of the GETs after them, 100 ms to 10 min.
 	Duration time.Duration
+	// Every is the least time from the start of one call to that of the next of a goroutine, at most 10 s; 0: back to back. A machine that
+	// rests between two calls is slower at each.
+	Every time.Duration
 	// MaxTotalBytes ends the PUTs early.
 	MaxTotalBytes int64
 }
@@ -40,6 +43,9 @@ func (c StoreConfig) Validate() error {
 	}
 	if c.Duration < 100*time.Millisecond || c.Duration > 10*time.Minute {
 		faults = append(faults, errors.New("duration: must be between 100ms and 10m"))
+	}
+	if c.Every < 0 || c.Every > 10*time.Second {
+		faults = append(faults, errors.New("every: must be between 0 and 10s"))
 	}
 	if c.MaxTotalBytes < int64(c.Bytes) {
 		faults = append(faults, errors.New("max-total-bytes: must be at least bytes"))
@@ -124,6 +130,9 @@ func (r *storeRun) measure(ctx context.Context, most int64, call func(context.Co
 					return err
 				}
 				took[i] = append(took[i], time.Since(start))
+				if err := rest(ctx, r.Every-time.Since(start)); err != nil {
+					return err
+				}
 			}
 			return nil
 		})
@@ -134,6 +143,21 @@ func (r *storeRun) measure(ctx context.Context, most int64, call func(context.Co
 	elapsed := time.Since(began)
 	after, err := cpuTime()
 	return r.rate(slices.Concat(took...), elapsed, after-before), err
+}
+
+// rest waits; not at all, for 0 or less.
+func rest(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 func (r *storeRun) rate(took []time.Duration, elapsed, cpu time.Duration) Rate {
