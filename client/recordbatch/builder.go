@@ -146,7 +146,7 @@ func (b *Builder) AppendBatch(dst []byte, p Producer) ([]byte, error) {
 	}
 	at := len(dst)
 	dst = slices.Grow(dst, HeaderBytes+frameBound(len(b.records)))
-	dst, codec := b.appendRecords(dst[:at+HeaderBytes])
+	dst, codec := appendSmaller(dst[:at+HeaderBytes], b.records, b.codec)
 	batch := dst[at:]
 	h := Header{
 		BatchLength: int32(len(batch) - lengthOffset), LeaderEpoch: NotStamped,
@@ -158,14 +158,14 @@ func (b *Builder) AppendBatch(dst []byte, p Producer) ([]byte, error) {
 	return dst, nil
 }
 
-// appendRecords appends the records, compressed if that makes them smaller.
-func (b *Builder) appendRecords(dst []byte) ([]byte, Codec) {
-	if b.codec == LZ4 {
+// appendSmaller appends records, compressed if the codec is LZ4 and that makes them smaller.
+func appendSmaller(dst, records []byte, codec Codec) ([]byte, Codec) {
+	if codec == LZ4 {
 		at := len(dst)
-		if dst = appendFrame(dst, b.records); len(dst)-at < len(b.records) {
+		if dst = appendFrame(dst, records); len(dst)-at < len(records) {
 			return dst, LZ4
 		}
 		dst = dst[:at]
 	}
-	return append(dst, b.records...), None
+	return append(dst, records...), None
 }

@@ -4,11 +4,12 @@
 //
 // What may not live here: partitioning, routing, segments, objects, anything that waits or does I/O.
 //
-// Promises: P2 (offset deltas are dense and the record count is true, so that offsets are dense),
+// Promises: P2 (in a batch that [Verify] accepts offset deltas are dense and the record count is true, so that
+// offsets are dense; what [Retain] leaves keeps its offsets),
 // P5 (producer id, epoch and sequence are carried, and wrap, as in Kafka). No input, however
 // malformed, makes this package panic or decompress beyond [Limits.MaxUncompressedBytes].
 //
-// Read: header.go, record.go, builder.go, reader.go, verify.go, lz4.go.
+// Read: header.go, record.go, builder.go, reader.go, verify.go, retain.go, lz4.go.
 //
 // # Batch, version 2
 //
@@ -22,14 +23,20 @@
 //	magic                       16      1  version of the format, 2
 //	crc                         17      4  CRC-32C of everything from attributes to the end
 //	attributes                  21      2  bits 0-2 codec (0 none, 3 LZ4); all other bits must be 0
-//	last_offset_delta           23      4  records; record_count - 1
-//	base_timestamp              27      8  ms since 1970 UTC; that of the first record
+//	last_offset_delta           23      4  records; record_count - 1 as produced
+//	base_timestamp              27      8  ms since 1970 UTC; that of the first record as produced
 //	max_timestamp               35      8  ms since 1970 UTC; the greatest of all records
 //	producer_id                 43      8  -1: not idempotent
 //	producer_epoch              51      2  generation of the producer id; -1: not idempotent
 //	base_sequence               53      4  sequence of the first record; -1: not idempotent
-//	record_count                57      4  records, at least 1
+//	record_count                57      4  records, at least 1 as produced
 //	records                     61      -  records, one after the other; or one LZ4 frame of them
+//
+// Key compaction removes records and nothing else: base_offset, last_offset_delta, base_timestamp and the producer's
+// fields stay as they were produced, record_count and max_timestamp are those of what is left. A batch without any
+// record left says so with record_count 0, no records, and the max_timestamp that it had. So a batch always takes
+// last_offset_delta + 1 offsets and as many sequences. [Open] and [Reader] read such batches; [Verify] and [VerifyFrame],
+// which guard the door, do not take them.
 //
 // # Record
 //
@@ -39,7 +46,7 @@
 //	length              varint  bytes of the record after this field
 //	attributes          1       must be 0
 //	timestamp_delta     varint  ms after base_timestamp, may be negative
-//	offset_delta        varint  records after base_offset: 0, 1, 2, ...
+//	offset_delta        varint  records after base_offset: 0, 1, 2, ... as produced
 //	key_length          varint  bytes; -1: null key, 0: empty key
 //	key                 -       bytes
 //	value_length        varint  bytes; -1: null value, 0: empty value

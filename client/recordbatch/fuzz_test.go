@@ -50,6 +50,7 @@ func readAnyway(batch []byte) {
 	info, err := recordbatch.Open(batch, fuzzLimits, new(recordbatch.Scratch))
 	if err == nil {
 		_, _ = recordbatch.AppendRecords(nil, info)
+		_, _, _ = recordbatch.Retain(nil, batch, info, func(v *recordbatch.View) bool { return v.Offset%2 == 0 }, new(recordbatch.Scratch))
 	}
 }
 

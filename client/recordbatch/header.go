@@ -96,14 +96,21 @@ func (h *Header) Size() int64 { return int64(h.BatchLength) + lengthOffset }
 // Codec is the compression of the records.
 func (h *Header) Codec() Codec { return Codec(h.Attributes & codecMask) }
 
-// LastOffset is the offset of the last record.
+// Offsets is how many offsets the batch takes: as many as it has records, or more once key compaction has removed some.
+// Requires: a batch that Open or Verify accepted.
+func (h *Header) Offsets() int32 { return h.LastOffsetDelta + 1 }
+
+// LastOffset is the last of the batch's offsets: that of its last record, unless key compaction has removed it.
 func (h *Header) LastOffset() int64 { return h.BaseOffset + int64(h.LastOffsetDelta) }
 
-// NextOffset is the offset that follows the last record.
+// NextOffset is the offset that follows the batch.
 func (h *Header) NextOffset() int64 { return h.LastOffset() + 1 }
 
-// LastSequence is the sequence of the last record. Requires: Producer.Idempotent, RecordCount >= 1.
-func (h *Header) LastSequence() int32 { return NextSequence(h.Producer.BaseSequence, h.RecordCount-1) }
+// LastSequence is the sequence of the last record that the producer sent in this batch, also where key compaction has removed records:
+// sequences run with the offsets. Requires: Producer.Idempotent, a batch that Open or Verify accepted.
+func (h *Header) LastSequence() int32 {
+	return NextSequence(h.Producer.BaseSequence, h.LastOffsetDelta)
+}
 
 // ParseHeader reads the header at the start of b. It trusts nothing and proves nothing: the batch
 // may be shorter or longer than the header claims. Errors: Corrupt if b is too short for a header,

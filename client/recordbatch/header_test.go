@@ -23,7 +23,7 @@ func TestP5_SequencesWrapAsInKafka(t *testing.T) {
 			t.Errorf("NextSequence(%d, %d) = %d, want %d", c.seq, c.count, got, c.want)
 		}
 	}
-	h := recordbatch.Header{RecordCount: 3, Producer: recordbatch.Producer{BaseSequence: math.MaxInt32 - 1}}
+	h := recordbatch.Header{LastOffsetDelta: 2, RecordCount: 1, Producer: recordbatch.Producer{BaseSequence: math.MaxInt32 - 1}}
 	if h.LastSequence() != 0 {
 		t.Errorf("last sequence %d, want 0", h.LastSequence())
 	}

@@ -7,39 +7,41 @@ import (
 )
 
 // Reader yields the records of one batch as views, without allocating. It checks every bound, that
-// offset deltas are 0, 1, 2, … and that count and bytes end together; it does not check limits,
-// which Verify does. Not for concurrent use.
+// offset deltas rise and stay within the batch, and that count and bytes end together; it does not check
+// limits, which Verify does. Not for concurrent use.
 type Reader struct {
 	rest          []byte
 	baseOffset    int64
 	baseTimestamp int64
-	next, count   int32
+	read, count   int32
+	least, last   int64 // offset deltas that the next record may have
 	err           *Error
 }
 
 // NewReader returns a reader over the records of info, which Open or Verify returned.
 func NewReader(info Info) Reader {
 	return Reader{
-		rest: info.Records, count: info.RecordCount,
+		rest: info.Records, count: info.RecordCount, last: int64(info.LastOffsetDelta),
 		baseOffset: info.BaseOffset, baseTimestamp: info.BaseTimestamp,
 	}
 }
 
 // Next reads the next record into v. It returns false at the end and at the first error; Err tells.
 func (r *Reader) Next(v *View) bool {
-	if r.next >= r.count || r.err != nil {
+	if r.read >= r.count || r.err != nil {
 		r.end()
 		return false
 	}
 	n, e := parseRecord(r.rest, v)
-	if e != nil || v.Offset != int64(r.next) || addOverflows(r.baseTimestamp, v.Timestamp) {
+	if e != nil || v.Offset < r.least || v.Offset > r.last || addOverflows(r.baseTimestamp, v.Timestamp) {
 		r.fail(e, v)
 		return false
 	}
+	r.least = v.Offset + 1
 	v.Offset += r.baseOffset
 	v.Timestamp += r.baseTimestamp
 	r.rest = r.rest[n:]
-	r.next++
+	r.read++
 	return true
 }
 
@@ -54,13 +56,13 @@ func (r *Reader) end() {
 func (r *Reader) fail(e *Error, v *View) {
 	switch {
 	case len(r.rest) == 0:
-		r.err = fault(WrongCount, fmt.Sprintf("%d records, the header says %d", r.next, r.count))
+		r.err = fault(WrongCount, fmt.Sprintf("%d records, the header says %d", r.read, r.count))
 	case e != nil:
-		r.err = e.at(int(r.next))
-	case v.Offset != int64(r.next):
-		r.err = fault(WrongCount, "offset delta is not the record's position").at(int(r.next))
+		r.err = e.at(int(r.read))
+	case v.Offset < r.least || v.Offset > r.last:
+		r.err = fault(WrongCount, "offset delta is not the one that follows").at(int(r.read))
 	default:
-		r.err = fault(BadTimestamp, "timestamp beyond 64 bits").at(int(r.next))
+		r.err = fault(BadTimestamp, "timestamp beyond 64 bits").at(int(r.read))
 	}
 }
 

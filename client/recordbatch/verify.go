@@ -99,7 +99,7 @@ func (i *Info) UncompressedBytes() int { return len(i.Records) }
 // consumer can read. All errors are *Error, of any Reason.
 func Verify(batch []byte, limits Limits, scratch *Scratch) (Info, error) {
 	limits = limits.orDefaults()
-	info, e := open(batch, limits, scratch)
+	info, e := open(batch, limits, produced, scratch)
 	if e == nil {
 		e = verifyRecords(&info, limits)
 	}
@@ -110,10 +110,10 @@ func Verify(batch []byte, limits Limits, scratch *Scratch) (Info, error) {
 }
 
 // Open checks header and checksum and decompresses, within limits, but does not look at the records,
-// as a Reader does that: for readers of batches that an agent has verified. MaxRecordBytes is not
-// used. All errors are *Error.
+// as a Reader does that: for readers of batches that an agent has verified, and that key compaction may
+// have left with fewer records than offsets, or without any. MaxRecordBytes is not used. All errors are *Error.
 func Open(batch []byte, limits Limits, scratch *Scratch) (Info, error) {
-	info, e := open(batch, limits.orDefaults(), scratch)
+	info, e := open(batch, limits.orDefaults(), stored, scratch)
 	if e != nil {
 		return Info{}, e
 	}
@@ -125,7 +125,7 @@ func Open(batch []byte, limits Limits, scratch *Scratch) (Info, error) {
 // only for trusted producers and for batches that were verified before. All errors are *Error.
 func VerifyFrame(batch []byte, limits Limits) (Header, error) {
 	limits = limits.orDefaults()
-	h, e := checkBatch(batch, limits)
+	h, e := checkBatch(batch, limits, produced)
 	if e == nil && h.Codec() == LZ4 {
 		e = verifyFrame(batch[HeaderBytes:], limits)
 	}
@@ -143,8 +143,16 @@ func verifyFrame(b []byte, limits Limits) *Error {
 	return e
 }
 
-func open(batch []byte, limits Limits, scratch *Scratch) (Info, *Error) {
-	h, e := checkBatch(batch, limits)
+// origin is where a batch comes from, which decides what its header may say.
+type origin uint8
+
+const (
+	produced origin = iota // one record for each offset
+	stored                 // key compaction may have removed records, but no offsets
+)
+
+func open(batch []byte, limits Limits, from origin, scratch *Scratch) (Info, *Error) {
+	h, e := checkBatch(batch, limits, from)
 	if e != nil {
 		return Info{}, e
 	}
@@ -164,7 +172,7 @@ func open(batch []byte, limits Limits, scratch *Scratch) (Info, *Error) {
 }
 
 // checkBatch checks size, header and checksum.
-func checkBatch(batch []byte, limits Limits) (Header, *Error) {
+func checkBatch(batch []byte, limits Limits, from origin) (Header, *Error) {
 	h, e := parseHeader(batch)
 	if e != nil {
 		return h, e
@@ -178,30 +186,43 @@ func checkBatch(batch []byte, limits Limits) (Header, *Error) {
 	if checksum(batch) != h.CRC {
 		return h, corrupt("checksum mismatch")
 	}
-	return h, h.check(limits)
+	return h, h.check(limits, from)
 }
 
 // check proves what the header alone shows.
-func (h *Header) check(limits Limits) *Error {
+func (h *Header) check(limits Limits, from origin) *Error {
 	if h.Attributes&^codecMask != 0 {
 		return fault(Unsupported, "unknown, transactional or control attributes")
 	}
 	if c := h.Codec(); c != None && c != LZ4 {
 		return fault(Unsupported, "only the codecs none and LZ4 are known")
 	}
+	if e := h.checkCount(from); e != nil {
+		return e
+	}
 	switch {
-	case h.RecordCount == 0:
-		return fault(Empty, "no records")
-	case h.RecordCount < 0 || h.LastOffsetDelta != h.RecordCount-1:
-		return fault(WrongCount, "last offset delta must be the record count minus 1")
 	case int(h.RecordCount) > limits.MaxUncompressedBytes/minRecordBytes:
 		return tooLarge(TooLarge, "records claimed", int(h.RecordCount), limits.MaxUncompressedBytes/minRecordBytes)
-	case addOverflows(h.BaseOffset, int64(h.RecordCount)) || h.BaseOffset < 0:
+	case addOverflows(h.BaseOffset, int64(h.LastOffsetDelta)+1) || h.BaseOffset < 0:
 		return corrupt("base offset out of bounds")
 	case badTimestamp(h.BaseTimestamp) || badTimestamp(h.MaxTimestamp):
 		return fault(BadTimestamp, "timestamps must lie between the years 1970 and 9999")
 	}
 	return h.Producer.check()
+}
+
+// checkCount compares records and offsets. Between the records of a produced batch no offset may be missing (P2): with as many records as
+// offsets, and rising offset deltas, none can be.
+func (h *Header) checkCount(from origin) *Error {
+	switch {
+	case from == produced && h.RecordCount == 0:
+		return fault(Empty, "no records")
+	case from == produced && h.LastOffsetDelta != h.RecordCount-1:
+		return fault(WrongCount, "last offset delta must be the record count minus 1")
+	case h.RecordCount < 0 || h.LastOffsetDelta < 0 || h.LastOffsetDelta < h.RecordCount-1:
+		return fault(WrongCount, "last offset delta must be at least the record count minus 1")
+	}
+	return nil
 }
 
 func badTimestamp(ms int64) bool { return ms < 0 || ms > MaxTimestamp }

@@ -200,3 +200,53 @@ func TestPlainBatchesAreTheSameBytes(t *testing.T) {
 		t.Error("the batches differ")
 	}
 }
+
+// What key compaction leaves: records missing inside of batches and at their edges, whole batches missing, batches without any record.
+func TestP2_FranzGoReadsWhatKeyCompactionLeaves(t *testing.T) {
+	t.Parallel()
+	for _, codec := range []recordbatch.Codec{recordbatch.None, recordbatch.LZ4} {
+		p := recordbatch.Producer{ID: 77, Epoch: 3, BaseSequence: 1<<31 - 2}
+		var answer []byte
+		var want []recordbatch.Record
+		next := int64(1000)
+		for i, keep := range []func(n int) bool{
+			func(n int) bool { return n%3 == 1 }, func(int) bool { return false }, func(n int) bool { return n < 2 }, nil,
+			func(n int) bool { return n == 499 }, func(int) bool { return false },
+		} {
+			rs := records(500)
+			batch := build(t, codec, p, rs)
+			if err := recordbatch.Stamp(batch, next, 9); err != nil {
+				t.Fatal(err)
+			}
+			next += int64(len(rs))
+			if keep == nil {
+				continue // the batch is gone
+			}
+			info, err := recordbatch.Open(batch, recordbatch.Limits{}, new(recordbatch.Scratch))
+			if err != nil {
+				t.Fatal(err)
+			}
+			left, n, err := recordbatch.Retain(nil, batch, info, func(v *recordbatch.View) bool { return keep(int(v.Offset - info.BaseOffset)) }, new(recordbatch.Scratch))
+			if err != nil {
+				t.Fatalf("batch %d: %v", i, err)
+			}
+			answer = append(answer, left...)
+			before := len(want)
+			for j, r := range rs {
+				if r.Offset = info.BaseOffset + int64(j); keep(j) {
+					want = append(want, r)
+				}
+			}
+			if int(n) != len(want)-before {
+				t.Fatalf("batch %d: %d records left, want %d", i, n, len(want)-before)
+			}
+		}
+		for _, from := range []int64{0, 1000, 1001, 1002, 1499, 1700, 2001, 2100, 3499} {
+			first := 0
+			for first < len(want) && want[first].Offset < from {
+				first++
+			}
+			compare(t, fetched(t, answer, from), want[first:], 9, p)
+		}
+	}
+}
