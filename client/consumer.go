@@ -105,7 +105,8 @@ func WithStallTimeout(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) { c.stall = d })
 }
 
-// Consumer reads a topic: every offset from the start once, in order by partition. Poll and Records are for one
+// Consumer reads a topic: every record from the start once, in the order of offsets by partition. Offsets may be missing where the topic is
+// compacted by key. Poll and Records are for one
 // goroutine at a time; the other methods may be called by any.
 type Consumer struct {
 	client  *Client
@@ -270,6 +271,9 @@ func (k *Consumer) PollBatch(ctx context.Context) (*Batch, error) {
 			continue
 		}
 		f.cursor.delivered.Store(next)
+		if info.RecordCount == 0 {
+			continue // key compaction has removed them all
+		}
 		k.batch = b
 		return &k.batch, nil
 	}

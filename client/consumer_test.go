@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/streamhouse/streamhouse/client/internal/fakecluster"
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 )
 
 func fill(t *testing.T, c *Client, n int) {
@@ -316,22 +317,34 @@ func TestConsumerOptionsAreChecked(t *testing.T) {
 func TestP2_ChainRefusesWhatDoesNotFollow(t *testing.T) {
 	batch := func(base int64, n int) []byte { return testBatch(t, base, n) }
 	for _, test := range []struct {
-		name    string
-		batches [][]byte
-		asked   int64
-		next    int64 // -1: refused
+		name              string
+		batches           [][]byte
+		asked             int64
+		answered, skipped int64 // what the agent says
+		next              int64 // -1: refused
 	}{
-		{"one", [][]byte{batch(0, 3)}, 0, 3},
-		{"from the middle", [][]byte{batch(0, 3)}, 2, 3},
-		{"two", [][]byte{batch(0, 3), batch(3, 2)}, 1, 5},
-		{"hole before", [][]byte{batch(4, 3)}, 3, -1},
-		{"hole between", [][]byte{batch(0, 3), batch(4, 1)}, 0, -1},
-		{"overlap", [][]byte{batch(0, 3), batch(2, 3)}, 0, -1},
-		{"too old", [][]byte{batch(0, 3)}, 3, -1},
-		{"old one first", [][]byte{batch(0, 3), batch(3, 1)}, 3, 4},
-		{"cut", [][]byte{batch(0, 3)[:70]}, 0, -1},
+		{"one", [][]byte{batch(0, 3)}, 0, 3, 0, 3},
+		{"from the middle", [][]byte{batch(0, 3)}, 2, 3, 0, 3},
+		{"two", [][]byte{batch(0, 3), batch(3, 2)}, 1, 5, 0, 5},
+		{"hole before", [][]byte{batch(4, 3)}, 3, 7, 0, -1},
+		{"hole between", [][]byte{batch(0, 3), batch(4, 1)}, 0, 5, 0, -1},
+		{"hole after", [][]byte{batch(0, 3)}, 0, 5, 0, -1},
+		{"nothing but a hole", nil, 2, 5, 0, -1},
+		{"overlap", [][]byte{batch(0, 3), batch(2, 3)}, 0, 5, 0, -1},
+		{"too old", [][]byte{batch(0, 3)}, 3, 3, 0, -1},
+		{"old one first", [][]byte{batch(0, 3), batch(3, 1)}, 3, 4, 0, 4},
+		{"cut", [][]byte{batch(0, 3)[:70]}, 0, 3, 0, -1},
+		{"compacted before", [][]byte{batch(4, 3)}, 3, 7, 1, 7},
+		{"compacted between", [][]byte{batch(0, 3), batch(14, 1)}, 2, 15, 11, 15},
+		{"compacted after", [][]byte{batch(0, 3)}, 0, 5, 2, 5},
+		{"compacted everywhere", [][]byte{batch(2, 3), batch(6, 1)}, 1, 10, 5, 10},
+		{"nothing left", nil, 2, 5, 3, 5},
+		{"a hole beside what was compacted", [][]byte{batch(2, 3), batch(6, 1)}, 1, 10, 4, -1},
+		{"compacted, but nothing is missing", [][]byte{batch(0, 3)}, 0, 3, 1, -1},
 	} {
-		next, err := chain(slices.Concat(test.batches...), test.asked)
+		next, err := chain(&dataplanev1.FetchedPartition{
+			Batches: slices.Concat(test.batches...), NextOffset: test.answered, SkippedOffsets: test.skipped,
+		}, test.asked)
 		if err != nil {
 			next = -1
 		}
@@ -339,6 +352,53 @@ func TestP2_ChainRefusesWhatDoesNotFollow(t *testing.T) {
 			t.Errorf("%s: next %d (%v), want %d", test.name, next, err, test.next)
 		}
 	}
+}
+
+// What key compaction leaves of a topic is read from any offset on, as structs and as views, and reading ends where the topic does.
+func TestP2_CompactedTopicIsReadFromAnywhere(t *testing.T) {
+	bubble(t, []string{"a1", "a2"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
+		f.CreateTopic("orders", 1)
+		fill(t, c, 1000)
+		var want []int64
+		f.Compact("orders", 0, func(offset int64) bool {
+			kept := offset >= 100 && offset < 900 && (offset < 300 || offset >= 500) && offset%3 == 0 // holes at the edges, in the middle, in batches
+			if kept {
+				want = append(want, offset)
+			}
+			return kept
+		})
+		for _, from := range []int64{0, 1, 99, 100, 101, 102, 299, 300, 400, 500, 501, 897, 898, 900, 999, 1000} {
+			first, _ := slices.BinarySearch(want, from)
+			var structs, views []int64
+			k := consumer(t, c, From(At(from)), UntilEnd())
+			for r, err := range k.Records(t.Context()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				structs = append(structs, r.Offset)
+			}
+			k = consumer(t, c, From(At(from)), UntilEnd())
+			for {
+				b, err := k.PollBatch(t.Context())
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				var v View
+				for b.Next(&v) {
+					views = append(views, v.Offset)
+				}
+				if b.Err() != nil {
+					t.Fatal(b.Err())
+				}
+			}
+			if !slices.Equal(structs, want[first:]) || !slices.Equal(views, want[first:]) {
+				t.Errorf("from %d: structs %v, views %v, want %v", from, structs, views, want[first:])
+			}
+		}
+	})
 }
 
 func TestListOffsets(t *testing.T) {

@@ -234,11 +234,11 @@ func (k *Consumer) accept(ctx context.Context, c *cursor, asked int64, f *datapl
 		k.setBack(ctx, c, fromRefusal(f.GetRefusal()))
 		return
 	}
-	if len(f.GetBatches()) == 0 {
+	if len(f.GetBatches()) == 0 && f.GetNextOffset() <= asked {
 		c.failures, c.stalled = 0, time.Time{}
 		return
 	}
-	next, err := chain(f.GetBatches(), asked)
+	next, err := chain(f, asked)
 	if err != nil {
 		e := failure(ReasonDamagedData, "offset %d: %v", asked, err).wrap(err)
 		if c.failures < mostDamaged {
@@ -251,14 +251,18 @@ func (k *Consumer) accept(ctx context.Context, c *cursor, asked int64, f *datapl
 	c.next = next
 	k.served++
 	c.served = k.served
+	if len(f.GetBatches()) == 0 {
+		return // only offsets without a record
+	}
 	k.ready = append(k.ready, fetched{cursor: c, batches: f.GetBatches(), from: asked})
 	k.buffered += len(f.GetBatches())
 }
 
-// chain checks that batches hold every offset from asked on, without a hole, and returns the offset after them (P2).
-func chain(batches []byte, asked int64) (int64, error) {
-	next := asked
-	for batch, err := range recordbatch.Split(batches) {
+// chain checks that batches follow each other from the offset asked on, and returns the offset to go on with. Offsets may lie in no batch
+// where key compaction has removed all their records, and then the agent has counted them: what it does not account for is a hole (P2).
+func chain(f *dataplanev1.FetchedPartition, asked int64) (int64, error) {
+	next, skipped := asked, int64(0)
+	for batch, err := range recordbatch.Split(f.GetBatches()) {
 		if err != nil {
 			return 0, err
 		}
@@ -266,13 +270,21 @@ func chain(batches []byte, asked int64) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if h.BaseOffset > next || (next > asked && h.BaseOffset != next) || h.NextOffset() < h.BaseOffset {
+		if (next > asked && h.BaseOffset < next) || h.NextOffset() <= h.BaseOffset {
 			return 0, failure(ReasonDamagedData, "a batch of offsets %d to %d where %d follows", h.BaseOffset, h.LastOffset(), next)
 		}
+		skipped += max(0, h.BaseOffset-next)
 		next = max(next, h.NextOffset())
 	}
-	if next == asked {
+	if next == asked && len(f.GetBatches()) > 0 {
 		return 0, failure(ReasonDamagedData, "batches below offset %d only", asked)
+	}
+	if end := f.GetNextOffset(); end > next {
+		skipped += end - next
+		next = end
+	}
+	if skipped != f.GetSkippedOffsets() {
+		return 0, failure(ReasonDamagedData, "%d offsets below %d are missing, the agent left out %d", skipped, next, f.GetSkippedOffsets())
 	}
 	return next, nil
 }

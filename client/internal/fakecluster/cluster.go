@@ -331,6 +331,28 @@ func (c *Cluster) Trim(topic string, partition int, start int64) {
 	c.change()
 }
 
+// Compact removes the records of a partition whose offsets keep does not want, and the batches that have none left.
+func (c *Cluster) Compact(topic string, partition int, keep func(offset int64) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.topics[topic].partitions[partition]
+	var log []stored
+	for _, s := range p.log {
+		info, err := recordbatch.Open(s.batch, recordbatch.Limits{MaxRecordBytes: 3 << 20}, new(recordbatch.Scratch))
+		if err != nil {
+			panic(err) // it was verified before it was stored
+		}
+		left, n, err := recordbatch.Retain(nil, s.batch, info, func(v *recordbatch.View) bool { return keep(v.Offset) }, new(recordbatch.Scratch))
+		if err != nil {
+			panic(err)
+		}
+		if n > 0 {
+			log = append(log, stored{base: s.base, next: s.next, batch: left})
+		}
+	}
+	p.log = log
+}
+
 // ForgetProducers drops all producer state of a topic, as happens after long silence.
 func (c *Cluster) ForgetProducers(topic string) {
 	c.mu.Lock()

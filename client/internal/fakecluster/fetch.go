@@ -55,7 +55,7 @@ func (c *Cluster) fetch(r *dataplanev1.FetchRequest) (*dataplanev1.FetchResponse
 			continue
 		}
 		p.read(f, &budget)
-		something = something || len(f.GetBatches()) > 0
+		something = something || f.GetNextOffset() > q.GetOffset()
 	}
 	return answer, something
 }
@@ -88,10 +88,13 @@ func (p *partition) read(f *dataplanev1.FetchedPartition, budget *int) {
 		if *budget <= 0 {
 			return
 		}
+		f.SkippedOffsets += max(0, s.base-f.GetNextOffset())
 		f.Batches = append(f.Batches, s.batch...)
 		f.NextOffset = s.next
 		*budget -= len(s.batch)
 	}
+	f.SkippedOffsets += p.next - f.GetNextOffset()
+	f.NextOffset = p.next
 }
 
 func (s *records) ListOffsets(_ context.Context, r *dataplanev1.ListOffsetsRequest) (*dataplanev1.ListOffsetsResponse, error) {

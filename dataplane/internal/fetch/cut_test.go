@@ -29,10 +29,11 @@ func TestP4_CutIsWholeBatchesBelowTheEnd(t *testing.T) {
 		end := rapid.Int64Range(s.BaseOffset, s.End()+5).Draw(rt, "end")
 		limit := rapid.IntRange(0, 1500).Draw(rt, "limit")
 		first := rapid.SampledFrom([]int{0, 300, 100_000}).Draw(rt, "first")
-		got, next, err := cut(b, s, offset, end, limit, first)
+		p, err := cut(b, s, offset, end, limit, first)
 		if err != nil {
 			rt.Fatal(err)
 		}
+		got, next := p.batches, p.next
 		// The same by the table of batches.
 		from, size, want := int64(-1), int64(0), offset
 		for i := range sizes {
@@ -47,7 +48,7 @@ func TestP4_CutIsWholeBatchesBelowTheEnd(t *testing.T) {
 			}
 			size, want = size+sizes[i], starts[i+1]
 		}
-		if next != want || int64(len(got)) != size {
+		if next != want || int64(len(got)) != size || p.skipped != 0 {
 			rt.Fatalf("cut %d bytes up to %d, want %d up to %d", len(got), next, size, want)
 		}
 		if len(got) > 0 {
@@ -71,7 +72,7 @@ func TestCutRefusesWhatIsNotTheSegment(t *testing.T) {
 			at := len(b) - int(sizes[len(sizes)-1])
 			b[at+7] ^= 0x40 // base offset of the last batch
 		}
-		if _, _, err := cut(b, s, s.BaseOffset, s.End(), 1<<20, 1<<20); err == nil {
+		if _, err := cut(b, s, s.BaseOffset, s.End(), 1<<20, 1<<20); err == nil {
 			rt.Fatal("cut without an error")
 		}
 	})
@@ -83,13 +84,13 @@ func TestCutSurvivesAnything(t *testing.T) {
 		for range rapid.IntRange(1, 5).Draw(rt, "flips") {
 			b[rapid.IntRange(0, len(b)-1).Draw(rt, "at")] ^= rapid.Byte().Draw(rt, "bits")
 		}
-		got, next, err := cut(b, s, s.BaseOffset, s.End(), 1<<20, 1<<20)
+		p, err := cut(b, s, s.BaseOffset, s.End(), 1<<20, 1<<20)
 		if err == nil {
-			_, _, _, _ = decode(nil, got, s.BaseOffset, 1<<20, 1<<20)
-			_, _, _, _ = firstAt(got, 0, 0)
+			_, _, _, _ = decode(nil, p, s.BaseOffset, 1<<20, 1<<20)
+			_, _, _, _ = firstAt(p.batches, 0, 0)
 		}
-		if next > s.End() {
-			rt.Fatalf("cut up to %d, beyond the segment's end %d", next, s.End())
+		if p.next > s.End() {
+			rt.Fatalf("cut up to %d, beyond the segment's end %d", p.next, s.End())
 		}
 	})
 }
@@ -100,7 +101,7 @@ func TestDecodeIsWhereItStopped(t *testing.T) {
 		limit := rapid.IntRange(1, 200).Draw(rt, "limit")
 		var all []int64
 		for next := s.BaseOffset; next < s.End(); {
-			records, size, after, err := decode(nil, b, next, limit, 1<<20)
+			records, size, after, err := decode(nil, piece{batches: b, next: next}, next, limit, 1<<20)
 			if err != nil || len(records) == 0 {
 				rt.Fatalf("%d records, error %v", len(records), err)
 			}

@@ -12,13 +12,13 @@ import (
 // are not free.
 const decodedOverhead = 32
 
-// decode appends the records of batches from offset on. It stops before limit bytes would be exceeded; the
-// first record may be larger, up to first bytes. It returns their bytes and the offset after the last one.
-func decode(records []*dataplanev1.Record, batches []byte, offset int64, limit, first int) (_ []*dataplanev1.Record, size int, next int64, err error) {
+// decode appends the records of a piece from offset on. It stops before limit bytes would be exceeded; the
+// first record may be larger, up to first bytes. It returns their bytes and the offset to go on with.
+func decode(records []*dataplanev1.Record, p piece, offset int64, limit, first int) (_ []*dataplanev1.Record, size int, next int64, err error) {
 	scratch := recordbatch.AcquireScratch()
 	defer scratch.Release()
 	next = offset
-	for batch, err := range recordbatch.Split(batches) {
+	for batch, err := range recordbatch.Split(p.batches) {
 		if err != nil {
 			return records, size, next, fmt.Errorf("split batches: %w", err)
 		}
@@ -46,7 +46,7 @@ func decode(records []*dataplanev1.Record, batches []byte, offset int64, limit, 
 			next = v.Offset + 1
 		}
 	}
-	return records, size, next, nil
+	return records, size, max(next, p.next), nil
 }
 
 // recordOf copies a view, whose bytes belong to the scratch. Null stays null, empty stays empty.

@@ -213,12 +213,13 @@ func (r *reading) room(limit, first int) (int, int) {
 
 func (r *reading) takeBatches(slices *[][]byte, i, limit, first int) (next int64, err error) {
 	limit, first = r.room(limit, first)
-	batches, next, err := r.cut(i, limit, first)
-	if len(batches) > 0 {
-		*slices = append(*slices, batches)
-		r.size += len(batches)
+	p, err := r.cut(i, limit, first)
+	if len(p.batches) > 0 {
+		*slices = append(*slices, p.batches)
+		r.size += len(p.batches)
 	}
-	return next, err
+	r.fetched.SkippedOffsets += p.skipped
+	return p.next, err
 }
 
 func (r *reading) takeRecords(i, limit, first int) (next int64, err error) {
@@ -226,30 +227,30 @@ func (r *reading) takeRecords(i, limit, first int) (next int64, err error) {
 	if first <= 0 {
 		return r.fetched.GetNextOffset(), nil
 	}
-	batches, _, err := r.cut(i, limit, math.MaxInt) // one batch at least: records of it may fit
+	p, err := r.cut(i, limit, math.MaxInt) // one batch at least: records of it may fit
 	if err != nil {
 		return r.fetched.GetNextOffset(), err
 	}
-	records, size, next, err := decode(r.fetched.GetRecords(), batches, r.fetched.GetNextOffset(), limit, first)
+	records, size, next, err := decode(r.fetched.GetRecords(), p, r.fetched.GetNextOffset(), limit, first)
 	r.fetched.Records = records
 	r.size += size
 	return next, err
 }
 
 // cut cuts batches from segment i, from where the answer has got to.
-func (r *reading) cut(i, limit, first int) (batches []byte, next int64, err error) {
+func (r *reading) cut(i, limit, first int) (piece, error) {
 	offset := r.fetched.GetNextOffset()
 	if err := r.loaded[i].Err; err != nil {
 		if r.size > 0 {
-			return nil, offset, nil // what comes before the fault is good
+			err = nil // what comes before the fault is good
 		}
-		return nil, offset, err
+		return piece{next: offset}, err
 	}
-	batches, next, err = cut(r.loaded[i].Bytes, r.segments[i], offset, r.place.state.HighWatermark, limit, first)
-	if err == nil && len(batches) == 0 && first == math.MaxInt {
+	p, err := cut(r.loaded[i].Bytes, r.segments[i], offset, r.place.state.HighWatermark, limit, first)
+	if err == nil && p.next == offset && first == math.MaxInt {
 		err = fmt.Errorf("segment %q at %d holds no batch for offset %d", r.segments[i].ObjectKey, r.segments[i].Position, offset)
 	}
-	return batches, next, err
+	return p, err
 }
 
 func join(slices [][]byte) []byte {

@@ -174,7 +174,7 @@ func (r *stream) deliver(ctx context.Context, planned []*reading) error {
 			if err := r.hand(ctx, reading, planned); err != nil {
 				return err
 			}
-			r.service.records.Add(reading.fetched.GetNextOffset() - reading.target.offset)
+			r.service.records.Add(reading.fetched.GetNextOffset() - reading.target.offset - reading.fetched.GetSkippedOffsets())
 			reading.goOn()
 		}
 		if reading.fetched.GetRefusal() != nil {

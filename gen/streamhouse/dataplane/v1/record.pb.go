@@ -1036,10 +1036,14 @@ type FetchedPartition struct {
 	Batches []byte `protobuf:"bytes,6,opt,name=batches,proto3" json:"batches,omitempty"`
 	// With `decode`: from the wanted offset on.
 	Records []*Record `protobuf:"bytes,7,rep,name=records,proto3" json:"records,omitempty"`
-	// Offset to fetch next.
-	NextOffset    int64 `protobuf:"varint,8,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Offset to fetch next. Above the wanted one although there are no batches or records: what lay between was removed by key compaction.
+	NextOffset int64 `protobuf:"varint,8,opt,name=next_offset,json=nextOffset,proto3" json:"next_offset,omitempty"`
+	// Offsets from the wanted one up to next_offset that lie in none of `batches`, since key compaction has removed all records there; offsets
+	// without a record within a batch do not count. 0: the batches follow each other densely. Not set with `decode`. A reader that finds
+	// another number of offsets missing has been answered wrongly.
+	SkippedOffsets int64 `protobuf:"varint,9,opt,name=skipped_offsets,json=skippedOffsets,proto3" json:"skipped_offsets,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *FetchedPartition) Reset() {
@@ -1124,6 +1128,13 @@ func (x *FetchedPartition) GetRecords() []*Record {
 func (x *FetchedPartition) GetNextOffset() int64 {
 	if x != nil {
 		return x.NextOffset
+	}
+	return 0
+}
+
+func (x *FetchedPartition) GetSkippedOffsets() int64 {
+	if x != nil {
+		return x.SkippedOffsets
 	}
 	return 0
 }
@@ -2223,7 +2234,7 @@ const file_streamhouse_dataplane_v1_record_proto_rawDesc = "" +
 	"\rFetchResponse\x12J\n" +
 	"\n" +
 	"partitions\x18\x01 \x03(\v2*.streamhouse.dataplane.v1.FetchedPartitionR\n" +
-	"partitions\"\xce\x02\n" +
+	"partitions\"\x80\x03\n" +
 	"\x10FetchedPartition\x12\x19\n" +
 	"\btopic_id\x18\x01 \x01(\tR\atopicId\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x129\n" +
@@ -2233,7 +2244,8 @@ const file_streamhouse_dataplane_v1_record_proto_rawDesc = "" +
 	"\abatches\x18\x06 \x01(\fR\abatches\x12:\n" +
 	"\arecords\x18\a \x03(\v2 .streamhouse.dataplane.v1.RecordR\arecords\x12\x1f\n" +
 	"\vnext_offset\x18\b \x01(\x03R\n" +
-	"nextOffset\"\x8e\x02\n" +
+	"nextOffset\x120\n" +
+	"\x0fskipped_offsets\x18\t \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0eskippedOffsets\"\x8e\x02\n" +
 	"\x0eConsumeRequest\x12+\n" +
 	"\n" +
 	"topic_name\x18\x01 \x01(\tB\n" +
