@@ -1,11 +1,13 @@
 -- No row: a topic of this name exists (whoever inserts it at the same time is waited for). Requires: LockAgentGroup.
 -- name: InsertTopic :many
-INSERT INTO topics (topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, preferred_zones, revision)
-VALUES (@topic_id, @name, @agent_group, @partition_count, @max_record_bytes, @allow_buffered_acks, @preferred_zones::text[], @revision)
+INSERT INTO topics (topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, preferred_zones, revision,
+                    retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms)
+VALUES (@topic_id, @name, @agent_group, @partition_count, @max_record_bytes, @allow_buffered_acks, @preferred_zones::text[], @revision,
+        @retention_ms, @retention_bytes, @cleanup_policy, @delete_retention_ms, @min_compaction_lag_ms)
 ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING
 RETURNING *;
 
--- Partitions of a new topic, with their assignments (empty for none) and revisions.
+-- New partitions of a topic, with their assignments (empty for none) and revisions.
 -- name: InsertPartitions :execrows
 INSERT INTO partitions (topic_id, partition, agent_group, assigned_agent_id, revision)
 SELECT @topic_id::uuid, e.partition, @agent_group::text, NULLIF(e.agent_id, ''), e.revision
@@ -31,11 +33,17 @@ SELECT * FROM topics
 WHERE deleted_at IS NULL AND name > @after AND (@agent_group::text = '' OR agent_group = @agent_group::text)
 ORDER BY name LIMIT @page;
 
--- Requires: LockAgentGroup. No row: it has been deleted meanwhile.
+-- Requires: LockAgentGroup. No row: it has been deleted meanwhile. The number of partitions only rises.
 -- name: UpdateTopic :many
 UPDATE topics SET max_record_bytes = COALESCE(sqlc.narg(max_record_bytes), max_record_bytes),
                   allow_buffered_acks = COALESCE(sqlc.narg(allow_buffered_acks), allow_buffered_acks),
                   preferred_zones = COALESCE(sqlc.narg(preferred_zones)::text[], preferred_zones),
+                  retention_ms = COALESCE(sqlc.narg(retention_ms), retention_ms),
+                  retention_bytes = COALESCE(sqlc.narg(retention_bytes), retention_bytes),
+                  cleanup_policy = COALESCE(sqlc.narg(cleanup_policy), cleanup_policy),
+                  delete_retention_ms = COALESCE(sqlc.narg(delete_retention_ms), delete_retention_ms),
+                  min_compaction_lag_ms = COALESCE(sqlc.narg(min_compaction_lag_ms), min_compaction_lag_ms),
+                  partition_count = GREATEST(partition_count, @partition_count::int),
                   revision = @revision
 WHERE topic_id = @topic_id AND deleted_at IS NULL
 RETURNING *;

@@ -32,6 +32,12 @@ func (s topics) UpdateTopic(ctx context.Context, request *controlplanev1.UpdateT
 	})
 }
 
+func (s topics) DeleteRecords(ctx context.Context, request *controlplanev1.DeleteRecordsRequest) (*controlplanev1.DeleteRecordsResponse, error) {
+	return transact(ctx, writes, func(ctx context.Context) (*controlplanev1.DeleteRecordsResponse, error) {
+		return s.Store.DeleteRecords(ctx, request)
+	})
+}
+
 func (s topics) DeleteTopic(ctx context.Context, request *controlplanev1.DeleteTopicRequest) (*controlplanev1.DeleteTopicResponse, error) {
 	return transact(ctx, writes, func(ctx context.Context) (*controlplanev1.DeleteTopicResponse, error) {
 		return s.Store.DeleteTopic(ctx, request)

@@ -23,7 +23,7 @@ const (
 // Catalog is a store whose time can be turned and whose rows can be held.
 type Catalog interface {
 	store.Store
-	// Age lets time pass for everyone but the judges.
+	// Age lets time pass for everyone but the judges, and for what was committed.
 	Age(ctx context.Context, d time.Duration) error
 	// AgePulse says that a judge last beat d ago.
 	AgePulse(ctx context.Context, d time.Duration) error

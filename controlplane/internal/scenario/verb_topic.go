@@ -2,8 +2,10 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -24,6 +26,9 @@ func doTopic(w *World, c command) (call, error) {
 	if zones := c.text("zones", ""); zones != "" {
 		request.Config.PreferredZones = &controlplanev1.PreferredZones{Zones: strings.Split(zones, ",")}
 	}
+	if err := keep(request.GetConfig(), c); err != nil {
+		return nil, err
+	}
 	if request.PartitionCount, err = c.number32("partitions", 1); err != nil {
 		return nil, err
 	}
@@ -35,7 +40,7 @@ func doTopic(w *World, c command) (call, error) {
 		w.last = uuid.MustParse(response.GetTopic().GetTopicId())
 		w.topics[name] = append(w.topics[name], w.last)
 		return w.assignments(ctx, name)
-	}, c.known("group", "partitions", "zones")
+	}, c.known("group", "partitions", "zones", "retention", "retention-bytes")
 }
 
 // assignments tells which agents a topic's partitions are assigned to. By pages of two.
@@ -61,7 +66,28 @@ func orNobody(agentID string) string {
 	return agentID
 }
 
-// doUpdate: "update orders buffered", "update orders durable" or "update orders zones=z1,z2" (zones=: none).
+// keep reads how long records are kept: "retention=3m" (0s: for ever), "retention-bytes=300" (-1: all).
+func keep(config *controlplanev1.TopicConfig, c command) error {
+	if text := c.text("retention", ""); text != "" {
+		kept, err := time.ParseDuration(text)
+		if err != nil {
+			return err
+		}
+		config.RetentionMs = new(kept.Milliseconds())
+		if kept == 0 {
+			config.RetentionMs = new(int64(-1))
+		}
+	}
+	if c.text("retention-bytes", "") != "" {
+		bytes, err := c.number("retention-bytes", 0)
+		config.RetentionBytes = &bytes
+		return err
+	}
+	return nil
+}
+
+// doUpdate: "update orders buffered", "update orders durable", "update orders zones=z1,z2" (zones=: none), "update orders partitions=5", and as
+// for a new topic retention and retention-bytes.
 func doUpdate(w *World, c command) (call, error) {
 	name, err := c.word(0)
 	config := &controlplanev1.TopicConfig{}
@@ -74,10 +100,11 @@ func doUpdate(w *World, c command) (call, error) {
 			config.PreferredZones.Zones = strings.Split(zones, ",")
 		}
 	}
+	partitions, err1 := c.number32("partitions", 0)
 	return func(ctx context.Context) (string, error) {
-		_, err := w.catalog.UpdateTopic(ctx, &controlplanev1.UpdateTopicRequest{Name: name, Config: config})
+		_, err := w.catalog.UpdateTopic(ctx, &controlplanev1.UpdateTopicRequest{Name: name, Config: config, PartitionCount: partitions})
 		return "", err
-	}, err
+	}, errors.Join(err, err1, keep(config, c), c.known("zones", "partitions", "retention", "retention-bytes"))
 }
 
 func doDelete(w *World, c command) (call, error) {

@@ -33,6 +33,7 @@ type Store interface {
 	Placements
 	Planning
 	Judging
+	Retention
 	Catalog
 
 	// Ping says whether the database answers.
@@ -90,10 +91,13 @@ type Topics interface {
 	GetTopic(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.GetTopicRequest) (*controlplanev1.GetTopicResponse, error)
 	// ListTopics refuses a malformed page token with INVALID.
 	ListTopics(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ListTopicsRequest) (*controlplanev1.ListTopicsResponse, error)
-	// UpdateTopic refuses with UNKNOWN_TOPIC.
+	// UpdateTopic refuses with UNKNOWN_TOPIC, INVALID (fewer partitions than there are). New partitions are assigned in the background.
 	UpdateTopic(ctx context.Context, request *controlplanev1.UpdateTopicRequest) (*controlplanev1.UpdateTopicResponse, error)
 	// DeleteTopic marks the topic and frees its name; PurgeDeleted removes its rows. Refusal: UNKNOWN_TOPIC.
 	DeleteTopic(ctx context.Context, request *controlplanev1.DeleteTopicRequest) (*controlplanev1.DeleteTopicResponse, error)
+	// DeleteRecords raises log starts, of all partitions that are named or of none. Refusals: UNKNOWN_TOPIC, UNKNOWN_PARTITION, OUT_OF_RANGE
+	// (beyond the high watermark), INVALID (a partition named twice); while the catalog is not verified CATALOG_UNAVAILABLE.
+	DeleteRecords(ctx context.Context, request *controlplanev1.DeleteRecordsRequest) (*controlplanev1.DeleteRecordsResponse, error)
 }
 
 // Cluster is what people see of agents and leases.

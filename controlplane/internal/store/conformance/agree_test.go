@@ -30,7 +30,7 @@ type pair struct {
 var rare = []string{
 	"COMMITTED", "FENCED high", "OFFSET_MISMATCH", "SEQUENCE_GAP", "PRODUCER_FENCED", "UNKNOWN_TOPIC", "WRONG_AGENT_GROUP", "OBJECT_TOMBSTONED",
 	"LEASE_HELD", "NOT_ASSIGNED", "AGENT_DRAINING", "SESSION_EXPIRED", "SESSION_SUPERSEDED", "possibly", "released, leader", "released, nobody",
-	"suspect", "expired", "is assigned to", "dead: o", "producer 7",
+	"suspect", "expired", "is assigned to", "dead: o", "producer 7", "1 log starts raised", "1 segments removed", "begins at", "OUT_OF_RANGE",
 }
 
 func newPair(t *rapid.T, catalog *scenario.OnPostgres, tally map[string]int) *pair {

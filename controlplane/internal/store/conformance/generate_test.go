@@ -44,7 +44,7 @@ func (s *teller) begin(t *rapid.T) {
 func (s *teller) actions() map[string]func(*rapid.T) {
 	actions := map[string]func(*rapid.T){
 		"register": s.register, "heartbeat": s.heartbeat, "deregister": s.deregister, "wait": s.wait,
-		"topic": s.topic, "change": s.changeTopic,
+		"topic": s.topic, "change": s.changeTopic, "retain": s.retain, "remove": s.remove, "records": s.deleteRecords,
 		"heartbeat1": s.heartbeat, "heartbeat2": s.heartbeat, "release": s.release, "late": s.holdBack, "deliver": s.deliver,
 		"repeat": s.repeat, "tombstone": s.tombstone,
 		"lookup": s.lookup, "list": s.list, "watch": s.watch, "balance": s.balance, "operate": s.operate, "report": s.report, "group": s.changeGroup,
@@ -163,6 +163,9 @@ func (s *teller) topic(t *rapid.T) {
 	if seldom(t, "buffered", 3) {
 		command += " buffered"
 	}
+	if seldom(t, "kept", 2) {
+		command += one(t, "keep", " retention=2m", " retention=5m", " retention-bytes=100", " retention-bytes=250", " retention=4m retention-bytes=500")
+	}
 	if answer := s.do(t, command); answer != "TOPIC_EXISTS" && answer != "UNKNOWN_AGENT_GROUP" { // its agent group may have been removed
 		s.topics[name]++
 	}
@@ -173,7 +176,27 @@ func (s *teller) changeTopic(t *rapid.T) {
 		t.Skip()
 	}
 	name := one(t, "topic", "orders", "payments", "visits")
-	s.do(t, one(t, "change", "update "+name+" buffered", "update "+name+" durable", "delete "+name, "purge"))
+	s.do(t, one(t, "change", "update "+name+" buffered", "update "+name+" durable", "delete "+name, "purge",
+		"update "+name+" retention=3m", "update "+name+" retention=0s retention-bytes=-1", "update "+name+" partitions=2", "update "+name+" partitions=3"))
+}
+
+// retain is mostly followed by the second step, sometimes much later.
+func (s *teller) retain(t *rapid.T) {
+	s.do(t, "retain")
+	if !seldom(t, "later", 3) {
+		s.do(t, "remove")
+	}
+}
+
+func (s *teller) remove(t *rapid.T) { s.do(t, "remove") }
+
+func (s *teller) deleteRecords(t *rapid.T) {
+	place, _, _ := strings.Cut(s.place(t, ""), "#")
+	if !strings.Contains(place, "/") {
+		place += "/0"
+	}
+	end := s.leases(t)[place].GetHighWatermark()
+	s.do(t, fmt.Sprintf("records %s before=%d", place, max(-1, one(t, "before", -1, 0, end/2, end-1, end, end, end+1))))
 }
 
 // place is mostly a partition of a topic that lives, and mostly of the agent group to which the process belongs (empty: any).

@@ -14,14 +14,20 @@ import (
 const violations = `
 WITH live AS (SELECT p.* FROM partitions p JOIN topics t USING (topic_id) WHERE t.deleted_at IS NULL),
 runs AS (
-	SELECT s.*, lag(s.base_offset + s.record_count, 1, 0::bigint) OVER w AS expected, lag(s.epoch, 1, 0) OVER w AS epoch_before
+	SELECT s.*, lag(s.base_offset + s.record_count) OVER w AS expected, lag(s.epoch, 1, 0) OVER w AS epoch_before, live.log_start_offset
 	FROM segments s JOIN live USING (partition_id) WINDOW w AS (PARTITION BY s.partition_id ORDER BY s.base_offset)
 ),
 revisions AS (SELECT agent_group, revision FROM topics UNION ALL SELECT agent_group, revision FROM partitions)
 SELECT format('P2: partition %s has a gap or an overlap before offset %s', partition_id, base_offset) FROM runs WHERE base_offset <> expected
 UNION ALL
+SELECT format('P1: partition %s begins at %s, its segments at %s', partition_id, log_start_offset, base_offset) FROM runs
+WHERE expected IS NULL AND base_offset > log_start_offset
+UNION ALL
 SELECT format('P2: partition %s ends at %s, its segments elsewhere', partition_id, high_watermark) FROM live l
-WHERE high_watermark <> COALESCE((SELECT sum(record_count) FROM segments s WHERE s.partition_id = l.partition_id), 0)
+WHERE high_watermark <> COALESCE((SELECT max(base_offset + record_count) FROM segments s WHERE s.partition_id = l.partition_id), log_start_offset)
+UNION ALL
+SELECT format('P1: partition %s begins at %s, beyond its end at %s', partition_id, log_start_offset, high_watermark) FROM live
+WHERE log_start_offset > high_watermark
 UNION ALL
 SELECT format('P3: partition %s: epoch %s at offset %s comes after epoch %s', partition_id, epoch, base_offset, epoch_before) FROM runs
 WHERE epoch < epoch_before
@@ -60,6 +66,7 @@ WHERE r.revision > g.revision`
 const numbers = `
 SELECT format('epoch of partition %s', partition_id), epoch::bigint FROM partitions
 UNION ALL SELECT format('high watermark of partition %s', partition_id), high_watermark FROM partitions
+UNION ALL SELECT format('log start of partition %s', partition_id), log_start_offset FROM partitions
 UNION ALL SELECT format('revision of partition %s', partition_id), revision FROM partitions
 UNION ALL SELECT format('revision of agent group %s', agent_group), revision FROM agent_groups
 UNION ALL SELECT format('end of session %s', session_id), (ended_at IS NOT NULL)::int FROM sessions`

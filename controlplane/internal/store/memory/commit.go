@@ -9,6 +9,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
@@ -27,8 +28,9 @@ type object struct {
 
 // segment is a run of records in an object.
 type segment struct {
-	key   string
-	entry *controlplanev1.SegmentCommit
+	key         string
+	entry       *controlplanev1.SegmentCommit
+	committedAt time.Time
 }
 
 func (g segment) end() int64 { return g.entry.GetBaseOffset() + int64(g.entry.GetRecordCount()) }
@@ -97,7 +99,7 @@ func (s *Store) commitSegment(name store.AgentGroup, writer *session, key string
 	}
 	result, producers := p.judge(writer, entry)
 	if result == controlplanev1.SegmentResult_SEGMENT_RESULT_COMMITTED {
-		p.segments = append(p.segments, segment{key: key, entry: entry})
+		p.segments = append(p.segments, segment{key: key, entry: entry, committedAt: time.Now()})
 		p.highWatermark += int64(entry.GetRecordCount())
 		p.producers = producers
 	}

@@ -91,7 +91,7 @@ func (s *Store) grant(p *partition, to *session) {
 
 func (p *partition) grantMessage() *controlplanev1.Grant {
 	grant := &controlplanev1.Grant{
-		Epoch: p.epoch, TenureFirstOffset: p.tenureFirst, HighWatermark: p.highWatermark, ProducersComplete: true,
+		Epoch: p.epoch, TenureFirstOffset: p.tenureFirst, LogStartOffset: p.logStart, HighWatermark: p.highWatermark, ProducersComplete: true,
 	}
 	for id, state := range p.producers {
 		grant.Producers = append(grant.Producers, state.message(id))

@@ -42,7 +42,7 @@ func (s *Store) Lookup(_ context.Context, name store.AgentGroup, request *contro
 }
 
 func (p *partition) describe(l *controlplanev1.LookupPartition, outcome *controlplanev1.LookupOutcome) {
-	outcome.Epoch, outcome.HighWatermark = p.epoch, p.highWatermark
+	outcome.Epoch, outcome.LogStartOffset, outcome.HighWatermark = p.epoch, p.logStart, p.highWatermark
 	if p.leader != nil {
 		outcome.LeaderSessionId = p.leader.id.String()
 	}
@@ -52,19 +52,19 @@ func (p *partition) describe(l *controlplanev1.LookupPartition, outcome *control
 	}
 	begun := false
 	for _, g := range p.segments {
-		if begun = begun || g.isFirst(l); begun && len(outcome.Segments) < most {
+		if begun = begun || g.isFirst(l, p.logStart); begun && len(outcome.Segments) < most {
 			outcome.Segments = append(outcome.Segments, g.message())
 		}
 	}
 }
 
-// isFirst: it holds the offset; or a record of it, and of none before, may be as young as the time.
-func (g segment) isFirst(l *controlplanev1.LookupPartition) bool {
+// isFirst: it holds the offset; or a record of it that can be read, and of none before, may be as young as the time.
+func (g segment) isFirst(l *controlplanev1.LookupPartition, logStart int64) bool {
 	switch at := l.GetPosition().(type) {
 	case *controlplanev1.LookupPartition_Offset:
 		return at.Offset < g.end()
 	case *controlplanev1.LookupPartition_TimestampMs:
-		return at.TimestampMs <= g.entry.GetMaxTimestampMs()
+		return at.TimestampMs <= g.entry.GetMaxTimestampMs() && g.end() > logStart
 	default:
 		return false
 	}

@@ -87,6 +87,8 @@ func upTo[T revised](revision int64, rows []T) []T {
 func (t *topic) config() *controlplanev1.TopicConfig {
 	return &controlplanev1.TopicConfig{
 		MaxRecordBytes: new(t.maxRecordBytes), AllowBufferedAcks: new(t.buffered), PreferredZones: &controlplanev1.PreferredZones{Zones: slices.Clone(t.preferred)},
+		RetentionMs: new(t.kept.ms), RetentionBytes: new(t.kept.bytes), CleanupPolicy: new(t.kept.policy),
+		DeleteRetentionMs: new(t.kept.tombstonesMs), MinCompactionLagMs: new(t.kept.lagMs),
 	}
 }
 

@@ -62,6 +62,7 @@ type topic struct {
 	maxRecordBytes int32
 	buffered       bool     // ACKS_BUFFERED are allowed
 	preferred      []string // zones
+	kept           kept
 	partitionCount int32
 	createdAt      time.Time
 	deleted        bool
@@ -76,6 +77,7 @@ type partition struct {
 	epoch         int32
 	leader        *session // of the newest tenure, ended or not; nil: nobody's
 	tenureFirst   int64    // first offset of the newest tenure
+	logStart      int64 // first offset that can be read
 	highWatermark int64
 	assigned      string // agent id; empty: nobody
 	pinned        bool
@@ -174,12 +176,20 @@ func invalid(field, problem string) error {
 	return refused
 }
 
-// Age lets time pass for everyone but the judges: every session that lives was heard of d earlier, and a pause in judging ends d earlier.
+// Age lets time pass for everyone but the judges: every session that lives was heard of d earlier, what was committed was so d earlier, and a
+// pause in judging ends d earlier.
 func (s *Store) Age(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.sessions {
 		one.heardAt = one.heardAt.Add(-d)
+	}
+	for _, t := range s.topics {
+		for _, p := range t.partitions {
+			for i := range p.segments {
+				p.segments[i].committedAt = p.segments[i].committedAt.Add(-d)
+			}
+		}
 	}
 	s.pulse.quietUntil = s.pulse.quietUntil.Add(-d)
 }

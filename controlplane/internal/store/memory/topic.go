@@ -65,13 +65,10 @@ func (s *Store) CreateTopic(_ context.Context, request *controlplanev1.CreateTop
 	t := &topic{
 		id: s.config.NewID(), name: request.GetName(), group: g, createdAt: time.Now(), revision: s.stamp(g), partitionCount: request.GetPartitionCount(),
 		maxRecordBytes: cmp.Or(request.GetConfig().GetMaxRecordBytes(), defaultMaxRecordBytes), buffered: request.GetConfig().GetAllowBufferedAcks(),
-		preferred: slices.Clone(request.GetConfig().GetPreferredZones().GetZones()),
+		preferred: slices.Clone(request.GetConfig().GetPreferredZones().GetZones()), kept: keptByDefault().with(request.GetConfig()),
 	}
 	s.topics[t.id] = t
-	for number := range t.partitionCount {
-		p := &partition{topic: t, number: number, producers: map[int64]producer{}}
-		t.partitions = append(t.partitions, p)
-	}
+	t.grow(t.partitionCount)
 	if s.repair(g, func(p *partition) bool { return p.topic == t }) == 0 { // nobody is there
 		for _, p := range t.partitions {
 			p.revision = s.stamp(g)
@@ -79,6 +76,15 @@ func (s *Store) CreateTopic(_ context.Context, request *controlplanev1.CreateTop
 	}
 	s.reshape(g)
 	return &controlplanev1.CreateTopicResponse{Topic: t.message()}, nil
+}
+
+// grow adds partitions up to a number, and answers those that were added.
+func (t *topic) grow(count int32) []*partition {
+	before := int32(len(t.partitions))
+	for number := before; number < count; number++ {
+		t.partitions = append(t.partitions, &partition{topic: t, number: number, producers: map[int64]producer{}})
+	}
+	return t.partitions[before:]
 }
 
 func (t *topic) message() *controlplanev1.Topic {
@@ -110,7 +116,7 @@ func (s *Store) GetTopic(_ context.Context, bound store.AgentGroup, request *con
 		response.NextPageToken = pageToken(strconv.Itoa(last))
 	}
 	for _, p := range t.partitions[min(first, len(t.partitions)):min(last, len(t.partitions))] {
-		status := &controlplanev1.PartitionStatus{Partition: p.number, Epoch: p.epoch, HighWatermark: p.highWatermark, AssignedAgentId: p.assigned}
+		status := &controlplanev1.PartitionStatus{Partition: p.number, Epoch: p.epoch, LogStartOffset: p.logStart, HighWatermark: p.highWatermark, AssignedAgentId: p.assigned}
 		if p.leader != nil && p.leader.lives() {
 			status.LeaderAgentId, status.LeaderZone = p.leader.agentID, p.leader.zone
 		}
@@ -162,6 +168,10 @@ func (s *Store) UpdateTopic(_ context.Context, request *controlplanev1.UpdateTop
 	if err != nil {
 		return nil, err
 	}
+	if count := request.GetPartitionCount(); count > 0 && count < t.partitionCount {
+		return nil, invalid("partition_count", "is fewer than the topic has")
+	}
+	t.kept = t.kept.with(request.GetConfig())
 	if config := request.GetConfig(); config != nil && config.MaxRecordBytes != nil {
 		t.maxRecordBytes = config.GetMaxRecordBytes()
 	}
@@ -171,7 +181,10 @@ func (s *Store) UpdateTopic(_ context.Context, request *controlplanev1.UpdateTop
 	if config := request.GetConfig(); config.GetPreferredZones() != nil {
 		t.preferred = slices.Clone(config.GetPreferredZones().GetZones())
 	}
-	t.revision = s.stamp(t.group)
+	t.partitionCount, t.revision = max(t.partitionCount, request.GetPartitionCount()), s.stamp(t.group)
+	for _, p := range t.grow(t.partitionCount) { // nobody's at first
+		p.revision = s.stamp(t.group)
+	}
 	s.unsettle(t.group) // a suspect may count otherwise now
 	return &controlplanev1.UpdateTopicResponse{Topic: t.message()}, nil
 }

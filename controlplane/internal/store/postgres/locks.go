@@ -6,4 +6,6 @@ const (
 	purgeLock int64 = 0x5348_0001
 	// placementLock: one replica at a time decides placement (on a connection of its own, see lead.go).
 	placementLock int64 = 0x5348_0002
+	// retentionLock: one replica at a time looks at a page of partitions (within its transaction).
+	retentionLock int64 = 0x5348_0003
 )

@@ -60,14 +60,14 @@ func (s *Store) RequestDrain(ctx context.Context, agentID string) (store.AgentGr
 // TransferLease pins a partition to an agent, or unpins it. Whoever leads goes on until it has handed over.
 func (s *Store) TransferLease(ctx context.Context, request *controlplanev1.TransferLeaseRequest) (*controlplanev1.TransferLeaseResponse, error) {
 	response := &controlplanev1.TransferLeaseResponse{}
-	err := s.changeTopic(ctx, harmless, request.GetTopic(), func(ctx context.Context, p *place, id uuid.UUID) error {
-		if _, err := findLease(ctx, p.Queries, id, request.GetTopic(), request.GetPartition()); err != nil {
+	err := s.changeTopic(ctx, harmless, request.GetTopic(), func(ctx context.Context, p *place, topic db.Topic) error {
+		if _, err := findLease(ctx, p.Queries, topic.TopicID, request.GetTopic(), request.GetPartition()); err != nil {
 			return err
 		}
-		if err := p.transfer(ctx, id, request); err != nil {
+		if err := p.transfer(ctx, topic.TopicID, request); err != nil {
 			return err
 		}
-		lease, err := findLease(ctx, p.Queries, id, request.GetTopic(), request.GetPartition())
+		lease, err := findLease(ctx, p.Queries, topic.TopicID, request.GetTopic(), request.GetPartition())
 		response.Lease = lease
 		return err
 	})

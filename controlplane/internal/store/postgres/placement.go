@@ -141,6 +141,9 @@ func topicConfig(row db.Topic) *controlplanev1.TopicConfig {
 	return &controlplanev1.TopicConfig{
 		MaxRecordBytes: new(row.MaxRecordBytes), AllowBufferedAcks: new(row.AllowBufferedAcks),
 		PreferredZones: &controlplanev1.PreferredZones{Zones: row.PreferredZones},
+		RetentionMs:    new(row.RetentionMs), RetentionBytes: new(row.RetentionBytes),
+		CleanupPolicy:     new(controlplanev1.CleanupPolicy(row.CleanupPolicy)),
+		DeleteRetentionMs: new(row.DeleteRetentionMs), MinCompactionLagMs: new(row.MinCompactionLagMs),
 	}
 }
 

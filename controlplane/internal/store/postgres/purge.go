@@ -7,11 +7,16 @@ import (
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
 )
 
-// purgePage bounds the rows of each kind that one purge removes.
-const purgePage = 1000
+const (
+	// purgePage bounds the segments, and the producers, that one purge removes.
+	purgePage = 2000
+	// purgePartitions bounds the partitions that one purge looks at, and removes: a commit that names one waits for it.
+	purgePartitions = 250
+)
 
-// PurgeDeleted removes a page of what deleted topics left: first segments (their objects' keys are locked before), then producers and
-// partitions that have no segment any more, at last the topics of which everyone has heard.
+// PurgeDeleted removes some of what deleted topics left, of their first partitions: as long as these have segments, segments (their objects'
+// keys are locked before), and no commit waits for that; then producers and the partitions themselves; at last the topics of which everyone
+// has heard.
 func (s *Store) PurgeDeleted(ctx context.Context) (purged int, more bool, err error) {
 	err = s.write(ctx, harmless, func(ctx context.Context, q *db.Queries) error {
 		purged, more = 0, false
@@ -30,54 +35,59 @@ func (s *Store) PurgeDeleted(ctx context.Context) (purged int, more bool, err er
 }
 
 func purge(ctx context.Context, q *db.Queries) (purged int, more bool, err error) {
-	segments, err := purgeSegments(ctx, q)
+	ids, err := q.DeletedPartitions(ctx, purgePartitions)
 	if err != nil {
-		return 0, false, err
+		return 0, false, fmt.Errorf("find partitions of deleted topics: %w", err)
 	}
-	if segments == purgePage {
-		return segments, true, nil
-	}
-	ids, err := q.LockDeletedPartitions(ctx, purgePage)
-	if err != nil {
-		return 0, false, fmt.Errorf("lock partitions: %w", err)
-	}
-	var producers, partitions int64
-	if len(ids) > 0 {
-		if producers, err = q.DeleteProducersOfEmptyPartitions(ctx, ids, purgePage); err != nil {
-			return 0, false, fmt.Errorf("delete producers: %w", err)
+	if len(ids) == 0 {
+		topics, err := q.ForgetDeletedTopics(ctx)
+		if err != nil {
+			return 0, false, fmt.Errorf("forget topics: %w", err)
 		}
-		if partitions, err = q.DeleteEmptyPartitions(ctx, ids); err != nil {
-			return 0, false, fmt.Errorf("delete partitions: %w", err)
-		}
+		return int(topics), false, nil
 	}
-	topics, err := q.ForgetDeletedTopics(ctx)
-	if err != nil {
-		return 0, false, fmt.Errorf("forget topics: %w", err)
+	purged, err = purgeSegments(ctx, q, ids)
+	if err == nil && purged == 0 {
+		purged, err = purgePartitionsOf(ctx, q, ids)
 	}
-	purged = segments + int(producers+partitions+topics)
-	return purged, purged > 0 && len(ids) > 0, nil
+	return purged, purged > 0, err
 }
 
 // purgeSegments removes segments and the references to their objects.
-func purgeSegments(ctx context.Context, q *db.Queries) (int, error) {
-	rows, err := q.SegmentsOfDeletedTopics(ctx, purgePage)
+func purgeSegments(ctx context.Context, q *db.Queries, ids []int64) (int, error) {
+	rows, err := q.SegmentsOfPartitions(ctx, ids, purgePage)
 	if err != nil || len(rows) == 0 {
 		return 0, err
 	}
-	partitions, offsets, objects := make([]int64, len(rows)), make([]int64, len(rows)), make([]int64, len(rows))
-	for i, row := range rows {
-		partitions[i], offsets[i], objects[i] = row.PartitionID, row.BaseOffset, row.ObjectID
+	var found references
+	for _, row := range rows {
+		found.add(row.PartitionID, row.BaseOffset, row.ObjectID)
 	}
-	if _, err := q.LockObjects(ctx, objects); err != nil {
+	if _, err := q.LockObjects(ctx, found.objects); err != nil {
 		return 0, fmt.Errorf("lock objects: %w", err)
 	}
-	gone, err := q.DeleteSegments(ctx, partitions, offsets)
+	gone, err := q.DeleteSegments(ctx, found.partitions, found.offsets, found.objects)
 	if err != nil {
 		return 0, fmt.Errorf("delete segments: %w", err)
 	}
-	ids, dropped := countReferences(gone)
-	changed, err := q.DropReferences(ctx, ids, dropped)
-	return len(gone), verdict("drop references", changed, len(ids), err)
+	return len(gone), dropReferences(ctx, q, gone)
+}
+
+// purgePartitionsOf removes partitions that are empty, and their producers before. Those that a commit holds have their turn next time.
+func purgePartitionsOf(ctx context.Context, q *db.Queries, ids []int64) (int, error) {
+	free, err := q.LockFreePartitions(ctx, ids)
+	if err != nil || len(free) == 0 {
+		return 0, err
+	}
+	producers, err := q.DeleteProducersOfEmptyPartitions(ctx, free, purgePage)
+	if err != nil {
+		return 0, fmt.Errorf("delete producers: %w", err)
+	}
+	partitions, err := q.DeleteEmptyPartitions(ctx, free)
+	if err != nil {
+		return 0, fmt.Errorf("delete partitions: %w", err)
+	}
+	return int(producers + partitions), nil
 }
 
 func countReferences(objects []int64) (ids []int64, dropped []int32) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -23,8 +24,11 @@ import (
 )
 
 const (
-	// defaultMaxRecordBytes where a new topic does not say.
-	defaultMaxRecordBytes = 1 << 20
+	// What a new topic has where the request does not say.
+	defaultMaxRecordBytes  = 1 << 20
+	defaultRetention       = 168 * time.Hour
+	defaultDeleteRetention = 24 * time.Hour
+	unbounded              = -1
 	// partitionPage is how many partitions one statement inserts.
 	partitionPage = 10_000
 	// topicPage is how many topics are listed where the request does not say.
@@ -62,9 +66,16 @@ func insertTopic(ctx context.Context, p *place, request *controlplanev1.CreateTo
 		TopicID: uuid.New(), Name: request.GetName(), AgentGroup: string(p.agentGroup), PartitionCount: request.GetPartitionCount(),
 		MaxRecordBytes: defaultMaxRecordBytes, AllowBufferedAcks: request.GetConfig().GetAllowBufferedAcks(), Revision: p.take(),
 		PreferredZones: zoneList(request.GetConfig().GetPreferredZones()),
+		RetentionMs:    defaultRetention.Milliseconds(), RetentionBytes: unbounded,
+		CleanupPolicy:     int16(controlplanev1.CleanupPolicy_CLEANUP_POLICY_DELETE),
+		DeleteRetentionMs: defaultDeleteRetention.Milliseconds(), MinCompactionLagMs: request.GetConfig().GetMinCompactionLagMs(),
 	}
-	if config := request.GetConfig(); config != nil && config.MaxRecordBytes != nil {
-		arg.MaxRecordBytes = config.GetMaxRecordBytes()
+	if config := request.GetConfig(); config != nil {
+		setIfPresent(&arg.MaxRecordBytes, config.MaxRecordBytes)
+		setIfPresent(&arg.RetentionMs, config.RetentionMs)
+		setIfPresent(&arg.RetentionBytes, config.RetentionBytes)
+		setIfPresent(&arg.CleanupPolicy, cleanupPolicy(config))
+		setIfPresent(&arg.DeleteRetentionMs, config.DeleteRetentionMs)
 	}
 	rows, err := p.InsertTopic(ctx, arg)
 	if err != nil {
@@ -76,6 +87,20 @@ func insertTopic(ctx context.Context, p *place, request *controlplanev1.CreateTo
 		return db.Topic{}, refused
 	}
 	return rows[0], nil
+}
+
+func setIfPresent[T any](to, present *T) {
+	if present != nil {
+		*to = *present
+	}
+}
+
+// cleanupPolicy is nil where the configuration says nothing of it.
+func cleanupPolicy(config *controlplanev1.TopicConfig) *int16 {
+	if config == nil || config.CleanupPolicy == nil {
+		return nil
+	}
+	return new(int16(config.GetCleanupPolicy()))
 }
 
 // zoneList is never nil, which would be NULL.
@@ -101,17 +126,18 @@ func insertPartitions(ctx context.Context, p *place, topic db.Topic) error {
 	for _, move := range placement.Repair(in).Moves {
 		agents[move.Partition] = in.Agents[move.To].ID
 	}
-	return insertAssigned(ctx, p, topic, agents)
+	return insertAssigned(ctx, p, topic, 0, agents)
 }
 
-func insertAssigned(ctx context.Context, p *place, topic db.Topic, agents []string) error {
+// insertAssigned makes the partitions from a number on, assigned to these agents; empty: to nobody.
+func insertAssigned(ctx context.Context, p *place, topic db.Topic, number int32, agents []string) error {
 	for first := 0; first < len(agents); first += partitionPage {
 		page := agents[first:min(first+partitionPage, len(agents))]
 		arg := db.InsertPartitionsParams{
 			TopicID: topic.TopicID, AgentGroup: topic.AgentGroup, Partitions: make([]int32, len(page)), AgentIds: page, Revisions: p.takeEach(len(page)),
 		}
 		for i := range page {
-			arg.Partitions[i] = int32(first + i)
+			arg.Partitions[i] = number + int32(first+i)
 		}
 		rows, err := p.InsertPartitions(ctx, arg)
 		if err := verdict("insert partitions", rows, len(page), err); err != nil {
@@ -241,20 +267,27 @@ func refuseToken() error {
 	return refuseField("page_token", "must be the next_page_token of an answer")
 }
 
-// UpdateTopic changes what is present in the request.
+// UpdateTopic changes what is present in the request. New partitions are nobody's at first: the judge finds them a home at once, as it does
+// for all that have none.
 func (s *Store) UpdateTopic(ctx context.Context, request *controlplanev1.UpdateTopicRequest) (*controlplanev1.UpdateTopicResponse, error) {
 	var topic *controlplanev1.Topic
-	err := s.changeTopic(ctx, harmless, request.GetName(), func(ctx context.Context, p *place, id uuid.UUID) error {
+	err := s.changeTopic(ctx, harmless, request.GetName(), func(ctx context.Context, p *place, before db.Topic) error {
+		if fewer := request.GetPartitionCount(); fewer > 0 && fewer < before.PartitionCount {
+			return refuseField("partition_count", fmt.Sprintf("is %d, and the topic has %d partitions, which never become fewer", fewer, before.PartitionCount))
+		}
+		config := request.GetConfig()
 		rows, err := p.UpdateTopic(ctx, db.UpdateTopicParams{
 			// Fields, not getters: absent differs from zero.
-			MaxRecordBytes: request.GetConfig().MaxRecordBytes, AllowBufferedAcks: request.GetConfig().AllowBufferedAcks,
-			PreferredZones: presentZones(request.GetConfig().GetPreferredZones()), Revision: p.take(), TopicID: id,
+			MaxRecordBytes: config.MaxRecordBytes, AllowBufferedAcks: config.AllowBufferedAcks, PreferredZones: presentZones(config.GetPreferredZones()),
+			RetentionMs: config.RetentionMs, RetentionBytes: config.RetentionBytes, CleanupPolicy: cleanupPolicy(config),
+			DeleteRetentionMs: config.DeleteRetentionMs, MinCompactionLagMs: config.MinCompactionLagMs,
+			PartitionCount: request.GetPartitionCount(), Revision: p.take(), TopicID: before.TopicID,
 		})
 		if err != nil || len(rows) == 0 {
 			return verdict("update topic", int64(len(rows)), 1, err)
 		}
 		topic = topicMessage(rows[0])
-		return nil
+		return insertAssigned(ctx, p, rows[0], before.PartitionCount, make([]string, rows[0].PartitionCount-before.PartitionCount))
 	})
 	if err != nil {
 		return nil, err
@@ -273,9 +306,9 @@ func presentZones(preferred *controlplanev1.PreferredZones) []string {
 // DeleteTopic marks the topic deleted. Run twice, it would say "unknown" of its own work.
 func (s *Store) DeleteTopic(ctx context.Context, request *controlplanev1.DeleteTopicRequest) (*controlplanev1.DeleteTopicResponse, error) {
 	response := &controlplanev1.DeleteTopicResponse{}
-	err := s.changeTopic(ctx, wrong, request.GetName(), func(ctx context.Context, p *place, id uuid.UUID) error {
-		response.TopicId = id.String()
-		rows, err := p.MarkTopicDeleted(ctx, p.take(), id)
+	err := s.changeTopic(ctx, wrong, request.GetName(), func(ctx context.Context, p *place, topic db.Topic) error {
+		response.TopicId = topic.TopicID.String()
+		rows, err := p.MarkTopicDeleted(ctx, p.take(), topic.TopicID)
 		return verdict("delete topic", rows, 1, err)
 	})
 	if err != nil {
@@ -286,7 +319,7 @@ func (s *Store) DeleteTopic(ctx context.Context, request *controlplanev1.DeleteT
 
 // changeTopic runs fn on a live topic under the lock of its agent group. The group is found first, without a lock, since it never
 // changes; whether the topic still lives is read again under the lock.
-func (s *Store) changeTopic(ctx context.Context, again twice, name string, fn func(ctx context.Context, p *place, id uuid.UUID) error) error {
+func (s *Store) changeTopic(ctx context.Context, again twice, name string, fn func(ctx context.Context, p *place, topic db.Topic) error) error {
 	var found db.Topic
 	err := s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
 		if err := refuseHalted(ctx, q); err != nil {
@@ -307,6 +340,6 @@ func (s *Store) changeTopic(ctx context.Context, again twice, name string, fn fu
 			return err
 		}
 		p.unsettled, p.reshaped = true, true
-		return fn(ctx, p, row.TopicID)
+		return fn(ctx, p, row)
 	})
 }

@@ -148,7 +148,7 @@ func passing(err error) bool {
 	if definite(err) {
 		return false
 	}
-	if errors.Is(err, errKeyGone) {
+	if errors.Is(err, errKeyGone) || errors.Is(err, errMovedOn) {
 		return true
 	}
 	answered, ok := errors.AsType[*pgconn.PgError](err)

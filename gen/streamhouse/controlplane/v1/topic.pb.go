@@ -24,6 +24,62 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What becomes of old records.
+type CleanupPolicy int32
+
+const (
+	CleanupPolicy_CLEANUP_POLICY_UNSPECIFIED CleanupPolicy = 0
+	// They are deleted when they exceed retention_ms or retention_bytes.
+	CleanupPolicy_CLEANUP_POLICY_DELETE CleanupPolicy = 1
+	// Of each key the newest record stays, for ever.
+	CleanupPolicy_CLEANUP_POLICY_COMPACT CleanupPolicy = 2
+	// Both.
+	CleanupPolicy_CLEANUP_POLICY_COMPACT_AND_DELETE CleanupPolicy = 3
+)
+
+// Enum value maps for CleanupPolicy.
+var (
+	CleanupPolicy_name = map[int32]string{
+		0: "CLEANUP_POLICY_UNSPECIFIED",
+		1: "CLEANUP_POLICY_DELETE",
+		2: "CLEANUP_POLICY_COMPACT",
+		3: "CLEANUP_POLICY_COMPACT_AND_DELETE",
+	}
+	CleanupPolicy_value = map[string]int32{
+		"CLEANUP_POLICY_UNSPECIFIED":        0,
+		"CLEANUP_POLICY_DELETE":             1,
+		"CLEANUP_POLICY_COMPACT":            2,
+		"CLEANUP_POLICY_COMPACT_AND_DELETE": 3,
+	}
+)
+
+func (x CleanupPolicy) Enum() *CleanupPolicy {
+	p := new(CleanupPolicy)
+	*p = x
+	return p
+}
+
+func (x CleanupPolicy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CleanupPolicy) Descriptor() protoreflect.EnumDescriptor {
+	return file_streamhouse_controlplane_v1_topic_proto_enumTypes[0].Descriptor()
+}
+
+func (CleanupPolicy) Type() protoreflect.EnumType {
+	return &file_streamhouse_controlplane_v1_topic_proto_enumTypes[0]
+}
+
+func (x CleanupPolicy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CleanupPolicy.Descriptor instead.
+func (CleanupPolicy) EnumDescriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{0}
+}
+
 // What can be set on a topic.
 type TopicConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -33,8 +89,22 @@ type TopicConfig struct {
 	AllowBufferedAcks *bool `protobuf:"varint,2,opt,name=allow_buffered_acks,json=allowBufferedAcks,proto3,oneof" json:"allow_buffered_acks,omitempty"`
 	// Zones whose agents should lead its partitions. Absent at creation, or empty: every zone with agents leads its share.
 	PreferredZones *PreferredZones `protobuf:"bytes,3,opt,name=preferred_zones,json=preferredZones,proto3" json:"preferred_zones,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How long records are kept, in milliseconds from their commit (by PostgreSQL's clock, never by their timestamps), at most 100 years;
+	// -1: for ever. 0 is refused. Absent at creation: 168 hours.
+	RetentionMs *int64 `protobuf:"varint,4,opt,name=retention_ms,json=retentionMs,proto3,oneof" json:"retention_ms,omitempty"`
+	// How many bytes of each partition, as they are stored, are kept at least: its oldest segments go while those behind them have as many.
+	// -1: no bound. 0 is refused. Absent at creation: -1. Of the two bounds the one that removes more counts.
+	RetentionBytes *int64 `protobuf:"varint,5,opt,name=retention_bytes,json=retentionBytes,proto3,oneof" json:"retention_bytes,omitempty"`
+	// What becomes of old records. Absent at creation: DELETE, which is the only one that can be set so far.
+	CleanupPolicy *CleanupPolicy `protobuf:"varint,6,opt,name=cleanup_policy,json=cleanupPolicy,proto3,enum=streamhouse.controlplane.v1.CleanupPolicy,oneof" json:"cleanup_policy,omitempty"`
+	// Of a topic that is compacted by key: how long a record without a value (a tombstone) stays after everything older of its key is gone,
+	// in milliseconds, at most 100 years; 0: not at all. Absent at creation: 24 hours.
+	DeleteRetentionMs *int64 `protobuf:"varint,7,opt,name=delete_retention_ms,json=deleteRetentionMs,proto3,oneof" json:"delete_retention_ms,omitempty"`
+	// Of a topic that is compacted by key: for how long after its commit, in milliseconds, at most 100 years, a record surely stays, though
+	// there be a newer one of its key; 0: no such time. Absent at creation: 0.
+	MinCompactionLagMs *int64 `protobuf:"varint,8,opt,name=min_compaction_lag_ms,json=minCompactionLagMs,proto3,oneof" json:"min_compaction_lag_ms,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *TopicConfig) Reset() {
@@ -86,6 +156,41 @@ func (x *TopicConfig) GetPreferredZones() *PreferredZones {
 		return x.PreferredZones
 	}
 	return nil
+}
+
+func (x *TopicConfig) GetRetentionMs() int64 {
+	if x != nil && x.RetentionMs != nil {
+		return *x.RetentionMs
+	}
+	return 0
+}
+
+func (x *TopicConfig) GetRetentionBytes() int64 {
+	if x != nil && x.RetentionBytes != nil {
+		return *x.RetentionBytes
+	}
+	return 0
+}
+
+func (x *TopicConfig) GetCleanupPolicy() CleanupPolicy {
+	if x != nil && x.CleanupPolicy != nil {
+		return *x.CleanupPolicy
+	}
+	return CleanupPolicy_CLEANUP_POLICY_UNSPECIFIED
+}
+
+func (x *TopicConfig) GetDeleteRetentionMs() int64 {
+	if x != nil && x.DeleteRetentionMs != nil {
+		return *x.DeleteRetentionMs
+	}
+	return 0
+}
+
+func (x *TopicConfig) GetMinCompactionLagMs() int64 {
+	if x != nil && x.MinCompactionLagMs != nil {
+		return *x.MinCompactionLagMs
+	}
+	return 0
 }
 
 // Zones to which a topic's leaders are pinned while agents live there; without any, other zones take over.
@@ -679,9 +784,11 @@ type UpdateTopicRequest struct {
 	// Topic name.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Present fields replace the old values.
-	Config        *TopicConfig `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Config *TopicConfig `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
+	// Number of partitions from now on, up to 100,000; as many as there are: no change; fewer: refused (INVALID). 0: as many as there are.
+	PartitionCount int32 `protobuf:"varint,3,opt,name=partition_count,json=partitionCount,proto3" json:"partition_count,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *UpdateTopicRequest) Reset() {
@@ -726,6 +833,13 @@ func (x *UpdateTopicRequest) GetConfig() *TopicConfig {
 		return x.Config
 	}
 	return nil
+}
+
+func (x *UpdateTopicRequest) GetPartitionCount() int32 {
+	if x != nil {
+		return x.PartitionCount
+	}
+	return 0
 }
 
 type UpdateTopicResponse struct {
@@ -862,17 +976,236 @@ func (x *DeleteTopicResponse) GetTopicId() string {
 	return ""
 }
 
+type DeleteRecordsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Topic name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// One to 1,000 partitions, each once.
+	Partitions    []*RecordsBefore `protobuf:"bytes,2,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRecordsRequest) Reset() {
+	*x = DeleteRecordsRequest{}
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRecordsRequest) ProtoMessage() {}
+
+func (x *DeleteRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRecordsRequest.ProtoReflect.Descriptor instead.
+func (*DeleteRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DeleteRecordsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteRecordsRequest) GetPartitions() []*RecordsBefore {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+// The beginning of a partition.
+type RecordsBefore struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number, from 0.
+	Partition int32 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Records below this offset go; at most the high watermark. -1: all that can be read now. 0: none.
+	BeforeOffset  int64 `protobuf:"varint,2,opt,name=before_offset,json=beforeOffset,proto3" json:"before_offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordsBefore) Reset() {
+	*x = RecordsBefore{}
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordsBefore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordsBefore) ProtoMessage() {}
+
+func (x *RecordsBefore) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordsBefore.ProtoReflect.Descriptor instead.
+func (*RecordsBefore) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RecordsBefore) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *RecordsBefore) GetBeforeOffset() int64 {
+	if x != nil {
+		return x.BeforeOffset
+	}
+	return 0
+}
+
+type DeleteRecordsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As many as asked for, ordered by partition.
+	Partitions    []*LogStart `protobuf:"bytes,1,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRecordsResponse) Reset() {
+	*x = DeleteRecordsResponse{}
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRecordsResponse) ProtoMessage() {}
+
+func (x *DeleteRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRecordsResponse.ProtoReflect.Descriptor instead.
+func (*DeleteRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DeleteRecordsResponse) GetPartitions() []*LogStart {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+// Where a partition begins.
+type LogStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number, from 0.
+	Partition int32 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	// First offset that can be read; above the one asked for where it was so before.
+	LogStartOffset int64 `protobuf:"varint,2,opt,name=log_start_offset,json=logStartOffset,proto3" json:"log_start_offset,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *LogStart) Reset() {
+	*x = LogStart{}
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogStart) ProtoMessage() {}
+
+func (x *LogStart) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_topic_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogStart.ProtoReflect.Descriptor instead.
+func (*LogStart) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *LogStart) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *LogStart) GetLogStartOffset() int64 {
+	if x != nil {
+		return x.LogStartOffset
+	}
+	return 0
+}
+
 var File_streamhouse_controlplane_v1_topic_proto protoreflect.FileDescriptor
 
 const file_streamhouse_controlplane_v1_topic_proto_rawDesc = "" +
 	"\n" +
-	"'streamhouse/controlplane/v1/topic.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"streamhouse/access/v1/access.proto\"\x82\x02\n" +
+	"'streamhouse/controlplane/v1/topic.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"streamhouse/access/v1/access.proto\"\xe0\x05\n" +
 	"\vTopicConfig\x12;\n" +
 	"\x10max_record_bytes\x18\x01 \x01(\x05B\f\xbaH\t\x1a\a\x18\x80\x80\xc0\x01(\x01H\x00R\x0emaxRecordBytes\x88\x01\x01\x123\n" +
 	"\x13allow_buffered_acks\x18\x02 \x01(\bH\x01R\x11allowBufferedAcks\x88\x01\x01\x12T\n" +
-	"\x0fpreferred_zones\x18\x03 \x01(\v2+.streamhouse.controlplane.v1.PreferredZonesR\x0epreferredZonesB\x13\n" +
+	"\x0fpreferred_zones\x18\x03 \x01(\v2+.streamhouse.controlplane.v1.PreferredZonesR\x0epreferredZones\x12A\n" +
+	"\fretention_ms\x18\x04 \x01(\x03B\x19\xbaH\x16\"\x148\x00\x18\x80\xd8Џ\xec[(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01H\x02R\vretentionMs\x88\x01\x01\x12@\n" +
+	"\x0fretention_bytes\x18\x05 \x01(\x03B\x12\xbaH\x0f\"\r8\x00(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01H\x03R\x0eretentionBytes\x88\x01\x01\x12`\n" +
+	"\x0ecleanup_policy\x18\x06 \x01(\x0e2*.streamhouse.controlplane.v1.CleanupPolicyB\b\xbaH\x05\x82\x01\x02\x18\x01H\x04R\rcleanupPolicy\x88\x01\x01\x12C\n" +
+	"\x13delete_retention_ms\x18\a \x01(\x03B\x0e\xbaH\v\"\t\x18\x80\xd8Џ\xec[(\x00H\x05R\x11deleteRetentionMs\x88\x01\x01\x12F\n" +
+	"\x15min_compaction_lag_ms\x18\b \x01(\x03B\x0e\xbaH\v\"\t\x18\x80\xd8Џ\xec[(\x00H\x06R\x12minCompactionLagMs\x88\x01\x01B\x13\n" +
 	"\x11_max_record_bytesB\x16\n" +
-	"\x14_allow_buffered_acks\"O\n" +
+	"\x14_allow_buffered_acksB\x0f\n" +
+	"\r_retention_msB\x12\n" +
+	"\x10_retention_bytesB\x11\n" +
+	"\x0f_cleanup_policyB\x16\n" +
+	"\x14_delete_retention_msB\x18\n" +
+	"\x16_min_compaction_lag_ms\"O\n" +
 	"\x0ePreferredZones\x12=\n" +
 	"\x05zones\x18\x01 \x03(\tB'\xbaH$\x92\x01!\x10\n" +
 	"\x18\x01\"\x1br\x192\x17^[A-Za-z0-9._-]{1,100}$R\x05zones\"\xfd\x01\n" +
@@ -921,23 +1254,45 @@ const file_streamhouse_controlplane_v1_topic_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"x\n" +
 	"\x12ListTopicsResponse\x12:\n" +
 	"\x06topics\x18\x01 \x03(\v2\".streamhouse.controlplane.v1.TopicR\x06topics\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x91\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc7\x01\n" +
 	"\x12UpdateTopicRequest\x121\n" +
 	"\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9_-]{1,200}$R\x04name\x12H\n" +
-	"\x06config\x18\x02 \x01(\v2(.streamhouse.controlplane.v1.TopicConfigB\x06\xbaH\x03\xc8\x01\x01R\x06config\"O\n" +
+	"\x06config\x18\x02 \x01(\v2(.streamhouse.controlplane.v1.TopicConfigB\x06\xbaH\x03\xc8\x01\x01R\x06config\x124\n" +
+	"\x0fpartition_count\x18\x03 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xa0\x8d\x06(\x00R\x0epartitionCount\"O\n" +
 	"\x13UpdateTopicResponse\x128\n" +
 	"\x05topic\x18\x01 \x01(\v2\".streamhouse.controlplane.v1.TopicR\x05topic\"G\n" +
 	"\x12DeleteTopicRequest\x121\n" +
 	"\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9_-]{1,200}$R\x04name\"0\n" +
 	"\x13DeleteTopicResponse\x12\x19\n" +
-	"\btopic_id\x18\x01 \x01(\tR\atopicId2\xea\x04\n" +
+	"\btopic_id\x18\x01 \x01(\tR\atopicId\"\xa2\x01\n" +
+	"\x14DeleteRecordsRequest\x121\n" +
+	"\x04name\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9_-]{1,200}$R\x04name\x12W\n" +
+	"\n" +
+	"partitions\x18\x02 \x03(\v2*.streamhouse.controlplane.v1.RecordsBeforeB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\n" +
+	"partitions\"m\n" +
+	"\rRecordsBefore\x12%\n" +
+	"\tpartition\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\tpartition\x125\n" +
+	"\rbefore_offset\x18\x02 \x01(\x03B\x10\xbaH\r\"\v(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01R\fbeforeOffset\"^\n" +
+	"\x15DeleteRecordsResponse\x12E\n" +
+	"\n" +
+	"partitions\x18\x01 \x03(\v2%.streamhouse.controlplane.v1.LogStartR\n" +
+	"partitions\"R\n" +
+	"\bLogStart\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12(\n" +
+	"\x10log_start_offset\x18\x02 \x01(\x03R\x0elogStartOffset*\x8d\x01\n" +
+	"\rCleanupPolicy\x12\x1e\n" +
+	"\x1aCLEANUP_POLICY_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15CLEANUP_POLICY_DELETE\x10\x01\x12\x1a\n" +
+	"\x16CLEANUP_POLICY_COMPACT\x10\x02\x12%\n" +
+	"!CLEANUP_POLICY_COMPACT_AND_DELETE\x10\x032\xed\x05\n" +
 	"\fTopicService\x12w\n" +
 	"\vCreateTopic\x12/.streamhouse.controlplane.v1.CreateTopicRequest\x1a0.streamhouse.controlplane.v1.CreateTopicResponse\"\x05\x8a\xe3\x18\x01\x01\x12r\n" +
 	"\bGetTopic\x12,.streamhouse.controlplane.v1.GetTopicRequest\x1a-.streamhouse.controlplane.v1.GetTopicResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x01\x12x\n" +
 	"\n" +
 	"ListTopics\x12..streamhouse.controlplane.v1.ListTopicsRequest\x1a/.streamhouse.controlplane.v1.ListTopicsResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x01\x12z\n" +
 	"\vUpdateTopic\x12/.streamhouse.controlplane.v1.UpdateTopicRequest\x1a0.streamhouse.controlplane.v1.UpdateTopicResponse\"\b\x8a\xe3\x18\x01\x01\x90\x02\x02\x12w\n" +
-	"\vDeleteTopic\x12/.streamhouse.controlplane.v1.DeleteTopicRequest\x1a0.streamhouse.controlplane.v1.DeleteTopicResponse\"\x05\x8a\xe3\x18\x01\x01B\x8e\x02\n" +
+	"\vDeleteTopic\x12/.streamhouse.controlplane.v1.DeleteTopicRequest\x1a0.streamhouse.controlplane.v1.DeleteTopicResponse\"\x05\x8a\xe3\x18\x01\x01\x12\x80\x01\n" +
+	"\rDeleteRecords\x121.streamhouse.controlplane.v1.DeleteRecordsRequest\x1a2.streamhouse.controlplane.v1.DeleteRecordsResponse\"\b\x8a\xe3\x18\x01\x01\x90\x02\x02B\x8e\x02\n" +
 	"\x1fcom.streamhouse.controlplane.v1B\n" +
 	"TopicProtoP\x01ZQgithub.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1;controlplanev1\xa2\x02\x03SCX\xaa\x02\x1bStreamhouse.Controlplane.V1\xca\x02\x1bStreamhouse\\Controlplane\\V1\xe2\x02'Streamhouse\\Controlplane\\V1\\GPBMetadata\xea\x02\x1dStreamhouse::Controlplane::V1b\x06proto3"
 
@@ -953,50 +1308,61 @@ func file_streamhouse_controlplane_v1_topic_proto_rawDescGZIP() []byte {
 	return file_streamhouse_controlplane_v1_topic_proto_rawDescData
 }
 
-var file_streamhouse_controlplane_v1_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_streamhouse_controlplane_v1_topic_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_streamhouse_controlplane_v1_topic_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_streamhouse_controlplane_v1_topic_proto_goTypes = []any{
-	(*TopicConfig)(nil),           // 0: streamhouse.controlplane.v1.TopicConfig
-	(*PreferredZones)(nil),        // 1: streamhouse.controlplane.v1.PreferredZones
-	(*Topic)(nil),                 // 2: streamhouse.controlplane.v1.Topic
-	(*PartitionStatus)(nil),       // 3: streamhouse.controlplane.v1.PartitionStatus
-	(*CreateTopicRequest)(nil),    // 4: streamhouse.controlplane.v1.CreateTopicRequest
-	(*CreateTopicResponse)(nil),   // 5: streamhouse.controlplane.v1.CreateTopicResponse
-	(*GetTopicRequest)(nil),       // 6: streamhouse.controlplane.v1.GetTopicRequest
-	(*GetTopicResponse)(nil),      // 7: streamhouse.controlplane.v1.GetTopicResponse
-	(*ListTopicsRequest)(nil),     // 8: streamhouse.controlplane.v1.ListTopicsRequest
-	(*ListTopicsResponse)(nil),    // 9: streamhouse.controlplane.v1.ListTopicsResponse
-	(*UpdateTopicRequest)(nil),    // 10: streamhouse.controlplane.v1.UpdateTopicRequest
-	(*UpdateTopicResponse)(nil),   // 11: streamhouse.controlplane.v1.UpdateTopicResponse
-	(*DeleteTopicRequest)(nil),    // 12: streamhouse.controlplane.v1.DeleteTopicRequest
-	(*DeleteTopicResponse)(nil),   // 13: streamhouse.controlplane.v1.DeleteTopicResponse
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(CleanupPolicy)(0),            // 0: streamhouse.controlplane.v1.CleanupPolicy
+	(*TopicConfig)(nil),           // 1: streamhouse.controlplane.v1.TopicConfig
+	(*PreferredZones)(nil),        // 2: streamhouse.controlplane.v1.PreferredZones
+	(*Topic)(nil),                 // 3: streamhouse.controlplane.v1.Topic
+	(*PartitionStatus)(nil),       // 4: streamhouse.controlplane.v1.PartitionStatus
+	(*CreateTopicRequest)(nil),    // 5: streamhouse.controlplane.v1.CreateTopicRequest
+	(*CreateTopicResponse)(nil),   // 6: streamhouse.controlplane.v1.CreateTopicResponse
+	(*GetTopicRequest)(nil),       // 7: streamhouse.controlplane.v1.GetTopicRequest
+	(*GetTopicResponse)(nil),      // 8: streamhouse.controlplane.v1.GetTopicResponse
+	(*ListTopicsRequest)(nil),     // 9: streamhouse.controlplane.v1.ListTopicsRequest
+	(*ListTopicsResponse)(nil),    // 10: streamhouse.controlplane.v1.ListTopicsResponse
+	(*UpdateTopicRequest)(nil),    // 11: streamhouse.controlplane.v1.UpdateTopicRequest
+	(*UpdateTopicResponse)(nil),   // 12: streamhouse.controlplane.v1.UpdateTopicResponse
+	(*DeleteTopicRequest)(nil),    // 13: streamhouse.controlplane.v1.DeleteTopicRequest
+	(*DeleteTopicResponse)(nil),   // 14: streamhouse.controlplane.v1.DeleteTopicResponse
+	(*DeleteRecordsRequest)(nil),  // 15: streamhouse.controlplane.v1.DeleteRecordsRequest
+	(*RecordsBefore)(nil),         // 16: streamhouse.controlplane.v1.RecordsBefore
+	(*DeleteRecordsResponse)(nil), // 17: streamhouse.controlplane.v1.DeleteRecordsResponse
+	(*LogStart)(nil),              // 18: streamhouse.controlplane.v1.LogStart
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
 }
 var file_streamhouse_controlplane_v1_topic_proto_depIdxs = []int32{
-	1,  // 0: streamhouse.controlplane.v1.TopicConfig.preferred_zones:type_name -> streamhouse.controlplane.v1.PreferredZones
-	0,  // 1: streamhouse.controlplane.v1.Topic.config:type_name -> streamhouse.controlplane.v1.TopicConfig
-	14, // 2: streamhouse.controlplane.v1.Topic.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 3: streamhouse.controlplane.v1.CreateTopicRequest.config:type_name -> streamhouse.controlplane.v1.TopicConfig
-	2,  // 4: streamhouse.controlplane.v1.CreateTopicResponse.topic:type_name -> streamhouse.controlplane.v1.Topic
-	2,  // 5: streamhouse.controlplane.v1.GetTopicResponse.topic:type_name -> streamhouse.controlplane.v1.Topic
-	3,  // 6: streamhouse.controlplane.v1.GetTopicResponse.partitions:type_name -> streamhouse.controlplane.v1.PartitionStatus
-	2,  // 7: streamhouse.controlplane.v1.ListTopicsResponse.topics:type_name -> streamhouse.controlplane.v1.Topic
-	0,  // 8: streamhouse.controlplane.v1.UpdateTopicRequest.config:type_name -> streamhouse.controlplane.v1.TopicConfig
-	2,  // 9: streamhouse.controlplane.v1.UpdateTopicResponse.topic:type_name -> streamhouse.controlplane.v1.Topic
-	4,  // 10: streamhouse.controlplane.v1.TopicService.CreateTopic:input_type -> streamhouse.controlplane.v1.CreateTopicRequest
-	6,  // 11: streamhouse.controlplane.v1.TopicService.GetTopic:input_type -> streamhouse.controlplane.v1.GetTopicRequest
-	8,  // 12: streamhouse.controlplane.v1.TopicService.ListTopics:input_type -> streamhouse.controlplane.v1.ListTopicsRequest
-	10, // 13: streamhouse.controlplane.v1.TopicService.UpdateTopic:input_type -> streamhouse.controlplane.v1.UpdateTopicRequest
-	12, // 14: streamhouse.controlplane.v1.TopicService.DeleteTopic:input_type -> streamhouse.controlplane.v1.DeleteTopicRequest
-	5,  // 15: streamhouse.controlplane.v1.TopicService.CreateTopic:output_type -> streamhouse.controlplane.v1.CreateTopicResponse
-	7,  // 16: streamhouse.controlplane.v1.TopicService.GetTopic:output_type -> streamhouse.controlplane.v1.GetTopicResponse
-	9,  // 17: streamhouse.controlplane.v1.TopicService.ListTopics:output_type -> streamhouse.controlplane.v1.ListTopicsResponse
-	11, // 18: streamhouse.controlplane.v1.TopicService.UpdateTopic:output_type -> streamhouse.controlplane.v1.UpdateTopicResponse
-	13, // 19: streamhouse.controlplane.v1.TopicService.DeleteTopic:output_type -> streamhouse.controlplane.v1.DeleteTopicResponse
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	2,  // 0: streamhouse.controlplane.v1.TopicConfig.preferred_zones:type_name -> streamhouse.controlplane.v1.PreferredZones
+	0,  // 1: streamhouse.controlplane.v1.TopicConfig.cleanup_policy:type_name -> streamhouse.controlplane.v1.CleanupPolicy
+	1,  // 2: streamhouse.controlplane.v1.Topic.config:type_name -> streamhouse.controlplane.v1.TopicConfig
+	19, // 3: streamhouse.controlplane.v1.Topic.created_at:type_name -> google.protobuf.Timestamp
+	1,  // 4: streamhouse.controlplane.v1.CreateTopicRequest.config:type_name -> streamhouse.controlplane.v1.TopicConfig
+	3,  // 5: streamhouse.controlplane.v1.CreateTopicResponse.topic:type_name -> streamhouse.controlplane.v1.Topic
+	3,  // 6: streamhouse.controlplane.v1.GetTopicResponse.topic:type_name -> streamhouse.controlplane.v1.Topic
+	4,  // 7: streamhouse.controlplane.v1.GetTopicResponse.partitions:type_name -> streamhouse.controlplane.v1.PartitionStatus
+	3,  // 8: streamhouse.controlplane.v1.ListTopicsResponse.topics:type_name -> streamhouse.controlplane.v1.Topic
+	1,  // 9: streamhouse.controlplane.v1.UpdateTopicRequest.config:type_name -> streamhouse.controlplane.v1.TopicConfig
+	3,  // 10: streamhouse.controlplane.v1.UpdateTopicResponse.topic:type_name -> streamhouse.controlplane.v1.Topic
+	16, // 11: streamhouse.controlplane.v1.DeleteRecordsRequest.partitions:type_name -> streamhouse.controlplane.v1.RecordsBefore
+	18, // 12: streamhouse.controlplane.v1.DeleteRecordsResponse.partitions:type_name -> streamhouse.controlplane.v1.LogStart
+	5,  // 13: streamhouse.controlplane.v1.TopicService.CreateTopic:input_type -> streamhouse.controlplane.v1.CreateTopicRequest
+	7,  // 14: streamhouse.controlplane.v1.TopicService.GetTopic:input_type -> streamhouse.controlplane.v1.GetTopicRequest
+	9,  // 15: streamhouse.controlplane.v1.TopicService.ListTopics:input_type -> streamhouse.controlplane.v1.ListTopicsRequest
+	11, // 16: streamhouse.controlplane.v1.TopicService.UpdateTopic:input_type -> streamhouse.controlplane.v1.UpdateTopicRequest
+	13, // 17: streamhouse.controlplane.v1.TopicService.DeleteTopic:input_type -> streamhouse.controlplane.v1.DeleteTopicRequest
+	15, // 18: streamhouse.controlplane.v1.TopicService.DeleteRecords:input_type -> streamhouse.controlplane.v1.DeleteRecordsRequest
+	6,  // 19: streamhouse.controlplane.v1.TopicService.CreateTopic:output_type -> streamhouse.controlplane.v1.CreateTopicResponse
+	8,  // 20: streamhouse.controlplane.v1.TopicService.GetTopic:output_type -> streamhouse.controlplane.v1.GetTopicResponse
+	10, // 21: streamhouse.controlplane.v1.TopicService.ListTopics:output_type -> streamhouse.controlplane.v1.ListTopicsResponse
+	12, // 22: streamhouse.controlplane.v1.TopicService.UpdateTopic:output_type -> streamhouse.controlplane.v1.UpdateTopicResponse
+	14, // 23: streamhouse.controlplane.v1.TopicService.DeleteTopic:output_type -> streamhouse.controlplane.v1.DeleteTopicResponse
+	17, // 24: streamhouse.controlplane.v1.TopicService.DeleteRecords:output_type -> streamhouse.controlplane.v1.DeleteRecordsResponse
+	19, // [19:25] is the sub-list for method output_type
+	13, // [13:19] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_streamhouse_controlplane_v1_topic_proto_init() }
@@ -1010,13 +1376,14 @@ func file_streamhouse_controlplane_v1_topic_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_streamhouse_controlplane_v1_topic_proto_rawDesc), len(file_streamhouse_controlplane_v1_topic_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   14,
+			NumEnums:      1,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_streamhouse_controlplane_v1_topic_proto_goTypes,
 		DependencyIndexes: file_streamhouse_controlplane_v1_topic_proto_depIdxs,
+		EnumInfos:         file_streamhouse_controlplane_v1_topic_proto_enumTypes,
 		MessageInfos:      file_streamhouse_controlplane_v1_topic_proto_msgTypes,
 	}.Build()
 	File_streamhouse_controlplane_v1_topic_proto = out.File

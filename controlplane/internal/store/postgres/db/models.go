@@ -70,4 +70,14 @@ type Topic struct {
 	Revision int64
 	// Zones whose agents should lead it while any live there; empty: every zone leads its share.
 	PreferredZones []string
+	// Records are kept for this many milliseconds from their commit; -1: for ever, as topics do that were there before.
+	RetentionMs int64
+	// Each partition keeps at least this many stored bytes, and drops older segments; -1: all.
+	RetentionBytes int64
+	// streamhouse.controlplane.v1.CleanupPolicy: 1 delete, 2 compact, 3 both.
+	CleanupPolicy int16
+	// Compaction by key keeps tombstones for this many milliseconds.
+	DeleteRetentionMs int64
+	// Compaction by key leaves records alone for this many milliseconds from their commit.
+	MinCompactionLagMs int64
 }

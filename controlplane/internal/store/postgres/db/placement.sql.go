@@ -337,7 +337,7 @@ func (q *Queries) PlacedPartitionsOfTopics(ctx context.Context, topicIds []uuid.
 }
 
 const placedTopicsAfter = `-- name: PlacedTopicsAfter :many
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones FROM topics
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms FROM topics
 WHERE agent_group = $1 AND revision > $2 AND (deleted_at IS NULL OR $2::bigint > 0)
 ORDER BY revision LIMIT $3
 `
@@ -362,6 +362,11 @@ func (q *Queries) PlacedTopicsAfter(ctx context.Context, agentGroup string, afte
 			&i.DeletedAt,
 			&i.Revision,
 			&i.PreferredZones,
+			&i.RetentionMs,
+			&i.RetentionBytes,
+			&i.CleanupPolicy,
+			&i.DeleteRetentionMs,
+			&i.MinCompactionLagMs,
 		); err != nil {
 			return nil, err
 		}
@@ -495,7 +500,7 @@ func (q *Queries) ReleasePlacementLock(ctx context.Context, lockID int64) (bool,
 }
 
 const resolveTopics = `-- name: ResolveTopics :many
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones FROM topics
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms FROM topics
 WHERE agent_group = $1 AND deleted_at IS NULL
   AND (name = ANY($2::text[]) OR topic_id = ANY($3::uuid[]))
 ORDER BY name
@@ -521,6 +526,11 @@ func (q *Queries) ResolveTopics(ctx context.Context, agentGroup string, names []
 			&i.DeletedAt,
 			&i.Revision,
 			&i.PreferredZones,
+			&i.RetentionMs,
+			&i.RetentionBytes,
+			&i.CleanupPolicy,
+			&i.DeleteRetentionMs,
+			&i.MinCompactionLagMs,
 		); err != nil {
 			return nil, err
 		}
@@ -608,7 +618,7 @@ func (q *Queries) TopicLoads(ctx context.Context, agentGroup string) ([]TopicLoa
 }
 
 const topicsByID = `-- name: TopicsByID :many
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones FROM topics WHERE topic_id = ANY($1::uuid[])
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms FROM topics WHERE topic_id = ANY($1::uuid[])
 `
 
 func (q *Queries) TopicsByID(ctx context.Context, topicIds []uuid.UUID) ([]Topic, error) {
@@ -631,6 +641,11 @@ func (q *Queries) TopicsByID(ctx context.Context, topicIds []uuid.UUID) ([]Topic
 			&i.DeletedAt,
 			&i.Revision,
 			&i.PreferredZones,
+			&i.RetentionMs,
+			&i.RetentionBytes,
+			&i.CleanupPolicy,
+			&i.DeleteRetentionMs,
+			&i.MinCompactionLagMs,
 		); err != nil {
 			return nil, err
 		}

@@ -16,7 +16,7 @@ WHERE p.partition_id = ANY($1::bigint[])
   AND NOT EXISTS (SELECT 1 FROM producers q WHERE q.partition_id = p.partition_id)
 `
 
-// Requires: LockDeletedPartitions, in an earlier statement: a commit that was waited for may have left a segment.
+// Requires: LockFreePartitions, in an earlier statement: the last commit before the lock may have left a segment.
 func (q *Queries) DeleteEmptyPartitions(ctx context.Context, partitionIds []int64) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteEmptyPartitions, partitionIds)
 	if err != nil {
@@ -34,7 +34,7 @@ WHERE (q.partition_id, q.producer_id) IN (
     LIMIT $2)
 `
 
-// Requires: LockDeletedPartitions. Producers of partitions that have no segment any more, some of them.
+// Requires: LockFreePartitions. Producers of partitions that have no segment any more, some of them.
 func (q *Queries) DeleteProducersOfEmptyPartitions(ctx context.Context, partitionIds []int64, page int32) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteProducersOfEmptyPartitions, partitionIds, page)
 	if err != nil {
@@ -45,14 +45,14 @@ func (q *Queries) DeleteProducersOfEmptyPartitions(ctx context.Context, partitio
 
 const deleteSegments = `-- name: DeleteSegments :many
 DELETE FROM segments s
-USING ROWS FROM (unnest($1::bigint[]), unnest($2::bigint[])) AS e(partition_id, base_offset)
-WHERE s.partition_id = e.partition_id AND s.base_offset = e.base_offset
+USING ROWS FROM (unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::bigint[])) AS e(partition_id, base_offset, object_id)
+WHERE s.partition_id = e.partition_id AND s.base_offset = e.base_offset AND s.object_id = e.object_id
 RETURNING s.object_id
 `
 
-// Requires: LockObjects. Answers only what was there, so that references are counted down once.
-func (q *Queries) DeleteSegments(ctx context.Context, partitionIds []int64, baseOffsets []int64) ([]int64, error) {
-	rows, err := q.db.Query(ctx, deleteSegments, partitionIds, baseOffsets)
+// Requires: LockObjects of the objects that are named. Answers only what was there, so that references are counted down once.
+func (q *Queries) DeleteSegments(ctx context.Context, partitionIds []int64, baseOffsets []int64, objectIds []int64) ([]int64, error) {
+	rows, err := q.db.Query(ctx, deleteSegments, partitionIds, baseOffsets, objectIds)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +64,36 @@ func (q *Queries) DeleteSegments(ctx context.Context, partitionIds []int64, base
 			return nil, err
 		}
 		items = append(items, object_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const deletedPartitions = `-- name: DeletedPartitions :many
+SELECT p.partition_id
+FROM topics t
+JOIN partitions p ON p.topic_id = t.topic_id
+WHERE t.deleted_at IS NOT NULL
+ORDER BY p.topic_id, p.partition
+LIMIT $1
+`
+
+// Some partitions of deleted topics: those that are gone once they are empty make room for the next. Unlocked.
+func (q *Queries) DeletedPartitions(ctx context.Context, page int32) ([]int64, error) {
+	rows, err := q.db.Query(ctx, deletedPartitions, page)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var partition_id int64
+		if err := rows.Scan(&partition_id); err != nil {
+			return nil, err
+		}
+		items = append(items, partition_id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -102,19 +132,13 @@ func (q *Queries) ForgetDeletedTopics(ctx context.Context) (int64, error) {
 	return result.RowsAffected(), nil
 }
 
-const lockDeletedPartitions = `-- name: LockDeletedPartitions :many
-SELECT p.partition_id
-FROM partitions p
-JOIN topics t ON t.topic_id = p.topic_id
-WHERE t.deleted_at IS NOT NULL
-ORDER BY p.topic_id, p.partition
-LIMIT $1
-FOR UPDATE OF p
+const lockFreePartitions = `-- name: LockFreePartitions :many
+SELECT p.partition_id FROM partitions p WHERE p.partition_id = ANY($1::bigint[]) ORDER BY p.topic_id, p.partition FOR UPDATE SKIP LOCKED
 `
 
-// Partitions of deleted topics, locked in order against the last commits.
-func (q *Queries) LockDeletedPartitions(ctx context.Context, page int32) ([]int64, error) {
-	rows, err := q.db.Query(ctx, lockDeletedPartitions, page)
+// Those of these partitions that no commit holds at the moment. A commit that names one waits for this transaction, which is short.
+func (q *Queries) LockFreePartitions(ctx context.Context, partitionIds []int64) ([]int64, error) {
+	rows, err := q.db.Query(ctx, lockFreePartitions, partitionIds)
 	if err != nil {
 		return nil, err
 	}
@@ -158,31 +182,26 @@ func (q *Queries) LockObjects(ctx context.Context, objectIds []int64) ([]int64, 
 	return items, nil
 }
 
-const segmentsOfDeletedTopics = `-- name: SegmentsOfDeletedTopics :many
-SELECT s.partition_id, s.base_offset, s.object_id
-FROM topics t
-JOIN partitions p ON p.topic_id = t.topic_id
-JOIN segments s ON s.partition_id = p.partition_id
-WHERE t.deleted_at IS NOT NULL
-LIMIT $1
+const segmentsOfPartitions = `-- name: SegmentsOfPartitions :many
+SELECT s.partition_id, s.base_offset, s.object_id FROM segments s WHERE s.partition_id = ANY($1::bigint[]) LIMIT $2
 `
 
-type SegmentsOfDeletedTopicsRow struct {
+type SegmentsOfPartitionsRow struct {
 	PartitionID int64
 	BaseOffset  int64
 	ObjectID    int64
 }
 
-// Segments of deleted topics, some of them. Unlocked: their object keys come first in the lock order.
-func (q *Queries) SegmentsOfDeletedTopics(ctx context.Context, page int32) ([]SegmentsOfDeletedTopicsRow, error) {
-	rows, err := q.db.Query(ctx, segmentsOfDeletedTopics, page)
+// Segments of these partitions, some of them. Unlocked: their object keys come first in the lock order.
+func (q *Queries) SegmentsOfPartitions(ctx context.Context, partitionIds []int64, page int32) ([]SegmentsOfPartitionsRow, error) {
+	rows, err := q.db.Query(ctx, segmentsOfPartitions, partitionIds, page)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []SegmentsOfDeletedTopicsRow
+	var items []SegmentsOfPartitionsRow
 	for rows.Next() {
-		var i SegmentsOfDeletedTopicsRow
+		var i SegmentsOfPartitionsRow
 		if err := rows.Scan(&i.PartitionID, &i.BaseOffset, &i.ObjectID); err != nil {
 			return nil, err
 		}

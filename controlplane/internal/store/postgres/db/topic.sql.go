@@ -12,7 +12,7 @@ import (
 )
 
 const getTopic = `-- name: GetTopic :one
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones FROM topics
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms FROM topics
 WHERE name = $1 AND deleted_at IS NULL AND ($2::text = '' OR agent_group = $2::text)
 `
 
@@ -31,6 +31,11 @@ func (q *Queries) GetTopic(ctx context.Context, name string, agentGroup string) 
 		&i.DeletedAt,
 		&i.Revision,
 		&i.PreferredZones,
+		&i.RetentionMs,
+		&i.RetentionBytes,
+		&i.CleanupPolicy,
+		&i.DeleteRetentionMs,
+		&i.MinCompactionLagMs,
 	)
 	return i, err
 }
@@ -50,7 +55,7 @@ type InsertPartitionsParams struct {
 	Revisions  []int64
 }
 
-// Partitions of a new topic, with their assignments (empty for none) and revisions.
+// New partitions of a topic, with their assignments (empty for none) and revisions.
 func (q *Queries) InsertPartitions(ctx context.Context, arg InsertPartitionsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, insertPartitions,
 		arg.TopicID,
@@ -66,21 +71,28 @@ func (q *Queries) InsertPartitions(ctx context.Context, arg InsertPartitionsPara
 }
 
 const insertTopic = `-- name: InsertTopic :many
-INSERT INTO topics (topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, preferred_zones, revision)
-VALUES ($1, $2, $3, $4, $5, $6, $7::text[], $8)
+INSERT INTO topics (topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, preferred_zones, revision,
+                    retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms)
+VALUES ($1, $2, $3, $4, $5, $6, $7::text[], $8,
+        $9, $10, $11, $12, $13)
 ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING
-RETURNING topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones
+RETURNING topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms
 `
 
 type InsertTopicParams struct {
-	TopicID           uuid.UUID
-	Name              string
-	AgentGroup        string
-	PartitionCount    int32
-	MaxRecordBytes    int32
-	AllowBufferedAcks bool
-	PreferredZones    []string
-	Revision          int64
+	TopicID            uuid.UUID
+	Name               string
+	AgentGroup         string
+	PartitionCount     int32
+	MaxRecordBytes     int32
+	AllowBufferedAcks  bool
+	PreferredZones     []string
+	Revision           int64
+	RetentionMs        int64
+	RetentionBytes     int64
+	CleanupPolicy      int16
+	DeleteRetentionMs  int64
+	MinCompactionLagMs int64
 }
 
 // No row: a topic of this name exists (whoever inserts it at the same time is waited for). Requires: LockAgentGroup.
@@ -94,6 +106,11 @@ func (q *Queries) InsertTopic(ctx context.Context, arg InsertTopicParams) ([]Top
 		arg.AllowBufferedAcks,
 		arg.PreferredZones,
 		arg.Revision,
+		arg.RetentionMs,
+		arg.RetentionBytes,
+		arg.CleanupPolicy,
+		arg.DeleteRetentionMs,
+		arg.MinCompactionLagMs,
 	)
 	if err != nil {
 		return nil, err
@@ -113,6 +130,11 @@ func (q *Queries) InsertTopic(ctx context.Context, arg InsertTopicParams) ([]Top
 			&i.DeletedAt,
 			&i.Revision,
 			&i.PreferredZones,
+			&i.RetentionMs,
+			&i.RetentionBytes,
+			&i.CleanupPolicy,
+			&i.DeleteRetentionMs,
+			&i.MinCompactionLagMs,
 		); err != nil {
 			return nil, err
 		}
@@ -125,7 +147,7 @@ func (q *Queries) InsertTopic(ctx context.Context, arg InsertTopicParams) ([]Top
 }
 
 const listTopics = `-- name: ListTopics :many
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones FROM topics
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms FROM topics
 WHERE deleted_at IS NULL AND name > $1 AND ($2::text = '' OR agent_group = $2::text)
 ORDER BY name LIMIT $3
 `
@@ -150,6 +172,11 @@ func (q *Queries) ListTopics(ctx context.Context, after string, agentGroup strin
 			&i.DeletedAt,
 			&i.Revision,
 			&i.PreferredZones,
+			&i.RetentionMs,
+			&i.RetentionBytes,
+			&i.CleanupPolicy,
+			&i.DeleteRetentionMs,
+			&i.MinCompactionLagMs,
 		); err != nil {
 			return nil, err
 		}
@@ -226,25 +253,43 @@ const updateTopic = `-- name: UpdateTopic :many
 UPDATE topics SET max_record_bytes = COALESCE($1, max_record_bytes),
                   allow_buffered_acks = COALESCE($2, allow_buffered_acks),
                   preferred_zones = COALESCE($3::text[], preferred_zones),
-                  revision = $4
-WHERE topic_id = $5 AND deleted_at IS NULL
-RETURNING topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones
+                  retention_ms = COALESCE($4, retention_ms),
+                  retention_bytes = COALESCE($5, retention_bytes),
+                  cleanup_policy = COALESCE($6, cleanup_policy),
+                  delete_retention_ms = COALESCE($7, delete_retention_ms),
+                  min_compaction_lag_ms = COALESCE($8, min_compaction_lag_ms),
+                  partition_count = GREATEST(partition_count, $9::int),
+                  revision = $10
+WHERE topic_id = $11 AND deleted_at IS NULL
+RETURNING topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms
 `
 
 type UpdateTopicParams struct {
-	MaxRecordBytes    *int32
-	AllowBufferedAcks *bool
-	PreferredZones    []string
-	Revision          int64
-	TopicID           uuid.UUID
+	MaxRecordBytes     *int32
+	AllowBufferedAcks  *bool
+	PreferredZones     []string
+	RetentionMs        *int64
+	RetentionBytes     *int64
+	CleanupPolicy      *int16
+	DeleteRetentionMs  *int64
+	MinCompactionLagMs *int64
+	PartitionCount     int32
+	Revision           int64
+	TopicID            uuid.UUID
 }
 
-// Requires: LockAgentGroup. No row: it has been deleted meanwhile.
+// Requires: LockAgentGroup. No row: it has been deleted meanwhile. The number of partitions only rises.
 func (q *Queries) UpdateTopic(ctx context.Context, arg UpdateTopicParams) ([]Topic, error) {
 	rows, err := q.db.Query(ctx, updateTopic,
 		arg.MaxRecordBytes,
 		arg.AllowBufferedAcks,
 		arg.PreferredZones,
+		arg.RetentionMs,
+		arg.RetentionBytes,
+		arg.CleanupPolicy,
+		arg.DeleteRetentionMs,
+		arg.MinCompactionLagMs,
+		arg.PartitionCount,
 		arg.Revision,
 		arg.TopicID,
 	)
@@ -266,6 +311,11 @@ func (q *Queries) UpdateTopic(ctx context.Context, arg UpdateTopicParams) ([]Top
 			&i.DeletedAt,
 			&i.Revision,
 			&i.PreferredZones,
+			&i.RetentionMs,
+			&i.RetentionBytes,
+			&i.CleanupPolicy,
+			&i.DeleteRetentionMs,
+			&i.MinCompactionLagMs,
 		); err != nil {
 			return nil, err
 		}

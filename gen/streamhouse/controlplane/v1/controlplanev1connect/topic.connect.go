@@ -34,6 +34,8 @@ const (
 	TopicServiceUpdateTopicProcedure = "/streamhouse.controlplane.v1.TopicService/UpdateTopic"
 	// TopicServiceDeleteTopicProcedure is the procedure name of the TopicService's DeleteTopic RPC.
 	TopicServiceDeleteTopicProcedure = "/streamhouse.controlplane.v1.TopicService/DeleteTopic"
+	// TopicServiceDeleteRecordsProcedure is the procedure name of the TopicService's DeleteRecords RPC.
+	TopicServiceDeleteRecordsProcedure = "/streamhouse.controlplane.v1.TopicService/DeleteRecords"
 )
 
 var (
@@ -75,6 +77,14 @@ var (
 			Procedure:  TopicServiceDeleteTopicProcedure,
 		}
 	})
+	topicServiceDeleteRecordsSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_streamhouse_controlplane_v1_topic_proto.Services().ByName("TopicService").Methods().ByName("DeleteRecords"),
+			Procedure:        TopicServiceDeleteRecordsProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
 )
 
 // TopicServiceClient is a client for the streamhouse.controlplane.v1.TopicService service.
@@ -86,10 +96,17 @@ type TopicServiceClient interface {
 	GetTopic(context.Context, *v1.GetTopicRequest) (*v1.GetTopicResponse, error)
 	// Lists topics by name; a client sees those of its agent group.
 	ListTopics(context.Context, *v1.ListTopicsRequest) (*v1.ListTopicsResponse, error)
-	// Changes a topic's configuration; what is absent stays. Idempotent. Refusals: UNKNOWN_TOPIC, INVALID.
+	// Changes a topic's configuration, or gives it more partitions; what is absent stays. Idempotent. Partitions only ever become more: the
+	// new ones are placed at once, and records with a key may go to other partitions from then on. Refusals: UNKNOWN_TOPIC, INVALID.
 	UpdateTopic(context.Context, *v1.UpdateTopicRequest) (*v1.UpdateTopicResponse, error)
-	// Deletes a topic: its name is free at once, a topic made anew shares nothing with it. Refusals: UNKNOWN_TOPIC.
+	// Deletes a topic: its name is free at once, a topic made anew shares nothing with it. Its records are removed in the background.
+	// Refusals: UNKNOWN_TOPIC.
 	DeleteTopic(context.Context, *v1.DeleteTopicRequest) (*v1.DeleteTopicResponse, error)
+	// Raises log start offsets: records below them cannot be read any more, and their bytes are removed in the background. All partitions
+	// that are named, or none. Idempotent: a log start never falls. Agents that serve from memory hear of it within two seconds; who asks for
+	// the earliest offset hears of it at once. Refusals: UNKNOWN_TOPIC, UNKNOWN_PARTITION, OUT_OF_RANGE (beyond the high watermark), INVALID,
+	// CATALOG_UNAVAILABLE (also while the catalog is being verified), CATALOG_HALTED.
+	DeleteRecords(context.Context, *v1.DeleteRecordsRequest) (*v1.DeleteRecordsResponse, error)
 }
 
 // NewTopicServiceClient constructs a client for the streamhouse.controlplane.v1.TopicService
@@ -107,10 +124,17 @@ type TopicServiceHandler interface {
 	GetTopic(context.Context, *v1.GetTopicRequest) (*v1.GetTopicResponse, error)
 	// Lists topics by name; a client sees those of its agent group.
 	ListTopics(context.Context, *v1.ListTopicsRequest) (*v1.ListTopicsResponse, error)
-	// Changes a topic's configuration; what is absent stays. Idempotent. Refusals: UNKNOWN_TOPIC, INVALID.
+	// Changes a topic's configuration, or gives it more partitions; what is absent stays. Idempotent. Partitions only ever become more: the
+	// new ones are placed at once, and records with a key may go to other partitions from then on. Refusals: UNKNOWN_TOPIC, INVALID.
 	UpdateTopic(context.Context, *v1.UpdateTopicRequest) (*v1.UpdateTopicResponse, error)
-	// Deletes a topic: its name is free at once, a topic made anew shares nothing with it. Refusals: UNKNOWN_TOPIC.
+	// Deletes a topic: its name is free at once, a topic made anew shares nothing with it. Its records are removed in the background.
+	// Refusals: UNKNOWN_TOPIC.
 	DeleteTopic(context.Context, *v1.DeleteTopicRequest) (*v1.DeleteTopicResponse, error)
+	// Raises log start offsets: records below them cannot be read any more, and their bytes are removed in the background. All partitions
+	// that are named, or none. Idempotent: a log start never falls. Agents that serve from memory hear of it within two seconds; who asks for
+	// the earliest offset hears of it at once. Refusals: UNKNOWN_TOPIC, UNKNOWN_PARTITION, OUT_OF_RANGE (beyond the high watermark), INVALID,
+	// CATALOG_UNAVAILABLE (also while the catalog is being verified), CATALOG_HALTED.
+	DeleteRecords(context.Context, *v1.DeleteRecordsRequest) (*v1.DeleteRecordsResponse, error)
 }
 
 // RegisterTopicServiceHandler registers svc as the streamhouse.controlplane.v1.TopicService
@@ -123,6 +147,7 @@ func RegisterTopicServiceHandler(server *connect.Server, svc TopicServiceHandler
 		connect.Method{Spec: topicServiceListTopicsSpec(), Handler: adapter.listTopics},
 		connect.Method{Spec: topicServiceUpdateTopicSpec(), Handler: adapter.updateTopic},
 		connect.Method{Spec: topicServiceDeleteTopicSpec(), Handler: adapter.deleteTopic},
+		connect.Method{Spec: topicServiceDeleteRecordsSpec(), Handler: adapter.deleteRecords},
 	)
 }
 
@@ -147,6 +172,10 @@ func (UnimplementedTopicServiceHandler) UpdateTopic(context.Context, *v1.UpdateT
 
 func (UnimplementedTopicServiceHandler) DeleteTopic(context.Context, *v1.DeleteTopicRequest) (*v1.DeleteTopicResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.controlplane.v1.TopicService.DeleteTopic is not implemented")
+}
+
+func (UnimplementedTopicServiceHandler) DeleteRecords(context.Context, *v1.DeleteRecordsRequest) (*v1.DeleteRecordsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.controlplane.v1.TopicService.DeleteRecords is not implemented")
 }
 
 type topicServiceClient struct {
@@ -188,6 +217,14 @@ func (c *topicServiceClient) UpdateTopic(ctx context.Context, req *v1.UpdateTopi
 func (c *topicServiceClient) DeleteTopic(ctx context.Context, req *v1.DeleteTopicRequest) (*v1.DeleteTopicResponse, error) {
 	var res v1.DeleteTopicResponse
 	if err := c.client.CallUnary(ctx, topicServiceDeleteTopicSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *topicServiceClient) DeleteRecords(ctx context.Context, req *v1.DeleteRecordsRequest) (*v1.DeleteRecordsResponse, error) {
+	var res v1.DeleteRecordsResponse
+	if err := c.client.CallUnary(ctx, topicServiceDeleteRecordsSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -249,6 +286,18 @@ func (h topicServiceHandler) deleteTopic(ctx context.Context, _ connect.Spec, st
 		return err
 	}
 	res, err := h.svc.DeleteTopic(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h topicServiceHandler) deleteRecords(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.DeleteRecordsRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.DeleteRecords(ctx, &req)
 	if err != nil {
 		return err
 	}
