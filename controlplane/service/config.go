@@ -15,6 +15,7 @@ import (
 	"github.com/streamhouse/streamhouse/serve/telemetry"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
+	"github.com/streamhouse/streamhouse/controlplane/internal/retention"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 )
 
@@ -40,6 +41,7 @@ type Config struct {
 	MaxMoves          int           `default:"256"   help:"Most partitions of an agent group that are handed over at once to balance, or because their agent drains."`
 	WatchInterval     time.Duration `default:"100ms" help:"Time between two looks at what other replicas have changed."`
 	ProducerExpiry    time.Duration `default:"168h"  help:"Idle time after which an idempotent producer is forgotten: what it sends next is refused (PRODUCER_UNKNOWN), and it takes a new producer id."`
+	RetentionInterval time.Duration `default:"1m"    help:"Time between two passes of retention: what a topic keeps no longer goes within so long, and a little more with very many partitions."`
 }
 
 // DefaultConfig has every default but DatabaseURL, which has none.
@@ -56,6 +58,7 @@ func DefaultConfig() Config {
 		MaxMoves:          store.DefaultMaxMoves,
 		WatchInterval:     100 * time.Millisecond,
 		ProducerExpiry:    judge.DefaultProducerExpiry,
+		RetentionInterval: retention.DefaultInterval,
 	}
 }
 
@@ -68,6 +71,8 @@ const (
 	maxSuspectAfter    = time.Hour
 	minProducerExpiry  = time.Hour // twice what agents trust their own memory of a producer
 	maxProducerExpiry  = 10 * 365 * 24 * time.Hour
+	minRetention       = 100 * time.Millisecond
+	maxRetention       = 24 * time.Hour
 	minPoolSize        = 4 // the judge, the hub, and two calls
 	maxPoolSize        = 100
 	maxMaxMoves        = 100_000
@@ -88,6 +93,7 @@ func (c Config) Validate() error {
 		c.validateMaxMoves(),
 		between("watch-interval", c.WatchInterval, minInterval, maxWatchInterval),
 		between("producer-expiry", c.ProducerExpiry, minProducerExpiry, maxProducerExpiry),
+		between("retention-interval", c.RetentionInterval, minRetention, maxRetention),
 	)
 }
 

@@ -52,6 +52,7 @@ func TestValidate(t *testing.T) {
 		"heartbeat-interval":     func(c *service.Config) { c.HeartbeatInterval = 20 * time.Second },
 		"suspect-after":          func(c *service.Config) { c.SuspectAfter = 0 },
 		"watch-interval":         func(c *service.Config) { c.WatchInterval = 0 },
+		"retention-interval":     func(c *service.Config) { c.RetentionInterval = time.Millisecond },
 		"producer-expiry":        func(c *service.Config) { c.ProducerExpiry = time.Minute },
 		"bootstrap-admin-key":    func(c *service.Config) { c.BootstrapAdminKey = secret.New("hunter2") },
 		"bootstrap-agent-keys":   func(c *service.Config) { c.BootstrapAgentKeys = secret.New(`{"default":"hunter2"}`) },

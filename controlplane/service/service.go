@@ -20,6 +20,7 @@ import (
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
 	"github.com/streamhouse/streamhouse/controlplane/internal/rebalance"
+	"github.com/streamhouse/streamhouse/controlplane/internal/retention"
 	"github.com/streamhouse/streamhouse/controlplane/internal/rpc"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres"
 	"github.com/streamhouse/streamhouse/controlplane/internal/suspicion"
@@ -58,6 +59,7 @@ type Service struct {
 	forget   *judge.Forgetter
 	asker    *suspicion.Asker
 	balancer *rebalance.Rebalancer
+	keeper   *retention.Keeper
 	server   *listen.Server
 	measured *telemetry.Provider
 	prepared atomic.Bool // the schema is there, and the bootstrap key
@@ -107,6 +109,10 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 		return err
 	}
 	keys := rpc.NewAuthenticator(s.catalog)
+	s.keeper, err = retention.New(s.catalog, retention.Config{Interval: s.config.RetentionInterval, Logger: logger, Meter: s.measured.Meter()})
+	if err != nil {
+		return err
+	}
 	s.server, err = listen.New(listen.Options{ //nolint:contextcheck // binds a local address, at once
 		Config:        s.config.Listener,
 		Logger:        logger,
@@ -194,5 +200,6 @@ func (s *Service) work(ctx context.Context) error {
 	group.Go(func() error { return s.forget.Run(ctx) })
 	group.Go(func() error { return s.asker.Run(ctx) })
 	group.Go(func() error { return s.balancer.Run(ctx) })
+	group.Go(func() error { return s.keeper.Run(ctx) })
 	return group.Wait()
 }

@@ -77,7 +77,7 @@ type partition struct {
 	epoch         int32
 	leader        *session // of the newest tenure, ended or not; nil: nobody's
 	tenureFirst   int64    // first offset of the newest tenure
-	logStart      int64 // first offset that can be read
+	logStart      int64    // first offset that can be read
 	highWatermark int64
 	assigned      string // agent id; empty: nobody
 	pinned        bool

@@ -57,22 +57,23 @@ func (w *world) waiting() int64 {
 	return w.number("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 }
 
-// checkCatalog fails the test unless the catalog is what P2 says: segments follow each other up to the high watermark; and every
-// object's reference count is the number of its segments.
+// checkCatalog fails the test unless the catalog is what P1 and P2 say: from the log start on segments follow each other up to the high
+// watermark; and every object's reference count is the number of its segments.
 func (w *world) checkCatalog(t testing.TB) {
 	t.Helper()
 	broken := w.number(`
 		SELECT count(*) FROM (
-			SELECT p.high_watermark,
-			       COALESCE(sum(s.record_count), 0) AS records,
-			       COALESCE(bool_and(s.base_offset = s.before), true) AS contiguous
+			SELECT p.high_watermark, p.log_start_offset,
+			       COALESCE(min(s.base_offset), p.log_start_offset) AS first,
+			       COALESCE(max(s.base_offset + s.record_count), p.log_start_offset) AS last,
+			       COALESCE(bool_and(s.base_offset = COALESCE(s.before, s.base_offset)), true) AS contiguous
 			FROM partitions p
-			LEFT JOIN (SELECT *, COALESCE(sum(record_count) OVER (PARTITION BY partition_id ORDER BY base_offset
-			                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before FROM segments) s ON s.partition_id = p.partition_id
-			GROUP BY p.partition_id, p.high_watermark) c
-		WHERE NOT contiguous OR records <> high_watermark`)
+			LEFT JOIN (SELECT *, lag(base_offset + record_count) OVER (PARTITION BY partition_id ORDER BY base_offset) AS before FROM segments) s
+			     ON s.partition_id = p.partition_id
+			GROUP BY p.partition_id, p.high_watermark, p.log_start_offset) c
+		WHERE NOT contiguous OR last <> high_watermark OR first > log_start_offset`)
 	if broken != 0 {
-		t.Errorf("%d partitions whose segments do not follow each other up to the high watermark", broken)
+		t.Errorf("%d partitions whose segments do not follow each other from the log start up to the high watermark", broken)
 	}
 	miscounted := w.number(`SELECT count(*) FROM object_keys o WHERE o.reference_count <> (SELECT count(*) FROM segments s WHERE s.object_id = o.object_id)`)
 	if miscounted != 0 {
