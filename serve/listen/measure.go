@@ -11,6 +11,9 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
+
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/refusal"
 )
 
 // durations are the bounds of the histogram's buckets, in seconds.
@@ -31,6 +34,11 @@ func measure(meter metric.Meter) (connect.ServerInterceptor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
+	refused, err := meter.Int64Counter("streamhouse.rpc.refusals", metric.WithUnit("{refusal}"),
+		metric.WithDescription("Calls that were refused, by the reason in the refusal."))
+	if err != nil {
+		return nil, fmt.Errorf("telemetry: %w", err)
+	}
 	labels := &rpcLabels{}
 	return func(next connect.ServerFunc) connect.ServerFunc {
 		return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
@@ -39,9 +47,16 @@ func measure(meter metric.Meter) (connect.ServerInterceptor, error) {
 			defer active.Add(ctx, -1)
 			err := next(ctx, spec, stream)
 			took.Record(ctx, time.Since(began).Seconds(), labels.of(spec.Procedure, err))
+			if why, ok := refusal.Of(err); ok {
+				refused.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", reasonName(why.GetReason()))))
+			}
 			return err
 		}
 	}, nil
+}
+
+func reasonName(reason refusalv1.Reason) string {
+	return strings.ToLower(strings.TrimPrefix(reason.String(), "REASON_"))
 }
 
 // rpcLabels remembers label sets: there are as many as methods and codes.

@@ -3,7 +3,6 @@ package listen
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"connectrpc.com/connect/v2/connecthttp"
 	"connectrpc.com/cors"
 	"connectrpc.com/grpcreflect/v2"
-	"connectrpc.com/otelconnect"
 	"github.com/streamhouse/streamhouse/serve/access"
 	"github.com/streamhouse/streamhouse/serve/refusal"
 )
@@ -36,10 +34,9 @@ func (s *Server) handler(options Options) (http.Handler, error) {
 // assemble builds the RPC server. The order is what protects it: spans and times first, so that they see every error; refusals next, so that every
 // error becomes one; the limit before anything costs something; access and admission before the body is read; validation as the body is decoded.
 func (s *Server) assemble(options Options) (*connect.Server, error) {
-	// Callers are trusted to continue their traces: a trace follows a record from the producer's span on.
-	spans, err := otelconnect.NewServerInterceptor(otelconnect.WithTrustRemote())
+	spans, err := options.Tracer.Server(options.BeginsTrace)
 	if err != nil {
-		return nil, fmt.Errorf("telemetry: %w", err)
+		return nil, err
 	}
 	timed, err := measure(options.Meter)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 	"github.com/streamhouse/streamhouse/serve/access"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
@@ -60,6 +61,10 @@ type Options struct {
 	Inner []connect.ServerInterceptor
 	// Meter measures calls by method. nil: nothing does.
 	Meter metric.Meter
+	// Tracer traces calls. nil: nothing does.
+	Tracer *tracing.Tracer
+	// BeginsTrace tells which procedures begin a trace when they are called without one: those of clients. nil: none.
+	BeginsTrace func(procedure string) bool
 }
 
 // Check returns nil when the thing is usable now.

@@ -13,8 +13,11 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
-// exportTimeout bounds one export, repeats included.
-const exportTimeout = 10 * time.Second
+// exportTimeout bounds one export, repeats included; retryAfter is the first wait between them.
+const (
+	exportTimeout = 10 * time.Second
+	retryAfter    = time.Second
+)
 
 // export makes the reader that posts to a collector. It has a goroutine, which Shutdown ends.
 func export(config Config, log *slog.Logger) (sdkmetric.Reader, error) {
@@ -25,30 +28,38 @@ func export(config Config, log *slog.Logger) (sdkmetric.Reader, error) {
 	exporter, err := otlpmetrichttp.New(context.Background(), // it connects with the first export
 		otlpmetrichttp.WithEndpointURL(strings.TrimSuffix(config.OTLPEndpoint, "/")+"/v1/metrics"),
 		otlpmetrichttp.WithHeaders(headers), otlpmetrichttp.WithTimeout(exportTimeout),
-		otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{Enabled: true, InitialInterval: time.Second, MaxInterval: exportTimeout, MaxElapsedTime: exportTimeout}),
+		otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{Enabled: true, InitialInterval: retryAfter, MaxInterval: exportTimeout, MaxElapsedTime: exportTimeout}),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("otlp-endpoint: %w", err)
 	}
-	return sdkmetric.NewPeriodicReader(&said{Exporter: exporter, log: log},
+	return sdkmetric.NewPeriodicReader(&saidMetrics{Exporter: exporter, saying: saying{what: "metrics", log: log}},
 		sdkmetric.WithInterval(config.OTLPInterval), sdkmetric.WithTimeout(exportTimeout)), nil
 }
 
-// said is an exporter whose failures are logged, once until it works again, and go no further: the SDK would hand them to a handler of the whole
-// process.
-type said struct {
-	sdkmetric.Exporter
+// saying logs the failures of an exporter, once until it works again: the SDK would hand them to a handler of the whole process.
+type saying struct {
+	what   string
 	log    *slog.Logger
 	broken atomic.Bool
 }
 
-// Export sends one collection. It returns no error.
-func (s *said) Export(ctx context.Context, metrics *metricdata.ResourceMetrics) error {
-	err := s.Exporter.Export(ctx, metrics)
+func (s *saying) say(ctx context.Context, err error) {
 	if was := s.broken.Swap(err != nil); err != nil && !was {
-		s.log.WarnContext(ctx, "metrics are not exported", slog.Any("error", err))
+		s.log.WarnContext(ctx, s.what+" are not exported", slog.Any("error", err))
 	} else if err == nil && was {
-		s.log.InfoContext(ctx, "metrics are exported again")
+		s.log.InfoContext(ctx, s.what+" are exported again")
 	}
+}
+
+// saidMetrics is an exporter of metrics whose failures are logged and go no further.
+type saidMetrics struct {
+	sdkmetric.Exporter
+	saying
+}
+
+// Export sends one collection. It returns no error.
+func (s *saidMetrics) Export(ctx context.Context, metrics *metricdata.ResourceMetrics) error {
+	s.say(ctx, s.Exporter.Export(ctx, metrics))
 	return nil
 }

@@ -18,6 +18,9 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 const (
@@ -37,9 +40,11 @@ type Identity struct {
 	Attributes map[string]string
 }
 
-// Provider makes meters. The zero Provider is not valid; see New.
+// Provider makes meters and a tracer. The zero Provider is not valid; see New.
 type Provider struct {
 	meters  *sdkmetric.MeterProvider
+	spans   *sdktrace.TracerProvider // nil: nothing is traced
+	tracer  *tracing.Tracer
 	scrapes http.Handler // nil: nothing is served
 }
 
@@ -48,8 +53,9 @@ func New(config Config, who Identity, log *slog.Logger) (*Provider, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Provider{}
-	options := []sdkmetric.Option{sdkmetric.WithResource(describe(who)), sdkmetric.WithCardinalityLimit(maxSeries)}
+	config = config.withEnvironment(os.Getenv)
+	p, about := &Provider{}, describe(who)
+	options := []sdkmetric.Option{sdkmetric.WithResource(about), sdkmetric.WithCardinalityLimit(maxSeries)}
 	if config.Metrics {
 		reader, err := p.serve(log)
 		if err != nil {
@@ -63,6 +69,9 @@ func New(config Config, who Identity, log *slog.Logger) (*Provider, error) {
 			return nil, err
 		}
 		options = append(options, sdkmetric.WithReader(reader))
+		if err := p.trace(config, about, log); err != nil {
+			return nil, err
+		}
 	}
 	p.meters = sdkmetric.NewMeterProvider(options...)
 	if err := errors.Join(runtime.Start(runtime.WithMeterProvider(p.meters)), measureProcess(p.Meter())); err != nil {
@@ -74,6 +83,9 @@ func New(config Config, who Identity, log *slog.Logger) (*Provider, error) {
 // Meter makes instruments. Names are streamhouse.<area>.<thing>.
 func (p *Provider) Meter() metric.Meter { return p.meters.Meter(scope) }
 
+// Tracer begins spans. It is nil where no collector is configured: a nil one traces nothing.
+func (p *Provider) Tracer() *tracing.Tracer { return p.tracer }
+
 // Mount adds GET /metrics, which needs no API key, if it is to be served.
 func (p *Provider) Mount(mux *http.ServeMux) {
 	if p.scrapes != nil {
@@ -81,8 +93,14 @@ func (p *Provider) Mount(mux *http.ServeMux) {
 	}
 }
 
-// Close exports once more, within the context, and stops. Meters go on working and measure nothing.
-func (p *Provider) Close(ctx context.Context) error { return p.meters.Shutdown(ctx) }
+// Close exports once more, within the context, and stops. Meters and tracer go on working and find nothing.
+func (p *Provider) Close(ctx context.Context) error {
+	var spans error
+	if p.spans != nil {
+		spans = p.spans.Shutdown(ctx)
+	}
+	return errors.Join(p.meters.Shutdown(ctx), spans)
+}
 
 func describe(who Identity) *resource.Resource {
 	host, _ := os.Hostname() // without a name it is none
@@ -92,7 +110,17 @@ func describe(who Identity) *resource.Resource {
 	for name, value := range who.Attributes {
 		attributes = append(attributes, attribute.String(name, value))
 	}
-	return resource.NewSchemaless(attributes...)
+	own := resource.NewSchemaless(attributes...)
+	// OTEL_RESOURCE_ATTRIBUTES may add what we do not say; what it has that cannot be read is left out.
+	others, err := resource.New(context.Background(), resource.WithFromEnv())
+	if err != nil {
+		return own
+	}
+	all, err := resource.Merge(others, own) // the latter's values win
+	if err != nil {
+		return own
+	}
+	return all
 }
 
 // serve makes the reader behind /metrics.
