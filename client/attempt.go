@@ -65,6 +65,8 @@ func (p *Producer) attempt(root, ctx context.Context, a *attempt) ([]int64, []*E
 		}
 		return bases, errs
 	}
+	ctx, span := p.client.tracing.request(ctx, a)
+	defer func() { endRequest(span, errs) }()
 	agent := p.client.agents.peer(a.route.url)
 	answer, err := p.call(root, ctx, a, agent, request)
 	if err == nil && len(answer.GetOutcomes()) != len(sent) {

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/streamhouse/streamhouse/client/recordbatch"
 )
 
@@ -31,6 +33,10 @@ type batch struct {
 	deadline time.Time     // end of its delivery timeout
 	clock    int64         // ms; the time that records without a timestamp get
 	answered chan struct{} // closed once every callback has run
+
+	// spans of its records that are traced, at most maxLinks; untraced counts those beyond.
+	spans    []trace.Span
+	untraced int
 
 	// as is under what it was sent; generation 0: not sent yet, or to be numbered anew.
 	as     identity
@@ -123,9 +129,20 @@ func (b *batch) add(r *Record, done func(*Record, error)) *Error {
 		return fromEncoding(err).at(r.Topic, -1)
 	}
 	b.encoder.records = append(b.encoder.records, pending{record: r, done: done})
+	if r.sending != nil {
+		b.trace(r.sending.span)
+	}
 	b.count++
 	b.size = builder.UncompressedBytes()
 	return nil
+}
+
+func (b *batch) trace(span trace.Span) {
+	if len(b.spans) == maxLinks {
+		b.untraced++
+		return
+	}
+	b.spans = append(b.spans, span)
 }
 
 // millis is a record's timestamp as stored; a zero one is replaced by now. The clock is read for each of the first records, which may come

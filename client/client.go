@@ -14,6 +14,7 @@ type Client struct {
 	logger    *slog.Logger
 	agents    *directory
 	admin     *Admin
+	tracing   *tracing // nil: nothing is traced
 	closeIdle func()
 }
 
@@ -33,14 +34,22 @@ func New(options ...Option) (*Client, error) {
 	if len(zone) > 100 {
 		return nil, failure(ReasonMisconfigured, "zone: at most 100 bytes")
 	}
-	cl := &Client{zone: zone, logger: c.logger, closeIdle: func() {}}
+	traced, err := newTracing(&c)
+	if err != nil {
+		return nil, err
+	}
+	cl := &Client{zone: zone, logger: c.logger, tracing: traced, closeIdle: func() {}}
 	dial := func(url string, _ bool) connect.Transport { return c.dial(url) }
 	if c.dial == nil {
 		h := newHTTPTransports(c.tls)
 		dial, cl.closeIdle = h.dial, h.close
 	}
 	connectTo := func(url string, bulk bool) *connect.Client {
-		return connect.NewClient(dial(url, bulk), withHeaders(c.key, zone))
+		interceptors := []connect.ClientInterceptor{withHeaders(c.key, zone)}
+		if traced != nil {
+			interceptors = append(interceptors, withTrace)
+		}
+		return connect.NewClient(dial(url, bulk), interceptors...)
 	}
 	agents, err := normalURLs(c.agents)
 	if err != nil {

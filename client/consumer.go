@@ -241,6 +241,7 @@ func (k *Consumer) Poll(ctx context.Context) ([]*Record, error) {
 		if e != nil {
 			return nil, k.broken(e)
 		}
+		k.client.tracing.received(ctx, k.topic.name, k.rest)
 	}
 	rs := k.rest
 	k.rest = nil

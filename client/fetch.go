@@ -143,7 +143,12 @@ func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r 
 	once, cancel := context.WithTimeout(ctx, k.config.wait+fetchGrace)
 	defer cancel()
 	began := time.Now()
+	once, span := k.client.tracing.fetch(once, agent.url, k.topic.name)
 	answer, err := agent.rpc.Fetch(once, r)
+	if span != nil {
+		failed(span, err)
+		span.End()
+	}
 	if ctx.Err() != nil {
 		return
 	}

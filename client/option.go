@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Option configures a [Client].
@@ -23,6 +24,8 @@ type config struct {
 	dial          func(url string) connect.Transport
 	tls           *tls.Config
 	logger        *slog.Logger
+	tracers       trace.TracerProvider
+	traceShare    float64
 }
 
 // WithAgents names agents' base URLs, e.g. "http://10.0.3.7:8080". One that answers suffices: it names the

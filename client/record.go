@@ -25,6 +25,8 @@ type Record struct {
 	// Offset in the partition. Set when the record is stored or read; -1 where it is not known: stored
 	// with AcksBuffered, or recognised as the repeat of a batch so old that its offset is forgotten.
 	Offset int64
+
+	sending *sending // a producer's own copy of a record that is traced
 }
 
 // Header is a header of a record. Key must be UTF-8; a nil Value is null.

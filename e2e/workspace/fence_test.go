@@ -45,6 +45,10 @@ var fences = []struct {
 var sdkModules = []string{
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go",
 	"connectrpc.com/connect/v2",
+	// OpenTelemetry's API, which the SDK takes part in traces by; what it needs itself. Without the SDK of a program it does nothing.
+	"go.opentelemetry.io/otel",
+	"go.opentelemetry.io/otel/trace",
+	"github.com/cespare/xxhash/v2",
 	"github.com/pierrec/lz4/v4",
 	"google.golang.org/protobuf",
 }
