@@ -14,6 +14,7 @@ import (
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 	"github.com/streamhouse/streamhouse/serve/access"
 	"github.com/streamhouse/streamhouse/serve/refusal"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres"
@@ -29,7 +30,7 @@ var errNotPrepared = errors.New("the catalog is not prepared yet")
 
 // Migrate brings the schema up to date, and ends. A database that is out of reach is an error.
 func Migrate(ctx context.Context, config Config, logger *slog.Logger) error {
-	catalog, err := open(ctx, config, logger)
+	catalog, err := open(ctx, config, logger, nil)
 	if err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func Migrate(ctx context.Context, config Config, logger *slog.Logger) error {
 	return nil
 }
 
-func open(ctx context.Context, config Config, logger *slog.Logger) (*postgres.Store, error) {
+func open(ctx context.Context, config Config, logger *slog.Logger, tracer *tracing.Tracer) (*postgres.Store, error) {
 	return postgres.Open(ctx, postgres.Config{
 		URL:               config.DatabaseURL.Reveal(),
 		MaxConns:          int32(config.PoolSize),
@@ -49,6 +50,7 @@ func open(ctx context.Context, config Config, logger *slog.Logger) (*postgres.St
 		HeartbeatInterval: config.HeartbeatInterval,
 		MaxMoves:          config.MaxMoves,
 		Logger:            logger,
+		Tracer:            tracer,
 	})
 }
 

@@ -86,7 +86,11 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.catalog, err = open(ctx, s.config, logger); err != nil {
+	tracer := s.measured.Tracer()
+	if s.catalog, err = open(ctx, s.config, logger, tracer); err != nil {
+		return err
+	}
+	if err = s.catalog.Measure(s.measured.Meter()); err != nil {
 		return err
 	}
 	if s.hub, err = watch.New(s.catalog, s.config.WatchInterval, logger); err != nil {
@@ -123,6 +127,8 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 		Ready:         map[string]listen.Check{"catalog": s.ready},
 		Routes:        s.measured.Mount,
 		Meter:         s.measured.Meter(),
+		Tracer:        tracer,
+		BeginsTrace:   rpc.BeginsTrace,
 	})
 	return err
 }

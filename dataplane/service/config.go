@@ -40,6 +40,9 @@ type Config struct {
 	S3AccessKey string        `placeholder:"ID"   help:"Access key; empty, with the secret key: the AWS chain (environment, profile, instance or task role)."`
 	S3SecretKey secret.Secret `placeholder:"KEY"  help:"Secret key, with the access key."`
 
+	S3WritePrice float64 `default:"0.005"  help:"Dollars for 1,000 PUT, COPY, POST or LIST requests: what streamhouse.s3.cost counts with. The default is that of S3 Standard in us-east-1." placeholder:"USD"`
+	S3ReadPrice  float64 `default:"0.0004" help:"Dollars for 1,000 GET and all other requests."                                                                                                                         placeholder:"USD"`
+
 	MaxObjectBytes   int           `default:"8388608"   help:"Bytes of batches at which an object is sealed, 64 KiB to 256 MiB."                              placeholder:"N"`
 	PutsPerSecond    float64       `default:"4"         help:"Budget of PUTs, 0.1 to 10000 a second: what bounds the bill, and how soon lone records are durable. Full objects, hand-overs and the first records of a lease wait for nothing." placeholder:"N"`
 	PutBurst         int           `default:"8"         help:"PUTs that an agent may save up, 1 to 10000; until they are used up, records are uploaded at once." placeholder:"N"`
@@ -63,6 +66,8 @@ func DefaultConfig() Config {
 		Telemetry:        telemetry.DefaultConfig(),
 		AgentGroup:       "default",
 		Capacity:         100 << 20,
+		S3WritePrice:     0.005,
+		S3ReadPrice:      0.0004,
 		MaxObjectBytes:   8 << 20,
 		PutsPerSecond:    4,
 		PutBurst:         8,
@@ -151,6 +156,9 @@ func (c Config) validateBucket() error {
 	}
 	if (c.S3AccessKey == "") != c.S3SecretKey.Empty() {
 		return errors.New("s3-access-key and s3-secret-key: give both or none")
+	}
+	if !(c.S3WritePrice >= 0 && c.S3ReadPrice >= 0) { // NaN is not
+		return errors.New("s3-write-price and s3-read-price: must be at least 0")
 	}
 	return nil
 }

@@ -74,10 +74,6 @@ func New(config Config, deps Deps) (*Service, error) {
 func (s *Service) assemble() error {
 	client := newHTTPClient()
 	s.idle = client.CloseIdleConnections
-	store, err := objectstore.NewS3(context.Background(), s.config.store())
-	if err != nil {
-		return err
-	}
 	id, err := s.config.agentID()
 	if err != nil {
 		return err
@@ -91,10 +87,21 @@ func (s *Service) assemble() error {
 	if err != nil {
 		return err
 	}
+	tracer := s.meters.Tracer()
+	bucket := s.config.store()
+	bucket.Meter, bucket.Tracer = s.meters.Meter(), tracer
+	store, err := objectstore.NewS3(context.Background(), bucket)
+	if err != nil {
+		return err
+	}
+	spans, err := tracer.Client()
+	if err != nil {
+		return err
+	}
 	dial := dialer(client)
 	deps := agent.Deps{
-		Dial: dial, Interceptors: []connect.ClientInterceptor{bearer(s.config.AgentKey)}, Store: store, Log: s.deps.Log.Logger,
-		Meter: s.meters.Meter(), Ready: s.ready,
+		Dial: dial, Interceptors: []connect.ClientInterceptor{spans, bearer(s.config.AgentKey)}, Store: store, Log: s.deps.Log.Logger,
+		Meter: s.meters.Meter(), Tracer: tracer, Ready: s.ready,
 	}
 	for _, address := range s.config.ControlPlane {
 		deps.Replicas = append(deps.Replicas, dial(address))
@@ -106,7 +113,7 @@ func (s *Service) assemble() error {
 		Config: s.config.Listener, Logger: s.deps.Log.Logger, Authenticator: s.agent.Authenticator(), Register: s.agent.Register,
 		Inner:  []connect.ServerInterceptor{s.agent.Interceptor()},
 		Writes: agent.Writes, Ready: map[string]listen.Check{"session": s.agent.Ready},
-		Admit: s.agent.Admit, Routes: s.meters.Mount, Meter: s.meters.Meter(),
+		Admit: s.agent.Admit, Routes: s.meters.Mount, Meter: s.meters.Meter(), Tracer: tracer, BeginsTrace: agent.BeginsTrace,
 		Transport: []connecthttp.Option{connecthttp.WithReadMaxBytes(maxRequestBytes), connecthttp.WithCompressors()},
 	})
 	return err
@@ -129,6 +136,7 @@ func (s *Service) findZone(ctx context.Context) string {
 func (c Config) store() objectstore.Config {
 	return objectstore.Config{
 		Bucket: c.S3Bucket, Endpoint: c.S3Endpoint, Region: c.S3Region, PathStyle: c.S3PathStyle, AccessKey: c.S3AccessKey, SecretKey: c.S3SecretKey,
+		Prices: objectstore.Prices{Write: c.S3WritePrice, Read: c.S3ReadPrice},
 	}
 }
 

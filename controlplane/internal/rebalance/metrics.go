@@ -25,6 +25,9 @@ type metrics struct {
 	mu      sync.Mutex // guards what follows
 	leading bool
 	census  store.Census
+	// leaderless is how long partitions were without a leader, added up until passed.
+	leaderless time.Duration
+	passed     time.Time
 }
 
 func newMetrics(meter metric.Meter) (*metrics, error) {
@@ -51,12 +54,19 @@ func (m *metrics) observe(meter metric.Meter) error {
 	}
 	leader := gauge("streamhouse.placement.leader", "1", "1 on the replica that decides placement, else 0.")
 	partitions := gauge("streamhouse.placement.partitions", "{partition}", "Partitions by agent group and whether somebody leads them.")
+	leaderless, err := meter.Float64ObservableCounter("streamhouse.placement.leaderless.time", metric.WithUnit("s"),
+		metric.WithDescription("Time without a leader, added up over all partitions, as the counts of partitions have seen it."))
+	if err != nil {
+		return err
+	}
 	moving := gauge("streamhouse.placement.moving", "{partition}", "Partitions whose leader is not who should lead: hand-offs under way.")
 	sessions := gauge("streamhouse.placement.sessions", "{session}", "Sessions that live, by agent group and state.")
-	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		m.pass(time.Now())
 		o.ObserveInt64(leader, oneIf(m.leading))
+		o.ObserveFloat64(leaderless, m.leaderless.Seconds())
 		for key, n := range m.partitions() {
 			o.ObserveInt64(partitions, n, metric.WithAttributes(agentGroup(key.agentGroup), attribute.Bool("led", key.led)))
 		}
@@ -70,7 +80,7 @@ func (m *metrics) observe(meter metric.Meter) error {
 			}
 		}
 		return nil
-	}, leader, partitions, moving, sessions)
+	}, leader, leaderless, partitions, moving, sessions)
 	return err
 }
 
@@ -100,6 +110,18 @@ func (m *metrics) partitions() map[ledKey]int64 {
 	return counts
 }
 
+// pass adds up the time without a leader since it was last added up. Requires: mu.
+func (m *metrics) pass(now time.Time) {
+	if !m.passed.IsZero() {
+		for _, tally := range m.census.Partitions {
+			if !tally.Led {
+				m.leaderless += time.Duration(tally.Partitions) * now.Sub(m.passed)
+			}
+		}
+	}
+	m.passed = now
+}
+
 // moving counts by agent group. Requires: mu.
 func (m *metrics) moving() map[store.AgentGroup]int64 {
 	counts := map[store.AgentGroup]int64{}
@@ -112,6 +134,7 @@ func (m *metrics) moving() map[store.AgentGroup]int64 {
 func (m *metrics) leads(leading bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.pass(time.Now())
 	m.leading, m.census = leading, store.Census{}
 }
 
@@ -137,6 +160,7 @@ func (r *Rebalancer) count(ctx context.Context, shapes map[store.AgentGroup]stor
 	r.countedAt, r.counted = time.Now(), revisions
 	r.metrics.mu.Lock()
 	defer r.metrics.mu.Unlock()
+	r.metrics.pass(time.Now())
 	r.metrics.census = census
 	return nil
 }

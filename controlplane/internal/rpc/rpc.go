@@ -8,6 +8,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -54,6 +55,11 @@ func (s Services) Register(server *connect.Server) {
 	controlplanev1connect.RegisterAgentGroupServiceHandler(server, agentGroups{s})
 	controlplanev1connect.RegisterKeyServiceHandler(server, keys{s})
 	controlplanev1connect.RegisterCatalogServiceHandler(server, catalog{s})
+}
+
+// BeginsTrace tells which procedures may begin a trace: all but those of agents, who have chosen for theirs.
+func BeginsTrace(procedure string) bool {
+	return !strings.HasPrefix(procedure, "/"+controlplanev1connect.AgentServiceName+"/")
 }
 
 // boundOf returns the agent group that bounds the caller: none for admins, the key's for everyone else. A key without one is refused: it

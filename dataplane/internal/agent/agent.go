@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
 	"github.com/streamhouse/streamhouse/serve/access"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
 	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
@@ -70,6 +72,8 @@ type Deps struct {
 	Log   *slog.Logger
 	// Meter measures. nil: nothing does.
 	Meter metric.Meter
+	// Tracer makes spans. nil: nothing does.
+	Tracer *tracing.Tracer
 	// Ready is called once, when the agent has its first session. nil: nobody wants to know.
 	Ready func()
 }
@@ -113,7 +117,7 @@ func New(config Config, deps Deps) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	uploads, err := flush.NewUploads(deps.Store, config.Flush, deps.Meter)
+	uploads, err := flush.NewUploads(deps.Store, config.Flush, deps.Meter, deps.Tracer)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +151,7 @@ func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.H
 	a.desk = term.NewDesk(term.Config{
 		AgentID: who.AgentID, AgentGroup: who.AgentGroup, MaxObjectBytes: a.config.MaxObjectBytes, MaxBufferedBytes: a.config.MaxBufferedBytes,
 		Uploads: uploads, Commits: commits, Catalog: a.control, Table: a.table, Observer: observers{a.reader, told},
-		Handed: handed, Successors: peers, DrainHeard: a.keeper.Announced(), Log: a.deps.Log,
+		Handed: handed, Successors: peers, DrainHeard: a.keeper.Announced(), Tracer: a.deps.Tracer, Log: a.deps.Log,
 	})
 	a.gate = produce.NewGate(a.config.MaxBufferedBytes, a.config.MaxRequestBytes)
 	a.produce, err = produce.New(produce.Config{
@@ -199,6 +203,11 @@ func (a *Agent) Interceptor() connect.ServerInterceptor { return a.traffic.Readi
 func (a *Agent) Register(server *connect.Server) {
 	dataplanev1connect.RegisterRecordServiceHandler(server, a.records)
 	dataplanev1connect.RegisterPeerServiceHandler(server, peerService{agentGroup: a.config.Session.AgentGroup, produce: a.produce, reader: a.reader})
+}
+
+// BeginsTrace tells which procedures may begin a trace: those of clients. Other agents have chosen for theirs.
+func BeginsTrace(procedure string) bool {
+	return strings.HasPrefix(procedure, "/"+dataplanev1connect.RecordServiceName+"/")
 }
 
 // Writes tells which procedures write records.

@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 // attempt bounds one call over all control-plane addresses.
@@ -36,14 +38,16 @@ type Committer struct {
 	observer partition.Observer
 	deleted  func(partition.ID)
 	measures *Measures
+	tracer   *tracing.Tracer // nil: nothing is traced
 	log      *slog.Logger
 }
 
-// New returns a committer of ledger. deleted hears of partitions whose topic the catalog does not know any more.
+// New returns a committer of ledger. tracer may be nil. deleted hears of partitions whose topic the catalog does not know any more.
 func New(
-	ledger *ingest.Ledger, catalog Catalog, observer partition.Observer, deleted func(partition.ID), measures *Measures, log *slog.Logger,
+	ledger *ingest.Ledger, catalog Catalog, observer partition.Observer, deleted func(partition.ID), measures *Measures,
+	tracer *tracing.Tracer, log *slog.Logger,
 ) *Committer {
-	return &Committer{ledger: ledger, catalog: catalog, observer: observer, deleted: deleted, measures: measures, log: log}
+	return &Committer{ledger: ledger, catalog: catalog, observer: observer, deleted: deleted, measures: measures, tracer: tracer, log: log}
 }
 
 // Run works until ctx ends, also past the end of the session: fencing decides. An error means an answer that cannot be.
@@ -55,19 +59,35 @@ func (c *Committer) Run(ctx context.Context) error {
 			return nil
 		}
 		for next := c.ledger.NextCommit(); next != nil; next = c.ledger.NextCommit() {
-			began := time.Now()
-			res, err := c.send(ctx, next.Request)
-			if res == nil {
+			if answered, err := c.commit(ctx, next); !answered {
 				return err
 			}
-			effect, err := c.ledger.Answered(next, res)
-			if err != nil {
-				return fmt.Errorf("settle commit: %w", err)
-			}
-			c.measures.answered(ctx, next.Request, effect, time.Since(began))
-			c.tell(ctx, effect)
 		}
 	}
+}
+
+// commit sends one commit and settles it by its answer; false: ctx ended, or (with an error) this cannot go on.
+func (c *Committer) commit(ctx context.Context, next *ingest.Commit) (answered bool, err error) {
+	began := time.Now()
+	ctx, span := c.tracer.Carry(ctx, &next.Flushes, "commit")
+	defer span.End()
+	res, err := c.send(ctx, next.Request)
+	if res == nil {
+		tracing.Fail(span, "unanswered")
+		return false, err
+	}
+	effect, err := c.ledger.Answered(next, res)
+	if err != nil {
+		return false, fmt.Errorf("settle commit: %w", err)
+	}
+	c.measures.answered(ctx, next.Request, effect, time.Since(began))
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("streamhouse.session_id", next.Request.GetSessionId()),
+			attribute.Int("streamhouse.objects", len(next.Request.GetObjects())),
+			attribute.Int("streamhouse.committed", len(effect.Committed)), attribute.Int("streamhouse.refused", len(effect.Failed)))
+	}
+	c.tell(ctx, effect)
+	return true, nil
 }
 
 // send repeats the request until it has an answer; nil: ctx ended, or (with an error) the catalog calls the request malformed.

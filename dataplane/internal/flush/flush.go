@@ -27,11 +27,14 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 // gather is how long a tenure's first object waits for more: producers who waited for the leader come with it.
@@ -148,11 +151,16 @@ func (f *Flusher) upload(ctx context.Context, o *ingest.Object) {
 		default:
 		}
 	}()
+	ctx, span := f.uploads.begin(ctx, o)
+	defer span.End()
 	sealed, err := o.Encode()
 	if err != nil {
 		f.log.ErrorContext(ctx, "object cannot be encoded", slog.Any("error", err))
 		f.ledger.UploadFailed(o, refusalv1.Reason_REASON_INTERNAL)
 		return
+	}
+	if span.IsRecording() {
+		span.SetAttributes(attribute.Int64("streamhouse.size_bytes", sealed.SizeBytes))
 	}
 	began, upload := time.Now(), f.uploads.health.begin()
 	stored, err := f.put(ctx, sealed)
@@ -162,6 +170,7 @@ func (f *Flusher) upload(ctx context.Context, o *ingest.Object) {
 		f.ledger.Uploaded(o, sealed)
 		f.uploads.measure(ctx, o, sealed, time.Since(began))
 	case err != nil:
+		tracing.Fail(span, "object_key_taken")
 		f.log.ErrorContext(ctx, "object key is taken", slog.String("object_key", sealed.Key.String()), slog.Any("error", err))
 		f.ledger.UploadFailed(o, refusalv1.Reason_REASON_NOT_LEADER)
 	}

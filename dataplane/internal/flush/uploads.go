@@ -6,9 +6,11 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/object"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 // Uploads is the way to the bucket that the flushers of an agent's sessions share: what it may cost, how slow is too slow, how it is doing.
@@ -17,15 +19,16 @@ type Uploads struct {
 	budget *Budget
 	hedger *hedger
 	health *Health
+	tracer *tracing.Tracer // nil: nothing is traced
 
 	size, duration metric.Float64Histogram
 	hedges         metric.Int64Counter
 	reasons        [8]metric.MeasurementOption // by ingest.Reason
 }
 
-// NewUploads prepares uploads to store. An error comes from meter.
-func NewUploads(store Store, config Config, meter metric.Meter) (u *Uploads, err error) {
-	u = &Uploads{config: config, budget: NewBudget(config.PutsPerSecond, config.PutBurst), hedger: newHedger(store), health: NewHealth()}
+// NewUploads prepares uploads to store. tracer may be nil. An error comes from meter.
+func NewUploads(store Store, config Config, meter metric.Meter, tracer *tracing.Tracer) (u *Uploads, err error) {
+	u = &Uploads{config: config, tracer: tracer, budget: NewBudget(config.PutsPerSecond, config.PutBurst), hedger: newHedger(store), health: NewHealth()}
 	for _, r := range ingest.Reasons() {
 		u.reasons[r] = metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", r.String())))
 	}
@@ -62,4 +65,19 @@ func (u *Uploads) measure(ctx context.Context, o *ingest.Object, sealed *object.
 	why := u.reasons[o.Reason()]
 	u.size.Record(ctx, float64(sealed.SizeBytes), why)
 	u.duration.Record(ctx, took.Seconds(), why)
+}
+
+// begin begins the span of an upload, which carries on the traced calls that brought what is in it. It goes back to when the object was opened.
+func (u *Uploads) begin(ctx context.Context, o *ingest.Object) (context.Context, trace.Span) {
+	if o.Calls.None() {
+		return ctx, tracing.None()
+	}
+	ctx, span := u.tracer.Carry(ctx, &o.Calls, "flush", trace.WithTimestamp(o.OpenedAt))
+	if span.IsRecording() {
+		o.Span = span
+		span.AddEvent("sealed", trace.WithTimestamp(time.Now()))
+		span.SetAttributes(attribute.String("streamhouse.object_key", o.Key.String()), attribute.String("streamhouse.flush.reason", o.Reason().String()),
+			attribute.Int("streamhouse.segments", o.Segments()))
+	}
+	return ctx, span
 }

@@ -89,6 +89,7 @@ func (l *Ledger) append(t *tenure, b *Batch) *Pending {
 	}
 	fresh, growing := l.open == nil || t.awaited(), l.open != nil && l.open.growing()
 	l.segment(t, b).add(b, pending)
+	l.open.Calls.Add(b.Span)
 	t.next += int64(b.Header.RecordCount)
 	l.open.size += len(b.Bytes)
 	if b.Header.Producer.Idempotent() {

@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/streamhouse/streamhouse/client/recordbatch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
@@ -19,6 +21,8 @@ type Batch struct {
 	MinTimestampMs int64
 	// ExpectedOffset is the only offset that will do, or Anywhere.
 	ExpectedOffset int64
+	// Span is that of the call that brought it; nil: it is not traced.
+	Span trace.Span
 
 	// decidedAt is the high watermark at which a mismatch of ExpectedOffset is a fact; 0: not looked at yet.
 	decidedAt int64

@@ -7,9 +7,12 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/streamhouse/streamhouse/client/recordbatch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 // Weights estimate what a segment and a producer's batch cost in a commit request, in bytes.
@@ -115,6 +118,10 @@ type Object struct {
 	Key object.Key
 	// OpenedAt is when its first batch came.
 	OpenedAt time.Time
+	// Calls are the traced ones that brought its batches; fixed once sealed.
+	Calls tracing.Links
+	// Span is the flusher's, set before the object is Uploaded; nil: it is not traced.
+	Span trace.Span
 
 	segments []*segment
 	size     int // bytes of batches
@@ -130,6 +137,9 @@ type Object struct {
 
 // Reason is why it was sealed. Requires: it was.
 func (o *Object) Reason() Reason { return o.reason }
+
+// Segments is how many it has. Requires: it was sealed.
+func (o *Object) Segments() int { return len(o.segments) }
 
 // growing tells whether its segments are many and small.
 func (o *Object) growing() bool {

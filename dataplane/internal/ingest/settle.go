@@ -7,6 +7,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 // maxCommitObjects is how many objects one commit names at most.
@@ -15,6 +16,9 @@ const maxCommitObjects = 100
 // Commit is a commit on its way: Request is sent, and repeated unchanged, until it is Answered.
 type Commit struct {
 	Request *controlplanev1.CommitRequest
+
+	// Flushes are the spans of its objects that are traced.
+	Flushes tracing.Links
 
 	objects []*Object
 	named   [][]int // per object: positions of the segments that Request names
@@ -89,6 +93,7 @@ func (c *Commit) add(o *Object) {
 		o.segments[i].sent = true
 	}
 	c.objects = append(c.objects, o)
+	c.Flushes.Add(o.Span)
 	c.named = append(c.named, at)
 	c.Request.Objects = append(c.Request.Objects, o.commit(at))
 }

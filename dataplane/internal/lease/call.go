@@ -8,12 +8,17 @@ import (
 	"sync"
 	"time"
 
+	"connectrpc.com/connect/v2"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 // callTimeout bounds a call over all control-plane addresses.
@@ -156,7 +161,9 @@ func (m *Manager) acquireRequest(wanted []partition.ID) *controlplanev1.AcquireR
 func (m *Manager) askFor(ctx context.Context, wanted []partition.ID, said []partition.Epoch, req *controlplanev1.AcquireRequest) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	res, err := m.Catalog.Acquire(ctx, req)
+	call, span := m.Tracer.Rare(ctx, "lease.acquire")
+	res, err := m.Catalog.Acquire(call, req)
+	m.endSpan(span, len(wanted), err)
 	m.calls.answers <- func(ctx context.Context) {
 		m.calls.acquires--
 		for _, p := range wanted {
@@ -244,10 +251,23 @@ func (m *Manager) release(ctx context.Context) {
 	}
 }
 
+// endSpan ends the span of a call about so many partitions.
+func (m *Manager) endSpan(span trace.Span, partitions int, err error) {
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("streamhouse.session_id", m.Session), attribute.Int("streamhouse.partitions", partitions))
+		if err != nil {
+			tracing.Fail(span, connect.CodeOf(err).String())
+		}
+	}
+	span.End()
+}
+
 func (m *Manager) giveUp(ctx context.Context, ended []partition.ID, req *controlplanev1.ReleaseRequest) {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	call, span := m.Tracer.Rare(call, "lease.release")
 	res, err := m.Catalog.Release(call, req)
+	m.endSpan(span, len(ended), err)
 	if err == nil { // at once, not when the loop has time: producers wait for it
 		m.handOver(ctx, ended, res.GetOutcomes())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 const (
@@ -60,7 +61,9 @@ type Config struct {
 	Unfit func() bool
 	// DrainHeard is closed when the control plane knows that this agent drains.
 	DrainHeard <-chan struct{}
-	Log        *slog.Logger
+	// Tracer makes spans; nil: nothing does.
+	Tracer *tracing.Tracer
+	Log    *slog.Logger
 }
 
 // Manager is the lease loop of one session.

@@ -7,7 +7,10 @@ import (
 	"net/url"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/streamhouse/streamhouse/serve/secret"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 // Config says where the bucket is and how patient to be. Zero takes the default.
@@ -36,6 +39,11 @@ type Config struct {
 	MaxConnections int
 	// Transport replaces the tuned HTTP transport; for tests with faults. MaxConnections does not reach it.
 	Transport http.RoundTripper
+
+	// Meter measures requests, Prices says what they cost, Tracer makes spans of them. Without them nothing does.
+	Meter  metric.Meter
+	Prices Prices
+	Tracer *tracing.Tracer
 }
 
 func (c Config) withDefaults() Config {

@@ -44,6 +44,11 @@ func NewS3(ctx context.Context, cfg Config) (*S3, error) {
 	if err != nil {
 		return nil, err
 	}
+	measured, err := newMeters(cfg)
+	if err != nil {
+		return nil, err
+	}
+	options.APIOptions = append(options.APIOptions, measured.attach)
 	return &S3{client: s3.New(options), cfg: cfg, transport: transport}, nil
 }
 

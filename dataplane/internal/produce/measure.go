@@ -3,6 +3,7 @@ package produce
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -12,7 +13,8 @@ import (
 
 // measures are what the front door tells the meter.
 type measures struct {
-	unverified metric.Int64Counter
+	unverified, batches, records metric.Int64Counter
+	stored, duplicate, buffered  metric.MeasurementOption
 }
 
 func (s *Service) register(meter metric.Meter) (err error) {
@@ -21,6 +23,17 @@ func (s *Service) register(meter metric.Meter) (err error) {
 	if err != nil {
 		return fmt.Errorf("measure produce: %w", err)
 	}
+	s.measures.batches, err = meter.Int64Counter("streamhouse.produce.batches", metric.WithUnit("{batch}"),
+		metric.WithDescription("Batches of clients that were answered, by outcome: stored, duplicate, buffered, or the reason of a refusal."))
+	if err != nil {
+		return fmt.Errorf("measure produce: %w", err)
+	}
+	s.measures.records, err = meter.Int64Counter("streamhouse.produce.records", metric.WithUnit("{record}"),
+		metric.WithDescription("Records of clients that were acknowledged."))
+	if err != nil {
+		return fmt.Errorf("measure produce: %w", err)
+	}
+	s.measures.stored, s.measures.duplicate, s.measures.buffered = outcomeLabel("stored"), outcomeLabel("duplicate"), outcomeLabel("buffered")
 	held, err := meter.Int64ObservableGauge("streamhouse.produce.held", metric.WithUnit("By"),
 		metric.WithDescription("Messages of calls that bring records and are not answered yet; bounded by max-buffered-bytes."))
 	if err != nil {
@@ -46,6 +59,42 @@ func (s *Service) register(meter metric.Meter) (err error) {
 		return fmt.Errorf("measure produce: %w", err)
 	}
 	return nil
+}
+
+func outcomeLabel(name string) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", name)))
+}
+
+// answered counts what became of a client's batches.
+func (s *Service) answered(ctx context.Context, entries []*entry) {
+	var records, stored, duplicate, buffered int64
+	for _, e := range entries {
+		switch out := e.outcome; {
+		case out.GetRefusal() != nil:
+			reason := strings.ToLower(strings.TrimPrefix(out.GetRefusal().GetReason().String(), "REASON_"))
+			s.measures.batches.Add(ctx, 1, outcomeLabel(reason))
+			continue
+		case out.GetBuffered() != nil:
+			buffered++
+		case out.GetStored().GetDuplicate():
+			duplicate++
+		default:
+			stored++
+		}
+		records += int64(e.batch.Header.RecordCount)
+	}
+	s.measures.add(ctx, stored, s.measures.stored)
+	s.measures.add(ctx, duplicate, s.measures.duplicate)
+	s.measures.add(ctx, buffered, s.measures.buffered)
+	if records > 0 {
+		s.measures.records.Add(ctx, records)
+	}
+}
+
+func (m *measures) add(ctx context.Context, batches int64, outcome metric.MeasurementOption) {
+	if batches > 0 {
+		m.batches.Add(ctx, batches, outcome)
+	}
 }
 
 // refusedBatch counts a batch that could not be verified.

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/streamhouse/streamhouse/client/recordbatch"
@@ -30,6 +31,7 @@ import (
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 	"github.com/streamhouse/streamhouse/serve/refusal"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 // Desk is where batches are handed in; a term.Desk is one.
@@ -161,12 +163,16 @@ func (s *Service) produce(ctx context.Context, req *dataplanev1.ProduceRequest, 
 		return nil, surelyNot(haltedRefusal())
 	}
 	s.count(ctx, req, entries, h)
+	traced(ctx, entries)
 	if h.epoch > 0 {
 		s.Expect(Granted{entries[0].partition, h.epoch})
 	}
 	s.placeAll(ctx, entries, h)
 	if again := s.recreated(ctx, req, entries); len(again) > 0 {
 		s.placeAll(ctx, again, h)
+	}
+	if h.first {
+		s.answered(ctx, entries)
 	}
 	res := &dataplanev1.ProduceResponse{Outcomes: make([]*dataplanev1.ProduceOutcome, len(entries))}
 	for i, e := range entries {
@@ -176,6 +182,23 @@ func (s *Service) produce(ctx context.Context, req *dataplanev1.ProduceRequest, 
 		res.Outcomes[i] = e.outcome
 	}
 	return res, nil
+}
+
+// traced has the flush of these entries know of the call that brought them, if that is traced.
+func traced(ctx context.Context, entries []*entry) {
+	span := tracing.Of(ctx)
+	if span == nil {
+		return
+	}
+	size := 0
+	for _, e := range entries {
+		e.batch.Span = span
+		size += len(e.batch.Bytes)
+	}
+	span.SetAttributes(attribute.Int("streamhouse.batches", len(entries)), attribute.Int("streamhouse.size_bytes", size))
+	if len(entries) == 1 {
+		span.SetAttributes(attribute.String("streamhouse.topic", entries[0].topic.Name), attribute.Int("streamhouse.partition", int(entries[0].partition.Number)))
+	}
 }
 
 // count counts what came in.

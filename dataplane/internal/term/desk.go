@@ -113,6 +113,14 @@ func (d *Desk) BufferedBytes() int64 {
 	return 0
 }
 
+// ObjectsAhead is how many sealed objects are not settled yet: in a queue for an upload or a commit, or on their way.
+func (d *Desk) ObjectsAhead() int {
+	if t := d.term(); t != nil {
+		return t.ledger.Open().Ahead
+	}
+	return 0
+}
+
 // Alive tells whether a buffered record may be acknowledged now.
 func (d *Desk) Alive() bool {
 	t := d.term()

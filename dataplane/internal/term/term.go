@@ -27,12 +27,13 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 	"github.com/streamhouse/streamhouse/dataplane/internal/session"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 // uploadGrace is how long uploads may go on after their session has ended.
 const uploadGrace = 10 * time.Second
 
-// Config of all terms of an agent; all is required.
+// Config of all terms of an agent; all is required but Tracer.
 type Config struct {
 	AgentID, AgentGroup string
 	MaxObjectBytes      int
@@ -46,7 +47,9 @@ type Config struct {
 	Successors          lease.Successors
 	// DrainHeard is closed when the control plane knows that this agent drains.
 	DrainHeard <-chan struct{}
-	Log        *slog.Logger
+	// Tracer makes spans; nil: nothing does.
+	Tracer *tracing.Tracer
+	Log    *slog.Logger
 }
 
 type term struct {
@@ -67,10 +70,10 @@ func newTerm(c Config, s *session.Session) *term {
 	return &term{
 		session: s, ledger: ledger,
 		flusher: flush.New(ledger, c.Uploads, log),
-		commits: commit.New(ledger, c.Catalog, c.Observer, deleted, c.Commits, log),
+		commits: commit.New(ledger, c.Catalog, c.Observer, deleted, c.Commits, c.Tracer, log),
 		leases: lease.NewManager(lease.Config{
 			Self: c.AgentID, Session: s.ID.String(), Ledger: ledger, Table: c.Table, Catalog: c.Catalog, Observer: c.Observer,
-			Successors: c.Successors, Handed: c.Handed, Unfit: c.Uploads.Unfit, DrainHeard: c.DrainHeard, Log: log,
+			Successors: c.Successors, Handed: c.Handed, Unfit: c.Uploads.Unfit, DrainHeard: c.DrainHeard, Tracer: c.Tracer, Log: log,
 		}),
 	}
 }

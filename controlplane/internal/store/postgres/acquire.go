@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -109,6 +110,7 @@ func (p *place) writeGrants(ctx context.Context, grants []grant) error {
 		leases.SessionIds = append(leases.SessionIds, g.to.ID)
 		leases.AgentIds = append(leases.AgentIds, g.to.AgentID)
 		tenures.FirstOffsets = append(tenures.FirstOffsets, g.row.HighWatermark)
+		p.began(g.verdict.EndBefore)
 		if g.verdict.EndBefore != "" {
 			ended.add(g.row.PartitionID, g.row.Epoch, g.verdict.EndBefore)
 		}
@@ -128,6 +130,14 @@ func (p *place) writeGrants(ctx context.Context, grants []grant) error {
 	}
 	rows, err = p.InsertTenures(ctx, tenures)
 	return verdict("insert tenures", rows, n, err)
+}
+
+// began counts a tenure that is new; endBefore says what ended the one before it, where it had not ended.
+func (p *place) began(endBefore string) {
+	if p.granted == nil {
+		p.granted = map[string]int{}
+	}
+	p.granted[cmp.Or(endBefore, "vacant")]++
 }
 
 // tenureEnds are ends of tenures to be written down.

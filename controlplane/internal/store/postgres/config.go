@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/streamhouse/streamhouse/serve/tracing"
+
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 )
 
@@ -31,6 +33,8 @@ type Config struct {
 	IdleInTransactionTimeout time.Duration
 	// Logger; default slog.Default().
 	Logger *slog.Logger
+	// Tracer makes spans of statements; nil: nothing does.
+	Tracer *tracing.Tracer
 }
 
 // connectTimeout bounds one attempt to connect.
@@ -94,6 +98,9 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	pool.MinIdleConns = 1
 	if pool.ConnConfig.ConnectTimeout == 0 {
 		pool.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	if c.Tracer != nil {
+		pool.ConnConfig.Tracer = statements{c.Tracer}
 	}
 	parameters := pool.ConnConfig.RuntimeParams
 	parameters["application_name"] = "streamhouse-controlplane"

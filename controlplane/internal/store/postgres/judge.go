@@ -43,6 +43,7 @@ func (s *Store) Beat(ctx context.Context) (store.Pulse, error) {
 
 // EndSilent ends silent sessions, one transaction for each agent group that seems to have one.
 func (s *Store) EndSilent(ctx context.Context) (ended int, err error) {
+	defer func() { s.meters.judged(ctx, "ended", ended) }()
 	return s.judgeGroups(ctx,
 		func(ctx context.Context, q *db.Queries) ([]string, error) { return q.AgentGroupsWithSilence(ctx) },
 		func(ctx context.Context, p *place) (int, error) {
@@ -56,6 +57,7 @@ func (s *Store) EndSilent(ctx context.Context) (ended int, err error) {
 
 // SuspectSilent marks silent sessions, likewise.
 func (s *Store) SuspectSilent(ctx context.Context, after time.Duration) (suspected int, err error) {
+	defer func() { s.meters.judged(ctx, "suspected", suspected) }()
 	return s.judgeGroups(ctx,
 		func(ctx context.Context, q *db.Queries) ([]string, error) {
 			return q.AgentGroupsWithUnsuspected(ctx, after.Seconds())
@@ -103,6 +105,9 @@ func (s *Store) SuspectRefused(ctx context.Context, agentGroup store.AgentGroup,
 		}
 		return err
 	})
+	if suspected && err == nil {
+		s.meters.judged(ctx, "suspected", 1)
+	}
 	return suspected && err == nil, err
 }
 

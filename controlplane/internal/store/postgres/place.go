@@ -22,6 +22,8 @@ type place struct {
 	before, revision int64
 	// unsettled: partitions may need another agent. reshaped: placement may have an answer to what changed.
 	unsettled, reshaped bool
+	// granted counts new tenures by what ended the one before.
+	granted map[string]int
 }
 
 // take gives out a revision.
@@ -49,6 +51,7 @@ func (p *place) sessionsChanged() {
 // controller.
 func (s *Store) inPlace(ctx context.Context, again twice, agentGroup store.AgentGroup, fn func(ctx context.Context, p *place) error) error {
 	var changed, unsettled, reshaped bool
+	var granted map[string]int
 	err := s.write(ctx, again, func(ctx context.Context, q *db.Queries) error {
 		p, err := enterPlace(ctx, q, agentGroup)
 		if err != nil {
@@ -58,11 +61,13 @@ func (s *Store) inPlace(ctx context.Context, again twice, agentGroup store.Agent
 			return err
 		}
 		changed, unsettled, reshaped = p.revision != p.before, p.unsettled, p.reshaped
+		granted = p.granted
 		return p.publish(ctx)
 	})
 	if err != nil {
 		return err
 	}
+	s.meters.tenuresBegan(ctx, granted)
 	if changed {
 		signal(s.placementChanged)
 	}

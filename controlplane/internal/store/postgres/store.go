@@ -23,6 +23,7 @@ type Store struct {
 	config  Config
 	// partitionIDs spares commits a look at the index by topic.
 	partitionIDs partitionIDs
+	meters       meters
 	// Capacity one: a signal says "look", not how often.
 	placementChanged, unsettled, reshaped chan struct{}
 }
