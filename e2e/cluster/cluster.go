@@ -36,6 +36,8 @@ type Options struct {
 	Doubled bool
 	// AgentArgs are added to every agent's command line.
 	AgentArgs []string
+	// ControlPlaneArgs are added to every control plane's.
+	ControlPlaneArgs []string
 	// AgentGroups besides "default"; StartAgentOf starts agents of them.
 	AgentGroups []string
 	// Postgres are settings of the database server, as name=value.

@@ -69,10 +69,10 @@ func (c *Cluster) startControlPlane(ctx context.Context, t testing.TB, id string
 	p := &ControlPlane{ID: id, URL: fmt.Sprintf("http://127.0.0.1:%d", port)}
 	p.spec = process.Spec{
 		Name: id, Path: filepath.Join(c.bin, "streamhouse-controlplane"), Log: filepath.Join(c.dir, id+".log"),
-		Args: []string{
+		Args: append([]string{
 			"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--session-duration", c.Options.SessionDuration.String(),
 			"--suspect-after", c.Options.SuspectAfter.String(), "--agent-groups", strings.Join(append([]string{"default"}, c.Options.AgentGroups...), ","),
-		},
+		}, c.Options.ControlPlaneArgs...),
 		Env: []string{"STREAMHOUSE_DATABASE_URL=" + c.Postgres.URL, "STREAMHOUSE_BOOTSTRAP_ADMIN_KEY=" + c.AdminKey},
 	}
 	p.Start(ctx, t)
