@@ -1,7 +1,8 @@
 // Package fetch serves readers: Fetch, Consume and ListOffsets of the RecordService, on any agent of the
 // topic's agent group.
 //
-// What is known to be committed is served at once from memory, cache or bucket. "Nothing there", the end and
+// What is known to be committed is served at once from memory, cache or bucket, where the catalog was asked about the partition in the last
+// two seconds: retention moves beginnings. "Nothing there", the end and
 // "out of range" are said only after a lookup that started after the request arrived; who waits is woken by
 // this agent's own commits, by notices of other agents' (package notice), and by one lookup an interval for all that wait.
 //

@@ -419,3 +419,51 @@ func TestDecode(t *testing.T) {
 		}
 	})
 }
+
+// Memory holds records that retention has removed: who reads all the time is told within a second, by the lookup that the agent makes for what
+// is read; who comes back later at once. None of them waits for a catalog that does not answer.
+func TestDeletedRecordsAreNotReadFromMemory(t *testing.T) {
+	inBubble(t, 1, Config{}, func(t *testing.T, r *rig) {
+		for range 3 {
+			r.write([][]rec{plain(10)}, 0)
+		}
+		readable := func() bool {
+			_, err := r.Fetch(r.ctx, request(0, 5))
+			return err == nil
+		}
+		if !readable() || !readable() {
+			t.Fatal("the records cannot be read")
+		}
+		r.catalog.Trim(id(0), 10)
+		trimmed := time.Now()
+		for readable() {
+			time.Sleep(50 * time.Millisecond)
+		}
+		if took := time.Since(trimmed); took == 0 || took > 1100*time.Millisecond {
+			t.Errorf("heard of it after %v", took)
+		}
+		if got := r.fetch(request(0, 10)); got.GetLogStartOffset() != 10 {
+			t.Errorf("the log begins at %d", got.GetLogStartOffset())
+		}
+
+		time.Sleep(time.Minute) // nobody reads, so nobody asks
+		r.catalog.Trim(id(0), 20)
+		before := len(r.catalog.Calls())
+		_, err := r.Fetch(r.ctx, request(0, 15))
+		got := wantRefusal(t, err, refusalv1.Reason_REASON_OUT_OF_RANGE).GetOffsets()
+		if got.GetLogStartOffset() != 20 || got.GetHighWatermark() != 30 {
+			t.Errorf("offsets %v", got)
+		}
+		if asked := len(r.catalog.Calls()) - before; asked != 1 {
+			t.Errorf("%d lookups", asked)
+		}
+
+		time.Sleep(time.Minute)
+		r.catalog.Delay(time.Minute)
+		began := time.Now()
+		wantOffsets(t, offsets(t, r.fetch(request(0, 20)).GetBatches()), 20, 30)
+		if took := time.Since(began); took > doubtPatience {
+			t.Errorf("waited %v for a catalog that does not answer", took)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
 	"github.com/streamhouse/streamhouse/serve/refusal"
@@ -19,18 +20,54 @@ type place struct {
 	refusal  *refusal.Refusal
 }
 
+// doubtPatience bounds how long a reader waits for the catalog's word on what is known here already.
+const doubtPatience = 200 * time.Millisecond
+
 // locate finds each target. What the index does not have it asks the catalog for, with a lookup that starts
 // now: so "nothing there" and "out of range" are never said from memory (P4). The error is the context's.
 func (s *Service) locate(ctx context.Context, targets []target) ([]place, error) {
 	places := make([]place, len(targets))
-	var asked []int
+	var asked, doubted []int
 	for i, t := range targets {
 		places[i].state, places[i].segments = s.index.Find(t.id, t.offset, locatedSegments)
-		if len(places[i].segments) == 0 {
+		switch {
+		case len(places[i].segments) == 0:
 			asked = append(asked, i)
+		case s.index.Doubtful(t.id):
+			doubted = append(doubted, i)
 		}
 	}
-	return places, s.ask(ctx, targets, asked, places)
+	if err := s.ask(ctx, targets, asked, places); err != nil {
+		return nil, err
+	}
+	return places, s.confirm(ctx, targets, doubted, places)
+}
+
+// confirm asks the catalog whether partitions that nobody has read for a while still begin where they did: their records may have been
+// deleted. A catalog that does not answer keeps nobody from reading what was committed.
+func (s *Service) confirm(ctx context.Context, targets []target, which []int, places []place) error {
+	if len(which) == 0 || !s.watch.FailingSince().IsZero() {
+		return nil
+	}
+	queries := make([]lookup.Query, len(which))
+	for i, at := range which {
+		queries[i] = lookup.Query{Partition: targets[at].id}
+	}
+	bounded, cancel := context.WithTimeout(ctx, doubtPatience)
+	defer cancel()
+	answers, err := s.coalescer.Ask(bounded, queries...)
+	if err != nil {
+		return ctx.Err()
+	}
+	for i, at := range which {
+		switch t := targets[at]; {
+		case answers[i].Refusal != nil:
+			places[at] = place{refusal: about(t, answers[i].Refusal)}
+		case t.offset < answers[i].State.LogStart:
+			places[at] = place{state: answers[i].State, refusal: outOfRange(t, answers[i].State)}
+		}
+	}
+	return nil
 }
 
 // ask locates some of the targets past the index.

@@ -247,6 +247,7 @@ func (c *Coalescer) take() []*ask {
 }
 
 func (c *Coalescer) send(ctx context.Context, asks []*ask) {
+	sent := time.Now()
 	answers, err := c.lookup(ctx, asks)
 	if err != nil {
 		c.failed.Add(1)
@@ -259,6 +260,7 @@ func (c *Coalescer) send(ctx context.Context, asks []*ask) {
 		} else {
 			a.answer = answers[i]
 			c.index.learn(a.query.Partition, a.answer)
+			c.index.confirm(a.query.Partition, sent)
 		}
 		close(a.done)
 	}

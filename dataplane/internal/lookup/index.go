@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 
@@ -32,13 +33,15 @@ type Index struct {
 	recent  list.List                      // the one used last in front
 	entries int                            // sum of cost
 	waiting map[partition.ID]map[*Subscription]struct{}
-	awaited *Awaited // nil: nobody follows who waits
+	read    map[partition.ID]struct{} // found in memory since the watch last took them; all of them known
+	awaited *Awaited                  // nil: nobody follows who waits
 }
 
 type entry struct {
 	partition partition.ID
 	state     State
 	segments  segments
+	confirmed time.Time // when the newest lookup that was answered was sent; zero: the catalog was never asked
 }
 
 func (e *entry) cost() int { return 1 + len(e.segments) }
@@ -55,6 +58,7 @@ func NewIndex(config IndexConfig) (*Index, error) {
 		maxEntries: config.MaxEntries,
 		known:      make(map[partition.ID]*list.Element),
 		waiting:    make(map[partition.ID]map[*Subscription]struct{}),
+		read:       make(map[partition.ID]struct{}),
 	}, nil
 }
 
@@ -77,7 +81,11 @@ func (x *Index) Find(p partition.ID, offset int64, n int) (State, []Segment) {
 	if e == nil || offset < e.state.LogStart || offset >= e.state.HighWatermark {
 		return State{}, nil
 	}
-	return e.state, e.segments.find(offset, n)
+	found := e.segments.find(offset, n)
+	if len(found) > 0 {
+		x.read[p] = struct{}{}
+	}
+	return e.state, found
 }
 
 // Led notes what this agent was told when it became the partition's leader.
@@ -184,6 +192,7 @@ func (x *Index) drop(p partition.ID) {
 	if el := x.known[p]; el != nil {
 		x.entries -= x.recent.Remove(el).(*entry).cost() //nolint:forcetypeassert // only entries are put in
 		delete(x.known, p)
+		delete(x.read, p)
 	}
 }
 

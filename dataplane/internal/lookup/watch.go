@@ -30,7 +30,7 @@ type Leaders interface {
 	Row(p partition.ID) route.Row
 }
 
-// Watch looks up, once an interval, every partition that somebody waits for, and at once those whose
+// Watch looks up, once an interval, every partition that somebody waits for or has read from memory, and at once those whose
 // leader changed. Waiting readers rely on this alone; notices only make it faster.
 type Watch struct {
 	coalescer *Coalescer
@@ -92,12 +92,12 @@ func (w *Watch) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			if w.due() {
-				w.round(ctx, func(partition.ID) bool { return true })
+				w.round(ctx, append(w.index.queries(func(partition.ID) bool { return true }), w.index.takeRead()...))
 			}
 		case <-changed:
 		case <-w.urgent:
 			moved := w.takeMoved()
-			w.round(ctx, func(p partition.ID) bool { _, ok := moved[p]; return ok })
+			w.round(ctx, w.index.queries(func(p partition.ID) bool { _, ok := moved[p]; return ok }))
 		}
 	}
 }
@@ -134,10 +134,10 @@ func (w *Watch) takeMoved() map[partition.ID]struct{} {
 }
 
 // round asks once; the index wakes the readers. A failed round is repeated by the next tick.
-func (w *Watch) round(ctx context.Context, only func(partition.ID) bool) {
+func (w *Watch) round(ctx context.Context, queries []Query) {
 	start := time.Now()
 	var err error
-	if queries := w.index.queries(only); len(queries) > 0 {
+	if len(queries) > 0 {
 		_, err = w.coalescer.Ask(ctx, queries...)
 	}
 	if ctx.Err() == nil {
