@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -93,14 +95,78 @@ type TopicConfig struct {
 	// PreferredZones are the zones whose agents should lead the topic's partitions, e.g. "eu-west-1a"; while none lives there, other zones
 	// take over. At most 10. Default, and if it points to none: every zone with agents leads its share.
 	PreferredZones *[]string
+	// Retention is how long records are kept from when they were stored, whatever their timestamps say; Unbounded: for ever. Default: 168 h; 1 ms
+	// to 100 years.
+	Retention *time.Duration
+	// RetentionBytes is how many bytes each partition keeps at least, as stored; Unbounded: all. Default: Unbounded.
+	RetentionBytes *int64
+	// CleanupPolicy is what becomes of old records. Default: CleanupDelete.
+	CleanupPolicy *CleanupPolicy
+	// DeleteRetention is how long compaction by key keeps records without a value. Default: 24 h; 0 to 100 years.
+	DeleteRetention *time.Duration
+	// MinCompactionLag is how long compaction by key leaves records alone. Default: 0; at most 100 years.
+	MinCompactionLag *time.Duration
+}
+
+// Unbounded is a retention without a bound.
+const Unbounded = -1
+
+// CleanupPolicy is what becomes of a topic's old records.
+type CleanupPolicy int8
+
+const (
+	// CleanupDelete deletes what exceeds the topic's retention.
+	CleanupDelete = CleanupPolicy(controlplanev1.CleanupPolicy_CLEANUP_POLICY_DELETE)
+	// CleanupCompact keeps of each key the newest record, for ever.
+	CleanupCompact = CleanupPolicy(controlplanev1.CleanupPolicy_CLEANUP_POLICY_COMPACT)
+	// CleanupCompactAndDelete does both.
+	CleanupCompactAndDelete = CleanupPolicy(controlplanev1.CleanupPolicy_CLEANUP_POLICY_COMPACT_AND_DELETE)
+)
+
+// String is the name that the command line has for it.
+func (p CleanupPolicy) String() string {
+	switch p {
+	case CleanupDelete:
+		return "delete"
+	case CleanupCompact:
+		return "compact"
+	case CleanupCompactAndDelete:
+		return "compact_and_delete"
+	}
+	return "unknown"
 }
 
 func (c TopicConfig) message() *controlplanev1.TopicConfig {
-	m := &controlplanev1.TopicConfig{MaxRecordBytes: c.MaxRecordBytes, AllowBufferedAcks: c.AllowBufferedAcks}
+	m := &controlplanev1.TopicConfig{
+		MaxRecordBytes: c.MaxRecordBytes, AllowBufferedAcks: c.AllowBufferedAcks, RetentionMs: milliseconds(c.Retention), RetentionBytes: c.RetentionBytes,
+		DeleteRetentionMs: milliseconds(c.DeleteRetention), MinCompactionLagMs: milliseconds(c.MinCompactionLag),
+	}
+	if c.CleanupPolicy != nil {
+		m.CleanupPolicy = new(controlplanev1.CleanupPolicy(*c.CleanupPolicy))
+	}
 	if c.PreferredZones != nil {
 		m.PreferredZones = &controlplanev1.PreferredZones{Zones: *c.PreferredZones}
 	}
 	return m
+}
+
+// milliseconds rounds up, so that no bound becomes none; Unbounded stays.
+func milliseconds(d *time.Duration) *int64 {
+	if d == nil {
+		return nil
+	}
+	if *d < 0 {
+		return new(int64(Unbounded))
+	}
+	return new(int64((*d + time.Millisecond - 1) / time.Millisecond))
+}
+
+// kept is a retention as an answer has it. What does not fit a Duration (292 years) is more than any topic may have.
+func kept(ms int64) time.Duration {
+	if ms < 0 {
+		return Unbounded
+	}
+	return time.Duration(ms) * time.Millisecond
 }
 
 // Topic is a topic as the catalog has it.
@@ -111,7 +177,12 @@ type Topic struct {
 	PartitionCount    int32
 	MaxRecordBytes    int32
 	AllowBufferedAcks bool
-	PreferredZones    []string // empty: none
+	PreferredZones    []string      // empty: none
+	Retention         time.Duration // Unbounded: for ever
+	RetentionBytes    int64         // of each partition; Unbounded: all
+	CleanupPolicy     CleanupPolicy
+	DeleteRetention   time.Duration
+	MinCompactionLag  time.Duration
 	CreatedAt         time.Time
 }
 
@@ -120,6 +191,9 @@ func topicFrom(t *controlplanev1.Topic) Topic {
 		ID: t.GetTopicId(), Name: t.GetName(), AgentGroup: t.GetAgentGroup(), PartitionCount: t.GetPartitionCount(),
 		MaxRecordBytes: t.GetConfig().GetMaxRecordBytes(), AllowBufferedAcks: t.GetConfig().GetAllowBufferedAcks(),
 		PreferredZones: t.GetConfig().GetPreferredZones().GetZones(), CreatedAt: timeFrom(t.GetCreatedAt()),
+		Retention: kept(t.GetConfig().GetRetentionMs()), RetentionBytes: t.GetConfig().GetRetentionBytes(),
+		CleanupPolicy: CleanupPolicy(t.GetConfig().GetCleanupPolicy()), DeleteRetention: kept(t.GetConfig().GetDeleteRetentionMs()),
+		MinCompactionLag: kept(t.GetConfig().GetMinCompactionLagMs()),
 	}
 }
 
@@ -170,22 +244,30 @@ func (a *Admin) CreateTopic(ctx context.Context, t NewTopic) (Topic, error) {
 
 // DescribeTopic returns a topic and its partitions in order. Refused with ReasonUnknownTopic.
 func (a *Admin) DescribeTopic(ctx context.Context, name string) (Topic, []PartitionStatus, error) {
-	var found *controlplanev1.GetTopicResponse
-	err := a.call(ctx, true, func(ctx context.Context, s controlPlane) (err error) {
-		found, err = s.topics.GetTopic(ctx, &controlplanev1.GetTopicRequest{Name: name})
-		return err
+	var topic Topic
+	var partitions []PartitionStatus
+	err := pages(func(token string) (string, error) {
+		var page *controlplanev1.GetTopicResponse
+		err := a.call(ctx, true, func(ctx context.Context, s controlPlane) (err error) {
+			page, err = s.topics.GetTopic(ctx, &controlplanev1.GetTopicRequest{Name: name, PageToken: token})
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+		topic = topicFrom(page.GetTopic())
+		for _, p := range page.GetPartitions() {
+			partitions = append(partitions, PartitionStatus{
+				Partition: p.GetPartition(), Epoch: p.GetEpoch(), LeaderAgentID: p.GetLeaderAgentId(), LeaderZone: p.GetLeaderZone(),
+				AssignedAgentID: p.GetAssignedAgentId(), LogStartOffset: p.GetLogStartOffset(), HighWatermark: p.GetHighWatermark(),
+			})
+		}
+		return page.GetNextPageToken(), nil
 	})
 	if err != nil {
 		return Topic{}, nil, err
 	}
-	partitions := make([]PartitionStatus, 0, len(found.GetPartitions()))
-	for _, p := range found.GetPartitions() {
-		partitions = append(partitions, PartitionStatus{
-			Partition: p.GetPartition(), Epoch: p.GetEpoch(), LeaderAgentID: p.GetLeaderAgentId(), LeaderZone: p.GetLeaderZone(),
-			AssignedAgentID: p.GetAssignedAgentId(), LogStartOffset: p.GetLogStartOffset(), HighWatermark: p.GetHighWatermark(),
-		})
-	}
-	return topicFrom(found.GetTopic()), partitions, nil
+	return topic, partitions, nil
 }
 
 // ListTopics returns all topics that the key may see, by name.
@@ -222,9 +304,20 @@ func pages(get func(token string) (next string, err error)) error {
 
 // UpdateTopic changes what is not nil in config. Refused with ReasonUnknownTopic or ReasonInvalid.
 func (a *Admin) UpdateTopic(ctx context.Context, name string, config TopicConfig) (Topic, error) {
+	return a.updateTopic(ctx, name, config, 0)
+}
+
+// AddPartitions gives a topic more partitions, count in all. Where it has as many already, nothing changes. Producers and consumers learn of them
+// within about half a minute; from then on records with a key may go to other partitions than before, so that records of one key are in
+// order within the old partition and within the new one, but not across them. Refused with ReasonUnknownTopic, or ReasonInvalid where it has more.
+func (a *Admin) AddPartitions(ctx context.Context, name string, count int32) (Topic, error) {
+	return a.updateTopic(ctx, name, TopicConfig{}, count)
+}
+
+func (a *Admin) updateTopic(ctx context.Context, name string, config TopicConfig, partitions int32) (Topic, error) {
 	var updated Topic
 	err := a.call(ctx, true, func(ctx context.Context, s controlPlane) error {
-		answer, err := s.topics.UpdateTopic(ctx, &controlplanev1.UpdateTopicRequest{Name: name, Config: config.message()})
+		answer, err := s.topics.UpdateTopic(ctx, &controlplanev1.UpdateTopicRequest{Name: name, Config: config.message(), PartitionCount: partitions})
 		updated = topicFrom(answer.GetTopic())
 		return err
 	})
@@ -240,6 +333,25 @@ func (a *Admin) DeleteTopic(ctx context.Context, name string) (id string, err er
 		return err
 	})
 	return id, err
+}
+
+// DeleteRecords deletes the records of a topic below an offset of each partition that is named; -1: all that can be read now. It returns the first
+// offset that is left of each, which is higher than the one asked for where it was so before. Up to 1,000 partitions, all or none. Refused
+// with ReasonUnknownTopic, ReasonUnknownPartition, or ReasonOutOfRange where a partition ends before the offset.
+func (a *Admin) DeleteRecords(ctx context.Context, topic string, before map[int32]int64) (begins map[int32]int64, err error) {
+	request := &controlplanev1.DeleteRecordsRequest{Name: topic}
+	for _, partition := range slices.Sorted(maps.Keys(before)) {
+		request.Partitions = append(request.Partitions, &controlplanev1.RecordsBefore{Partition: partition, BeforeOffset: before[partition]})
+	}
+	err = a.call(ctx, true, func(ctx context.Context, s controlPlane) error {
+		answer, err := s.topics.DeleteRecords(ctx, request)
+		begins = make(map[int32]int64, len(answer.GetPartitions()))
+		for _, p := range answer.GetPartitions() {
+			begins[p.GetPartition()] = p.GetLogStartOffset()
+		}
+		return err
+	})
+	return begins, err
 }
 
 // Role is what an API key is good for.

@@ -41,6 +41,9 @@ func TestAdmin(t *testing.T) {
 		if topic, err := a.UpdateTopic(ctx, "t0000", TopicConfig{AllowBufferedAcks: &yes}); err != nil || !topic.AllowBufferedAcks {
 			t.Errorf("update: %+v, %v", topic, err)
 		}
+		if topic, err := a.AddPartitions(ctx, "t0000", 2); err != nil || topic.PartitionCount != 2 {
+			t.Errorf("as many partitions: %+v, %v", topic, err)
+		}
 		topic, partitions, err := a.DescribeTopic(ctx, "t0000")
 		if err != nil || !topic.AllowBufferedAcks || topic.MaxRecordBytes != 1<<20 || len(partitions) != 2 || partitions[1].LeaderZone != "z2" {
 			t.Errorf("describe: %+v, %+v, %v", topic, partitions, err)

@@ -106,17 +106,19 @@ func WithStallTimeout(d time.Duration) ConsumerOption {
 }
 
 // Consumer reads a topic: every record from the start once, in the order of offsets by partition. Offsets may be missing where the topic is
-// compacted by key. Poll and Records are for one
-// goroutine at a time; the other methods may be called by any.
+// compacted by key. Poll and Records are for one goroutine at a time; the other methods may be called by any. Without Partitions and UntilEnd
+// it also reads partitions that the topic gets later, from their first offset on, within about half a minute.
 type Consumer struct {
 	client  *Client
 	config  consumerConfig
 	topic   *topic
+	more    bool // partitions that the topic gets are read, too
 	stop    context.CancelFunc
 	running sync.WaitGroup // run, and the fetches that it starts
 	wake    chan struct{}  // a token: room was made, or a fetch ended. Capacity 1, sent without waiting
 
 	mu       sync.Mutex // guards all below
+	known    *topic     // as it was last looked up
 	cursors  []*cursor
 	ready    []fetched     // in the order in which they came
 	buffered int           // bytes of ready
@@ -175,7 +177,7 @@ func (c *Client) NewConsumer(ctx context.Context, topic string, options ...Consu
 	}
 	running, stop := context.WithCancel(context.Background())
 	k := &Consumer{
-		client: c, config: config, topic: t, cursors: cursors, stop: stop,
+		client: c, config: config, topic: t, known: t, cursors: cursors, stop: stop, more: len(config.partitions) == 0 && !config.untilEnd,
 		fetches: map[*peer]int{}, wake: make(chan struct{}, 1), filled: make(chan struct{}, 1),
 	}
 	k.running.Go(func() { k.run(running) })

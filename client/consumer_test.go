@@ -442,3 +442,73 @@ func TestMetadata(t *testing.T) {
 		}
 	})
 }
+
+// A topic gets more partitions under a consumer and a producer: both learn it when they look again, and no record of the new ones is missed. Who
+// chose partitions, or reads to the end, keeps to what it has.
+func TestP2_NewPartitionsAreReadFromTheirBeginning(t *testing.T) {
+	bubble(t, []string{"a1", "a2"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
+		f.CreateTopic("orders", 2)
+		all, chosen := consumer(t, c, From(End())), consumer(t, c, Partitions(0, 1))
+		if topic, err := c.Admin().AddPartitions(t.Context(), "orders", 5); err != nil || topic.PartitionCount != 5 {
+			t.Fatalf("%+v, %v", topic, err)
+		}
+		p := producer(t, c)
+		const n = 600
+		go func() {
+			for i := range n { // a minute
+				p.Produce(t.Context(), &Record{Topic: "orders", Key: fmt.Append(nil, i%97), Value: fmt.Append(nil, i)}, func(_ *Record, err error) {
+					if err != nil {
+						t.Error(err)
+					}
+				})
+				time.Sleep(100 * time.Millisecond)
+			}
+		}()
+		got := map[int32]int64{}
+		deadline, cancel := context.WithTimeout(t.Context(), time.Minute+refreshAge)
+		defer cancel()
+		for read := 0; read < n; {
+			rs, err := all.Poll(deadline)
+			if err != nil {
+				t.Fatalf("after %d records, %v: %v", read, got, err)
+			}
+			for _, r := range rs {
+				if r.Offset != got[r.Partition] {
+					t.Fatalf("partition %d: offset %d after %d", r.Partition, r.Offset, got[r.Partition])
+				}
+				got[r.Partition]++
+				read++
+			}
+		}
+		if len(got) != 5 {
+			t.Errorf("records of %d partitions: %v", len(got), got)
+		}
+		time.Sleep(2 * refreshAge)
+		if n := len(chosen.Offsets()); n != 2 {
+			t.Errorf("who chose two partitions reads %d", n)
+		}
+		if n := f.Requests("a1", "GetMetadata") + f.Requests("a2", "GetMetadata"); n > 30 {
+			t.Errorf("the topic was looked up %d times", n)
+		}
+	})
+}
+
+func TestDeleteRecords(t *testing.T) {
+	bubble(t, []string{"a1"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
+		f.CreateTopic("orders", 1)
+		fill(t, c, 10)
+		if begins, err := c.Admin().DeleteRecords(t.Context(), "orders", map[int32]int64{0: 4}); err != nil || begins[0] != 4 {
+			t.Fatalf("%v, %v", begins, err)
+		}
+		if _, err := c.Admin().DeleteRecords(t.Context(), "orders", map[int32]int64{0: 11}); !errors.Is(err, ReasonOutOfRange) {
+			t.Errorf("beyond the end: %v", err)
+		}
+		rs, err := consumer(t, c, From(At(1)), WithReset(ResetToBeginning)).Poll(t.Context())
+		if err != nil || rs[0].Offset != 4 {
+			t.Errorf("%v, %v", rs, err)
+		}
+		if begins, err := c.Admin().DeleteRecords(t.Context(), "orders", map[int32]int64{0: -1}); err != nil || begins[0] != 10 {
+			t.Errorf("%v, %v", begins, err)
+		}
+	})
+}

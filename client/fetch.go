@@ -89,12 +89,12 @@ func (k *Consumer) share(ctx context.Context, a *peer, cursors []*cursor) {
 }
 
 // pick chooses the agent for a partition: among the best ones (those of the zone, that answer and do not drain) the
-// leader, who has the newest in memory; else always the same one, whose cache then has it.
+// leader, who has the newest in memory; else always the same one, whose cache then has it. Requires: mu held.
 func (k *Consumer) pick(agents []*peer, partition int32) *peer {
 	if len(agents) == 0 {
 		return nil
 	}
-	lead := k.client.agents.leaderOf(k.topic, partition)
+	lead := k.client.agents.leaderOf(k.known, partition)
 	best, most := agents[0], uint32(0)
 	for _, a := range k.client.agents.equals(agents) {
 		if a.url == lead.url {
@@ -170,7 +170,7 @@ func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r 
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if (e != nil || k.client.agents.age(k.topic) > refreshAge) && !k.asking {
+	if (e != nil || k.client.agents.age(k.known) > refreshAge) && !k.asking {
 		k.asking = true
 		k.running.Go(func() { k.refresh(ctx, agent) })
 	}
@@ -221,16 +221,31 @@ func pauseAfter(answer *dataplanev1.FetchResponse, early time.Duration) time.Dur
 	return 0
 }
 
-// refresh learns which agents there are. The topic by this name may be another one by now; its agents are the same.
+// refresh learns which agents there are, and of new partitions. The topic by this name may be another one by now; its agents are the same.
 func (k *Consumer) refresh(ctx context.Context, failed *peer) {
-	_, e := k.client.agents.refresh(ctx, k.topic.name, failed.url)
+	t, e := k.client.agents.refresh(ctx, k.topic.name, failed.url)
 	if e != nil && e.Reason.transient() {
 		k.client.logger.WarnContext(ctx, "agents not looked up", "topic", k.topic.name, "error", e)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.asking = false
+	if e == nil && t.id == k.topic.id {
+		k.known = t
+		k.grow(t.partitions)
+	}
 	k.signal(k.wake)
+}
+
+// grow reads partitions that the topic has got since, from the beginning: who reads from the end on wants all that comes, too.
+// Requires: mu held.
+func (k *Consumer) grow(partitions int32) {
+	if !k.more {
+		return
+	}
+	for p := int32(len(k.cursors)); p < partitions; p++ {
+		k.cursors = append(k.cursors, &cursor{partition: p, end: -1})
+	}
 }
 
 // accept takes over what was read of one partition. Requires: mu held.

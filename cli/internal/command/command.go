@@ -49,6 +49,7 @@ type commands struct {
 	Dev        devCommand        `cmd:"" help:"Run a whole cluster on this machine."`
 	Topic      topicCommand      `cmd:"" help:"Topics."`
 	Produce    produceCommand    `cmd:"" help:"Store records, one from each line of a file or of the input."`
+	Records    recordsCommand    `cmd:"" help:"Records that are stored."`
 	Consume    consumeCommand    `cmd:"" help:"Print the records of a topic."`
 	Agent      agentCommand      `cmd:"" help:"Agents."                                                        name:"agent"`
 	AgentGroup agentGroupCommand `cmd:"" help:"Agent groups: topics, agents and keys that nothing else reaches." name:"agent-group"`

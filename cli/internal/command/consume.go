@@ -17,6 +17,7 @@ type consumeCommand struct {
 	Offset        *int64  `help:"Start at this offset of each partition."                                                             placeholder:"N"    xor:"from"`
 	At            string  `help:"Start with the first record of this time or later: 2026-01-31T12:00:00Z, '2026-01-31 12:00' (local), -10m." placeholder:"TIME" xor:"from"`
 	Partition     []int32 `help:"Only these partitions. Default: all."                                                                placeholder:"N"`
+	Reset         string  `help:"What to do at an offset that is not there any more, or not yet: go on at the beginning or at the end (end) of what there is, or fail. Default: beginning; with --offset fail." enum:"beginning,end,fail," default:"" placeholder:"WHERE"`
 	Max           *int64  `help:"Stop after this many records."                                                                       placeholder:"N"`
 	Follow        bool    `help:"Wait for new records until Ctrl-C. Default: end where the partitions ended at the start."`
 	Zone          string  `env:"STREAMHOUSE_ZONE" help:"Zone of this process: records are fetched from agents there. Default: none." placeholder:"ZONE"`
@@ -46,7 +47,7 @@ func (c *consumeCommand) config(e *env) (consume.Config, error) {
 	if err != nil {
 		return config, err
 	}
-	config.Options = []client.ConsumerOption{client.From(from)}
+	config.Options = []client.ConsumerOption{client.From(from), client.WithReset(c.reset())}
 	if len(c.Partition) > 0 {
 		config.Options = append(config.Options, client.Partitions(c.Partition...))
 	}
@@ -65,6 +66,17 @@ func (c *consumeCommand) format(e *env) string {
 		return "json"
 	}
 	return "value"
+}
+
+// reset: who names an offset wants that one; everyone else wants what there is.
+func (c *consumeCommand) reset() client.Reset {
+	switch {
+	case c.Reset == "end":
+		return client.ResetToEnd
+	case c.Reset == "fail", c.Reset == "" && c.Offset != nil:
+		return client.ResetNever
+	}
+	return client.ResetToBeginning
 }
 
 func (c *consumeCommand) from() (client.Position, error) {

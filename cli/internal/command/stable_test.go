@@ -20,7 +20,8 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func TestOutputIsStable(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 31, 12, 0, 0, 123456000, time.UTC)
-	aTopic := topicFrom(client.Topic{ID: "id", Name: "orders", AgentGroup: "default", PartitionCount: 2, MaxRecordBytes: 1 << 20, CreatedAt: at, PreferredZones: []string{"az-a", "az-b"}})
+	aTopic := topicFrom(client.Topic{ID: "id", Name: "orders", AgentGroup: "default", PartitionCount: 2, MaxRecordBytes: 1 << 20, CreatedAt: at, PreferredZones: []string{"az-a", "az-b"},
+		Retention: 168 * time.Hour, RetentionBytes: client.Unbounded, CleanupPolicy: client.CleanupDelete, DeleteRetention: 24 * time.Hour})
 	live := client.Agent{
 		ID: "agent-az-a-1", AgentGroup: "default", Zone: "az-a", Address: "http://127.0.0.1:20001", Version: "v1", State: client.AgentLive,
 		SessionID: "session", StartedAt: at, LastHeartbeatAt: at, ExpiresAt: at, LeaseCount: 1, AssignedCount: 2,
@@ -40,6 +41,7 @@ func TestOutputIsStable(t *testing.T) {
 		"topic":                aTopic,
 		"topic-describe":       describedTopic{topic: aTopic, Partitions: []partition{{Leader: &leader, Epoch: 3, HighWatermark: 9, AssignedTo: &leader}, {Partition: 1}}},
 		"topic-delete":         deletedTopic{Name: "orders", ID: "id"},
+		"records-delete":       []beginning{{Topic: "orders", Partition: 1, LogStartOffset: 7}},
 		"agent-list":           []agent{agentFrom(live), agentFrom(ended)},
 		"agent-describe":       describedFrom(client.AgentDescription{Agent: live, ReportedAt: at, Traffic: someTraffic}, leases),
 		"agent-drain":          drainedFrom(agentDrainCommand{ID: live.ID}, someMoves, "deregistered"),

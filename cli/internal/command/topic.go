@@ -26,8 +26,11 @@ type topicCommand struct {
 type topicSettings struct {
 	AllowBufferedAcks *bool             `help:"Let producers ask for acks before records are stored; these are lost if their agent dies." negatable:""`
 	MaxRecordBytes    *int32            `help:"Largest record in bytes. Default: 1 MiB; 1 to 3145728."                                    placeholder:"N"`
+	Retention         *string           `help:"How long records are kept after they were stored: 168h (the default for a new topic), 7d, 90m; 'forever'." placeholder:"DURATION"`
+	RetentionBytes    *string           `help:"How many bytes each partition keeps at least, as stored: a number, or 10GiB; 'unlimited', the default." placeholder:"BYTES"`
+	CleanupPolicy     *string           `help:"What becomes of old records. delete: those beyond the retention go, the default." enum:"delete" placeholder:"POLICY"`
 	PreferredZones    *[]string         `help:"Zones whose agents should lead the topic, at most 10; others do while none lives there. 'none': every zone with agents leads its share, the default." placeholder:"ZONE"`
-	Set               map[string]string `help:"Set a value by its name in the configuration: max_record_bytes, allow_buffered_acks, preferred_zones."     mapsep:"none"   placeholder:"KEY=VALUE"`
+	Set               map[string]string `help:"Set a value by its name in the configuration: max_record_bytes, allow_buffered_acks, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms." mapsep:"none"   placeholder:"KEY=VALUE"`
 }
 
 // config merges flags and --set; what is set twice is an error.
@@ -35,6 +38,9 @@ func (s topicSettings) config() (client.TopicConfig, error) {
 	c := client.TopicConfig{MaxRecordBytes: s.MaxRecordBytes, AllowBufferedAcks: s.AllowBufferedAcks}
 	if s.PreferredZones != nil {
 		c.PreferredZones = zones(*s.PreferredZones)
+	}
+	if err := s.keep(&c); err != nil {
+		return c, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Set)) {
 		if err := setOne(&c, name, s.Set[name]); err != nil {
@@ -82,7 +88,7 @@ func setOne(c *client.TopicConfig, name, value string) error {
 		}
 		c.PreferredZones = zones(strings.FieldsFunc(value, func(r rune) bool { return r == ',' }))
 	default:
-		return usage("--set %s=%s: a topic has no such setting; it has max_record_bytes, allow_buffered_acks and preferred_zones", name, value)
+		return setKept(c, name, value)
 	}
 	return nil
 }
@@ -102,23 +108,34 @@ type topicConfig struct {
 	AllowBufferedAcks bool  `json:"allow_buffered_acks"`
 	// PreferredZones; empty: none.
 	PreferredZones []string `json:"preferred_zones"`
+	// RetentionMs; -1: for ever.
+	RetentionMs int64 `json:"retention_ms"`
+	// RetentionBytes of each partition; -1: all.
+	RetentionBytes     int64  `json:"retention_bytes"`
+	CleanupPolicy      string `json:"cleanup_policy"`
+	DeleteRetentionMs  int64  `json:"delete_retention_ms"`
+	MinCompactionLagMs int64  `json:"min_compaction_lag_ms"`
 }
 
 func topicFrom(t client.Topic) topic {
 	return topic{
 		Name: t.Name, ID: t.ID, AgentGroup: t.AgentGroup, PartitionCount: t.PartitionCount, CreatedAt: t.CreatedAt,
-		Config: topicConfig{MaxRecordBytes: t.MaxRecordBytes, AllowBufferedAcks: t.AllowBufferedAcks, PreferredZones: append([]string{}, t.PreferredZones...)},
+		Config: topicConfig{
+			MaxRecordBytes: t.MaxRecordBytes, AllowBufferedAcks: t.AllowBufferedAcks, PreferredZones: append([]string{}, t.PreferredZones...),
+			RetentionMs: millisecondsKept(t.Retention), RetentionBytes: t.RetentionBytes, CleanupPolicy: t.CleanupPolicy.String(),
+			DeleteRetentionMs: millisecondsKept(t.DeleteRetention), MinCompactionLagMs: millisecondsKept(t.MinCompactionLag),
+		},
 	}
 }
 
 func topicRows(topics ...topic) output.Rows {
 	rows := output.Rows{
-		Head:  []string{"TOPIC", "PARTITIONS", "GROUP", "MAX RECORD", "BUFFERED ACKS", "PREFERRED ZONES", "CREATED", "ID"},
+		Head:  []string{"TOPIC", "PARTITIONS", "GROUP", "RETENTION", "MAX RECORD", "BUFFERED ACKS", "PREFERRED ZONES", "CREATED", "ID"},
 		Empty: "There are no topics: `streamhouse topic create` makes one.",
 	}
 	for _, t := range topics {
 		rows.Body = append(rows.Body, []string{
-			t.Name, fmt.Sprint(t.PartitionCount), t.AgentGroup, fmt.Sprint(t.Config.MaxRecordBytes), yesNo(t.Config.AllowBufferedAcks),
+			t.Name, fmt.Sprint(t.PartitionCount), t.AgentGroup, t.Config.retention(), fmt.Sprint(t.Config.MaxRecordBytes), yesNo(t.Config.AllowBufferedAcks),
 			strings.Join(t.Config.PreferredZones, ","),
 			output.Time(t.CreatedAt), t.ID,
 		})
@@ -241,27 +258,38 @@ func (c topicDescribeCommand) Run(ctx context.Context, e *env) error {
 }
 
 type topicUpdateCommand struct {
-	Name string `arg:"" help:"Topic."`
+	Name       string `arg:"" help:"Topic."`
+	Partitions *int32 `help:"Number of partitions from now on, at most 100,000; never fewer. Records with a key may go to other partitions afterwards: those of one key are in order within each." placeholder:"N"`
 	topicSettings
 }
 
-// Run changes the topic.
+// Run changes the topic: first its configuration, then the number of its partitions.
 func (c topicUpdateCommand) Run(ctx context.Context, e *env) error {
 	config, err := c.config()
 	if err != nil {
 		return err
 	}
-	if config == (client.TopicConfig{}) {
-		return usage("nothing to change: pass --max-record-bytes, --allow-buffered-acks, --preferred-zones or --set KEY=VALUE")
+	if config == (client.TopicConfig{}) && c.Partitions == nil {
+		return usage("nothing to change: pass --partitions, --retention, --retention-bytes, --max-record-bytes, --allow-buffered-acks, --preferred-zones or --set KEY=VALUE")
+	}
+	if c.Partitions != nil && *c.Partitions < 1 {
+		return usage("--partitions: %d is below 1", *c.Partitions)
 	}
 	admin, closing, err := e.admin()
 	if err != nil {
 		return err
 	}
 	defer closing()
-	updated, err := admin.UpdateTopic(ctx, c.Name, config)
-	if err != nil {
-		return fmt.Errorf("update topic %s: %w", c.Name, err)
+	var updated client.Topic
+	if config != (client.TopicConfig{}) {
+		if updated, err = admin.UpdateTopic(ctx, c.Name, config); err != nil {
+			return fmt.Errorf("update topic %s: %w", c.Name, err)
+		}
+	}
+	if c.Partitions != nil {
+		if updated, err = admin.AddPartitions(ctx, c.Name, *c.Partitions); err != nil {
+			return fmt.Errorf("add partitions to topic %s: %w", c.Name, err)
+		}
 	}
 	t := topicFrom(updated)
 	return e.print(t, topicRows(t))

@@ -101,7 +101,32 @@ func (s *topicService) UpdateTopic(_ context.Context, r *controlplanev1.UpdateTo
 		config.AllowBufferedAcks = r.GetConfig().AllowBufferedAcks
 	}
 	t.config = config
+	s.cluster.grow(t, int(r.GetPartitionCount()))
 	return &controlplanev1.UpdateTopicResponse{Topic: t.message()}, nil
+}
+
+func (s *topicService) DeleteRecords(_ context.Context, r *controlplanev1.DeleteRecordsRequest) (*controlplanev1.DeleteRecordsResponse, error) {
+	s.cluster.mu.Lock()
+	defer s.cluster.mu.Unlock()
+	t := s.cluster.topics[r.GetName()]
+	if t == nil {
+		return nil, unknownTopic(r.GetName())
+	}
+	answer := &controlplanev1.DeleteRecordsResponse{}
+	for _, one := range r.GetPartitions() {
+		p := t.partitions[one.GetPartition()]
+		before := one.GetBeforeOffset()
+		if before < 0 {
+			before = p.next
+		}
+		if before > p.next {
+			return nil, Error(p.inRange(before))
+		}
+		p.start = max(p.start, before)
+		answer.Partitions = append(answer.Partitions, &controlplanev1.LogStart{Partition: one.GetPartition(), LogStartOffset: p.start})
+	}
+	s.cluster.change()
+	return answer, nil
 }
 
 func (s *topicService) DeleteTopic(_ context.Context, r *controlplanev1.DeleteTopicRequest) (*controlplanev1.DeleteTopicResponse, error) {

@@ -194,14 +194,19 @@ func (c *Cluster) create(name string, partitions int, config *controlplanev1.Top
 		limit := int32(recordbatch.DefaultMaxRecordBytes)
 		config.MaxRecordBytes = &limit
 	}
-	for i := range partitions {
+	c.byID[t.id], c.topics[name] = t, t
+	c.grow(t, partitions)
+	return t
+}
+
+// grow gives a topic more partitions, up to a number. Requires mu held.
+func (c *Cluster) grow(t *topic, partitions int) {
+	for i := len(t.partitions); i < partitions; i++ {
 		t.partitions = append(t.partitions, &partition{
 			leader: c.agents[i%len(c.agents)].id, epoch: 1, producers: map[int64]*producer{},
 		})
 	}
-	c.byID[t.id], c.topics[name] = t, t
 	c.change()
-	return t
 }
 
 func uuid(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
