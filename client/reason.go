@@ -48,6 +48,8 @@ const (
 	ReasonMoved                  = Reason(refusalv1.Reason_REASON_MOVED)
 	ReasonAgentGroupExists       = Reason(refusalv1.Reason_REASON_AGENT_GROUP_EXISTS)
 	ReasonAgentGroupNotEmpty     = Reason(refusalv1.Reason_REASON_AGENT_GROUP_NOT_EMPTY)
+	ReasonCatalogNotEmpty        = Reason(refusalv1.Reason_REASON_CATALOG_NOT_EMPTY)
+	ReasonRecordsLost            = Reason(refusalv1.Reason_REASON_RECORDS_LOST)
 	ReasonAgentNotEligible       = Reason(refusalv1.Reason_REASON_AGENT_NOT_ELIGIBLE)
 )
 

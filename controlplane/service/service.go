@@ -121,7 +121,7 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 		Config:        s.config.Listener,
 		Logger:        logger,
 		Authenticator: s.gate(keys),
-		Register:      rpc.Services{Store: s.catalog, Hub: s.hub, Name: name, WatchBroke: s.asker.WatchBroke, Revoked: keys.Forget}.Register,
+		Register:      rpc.Services{Store: s.catalog, Recovery: s.catalog, Hub: s.hub, Name: name, WatchBroke: s.asker.WatchBroke, Revoked: keys.Forget}.Register,
 		Valid:         rpc.Valid,
 		MaxCalls:      maxCalls,
 		Ready:         map[string]listen.Check{"catalog": s.ready},

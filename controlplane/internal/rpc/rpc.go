@@ -2,7 +2,7 @@
 // store, and turns the store's refusals into Connect errors. Roles and fields have been checked before (package listen); what a
 // transaction decides is decided in the store.
 // Promises: P6 (a database out of reach is Unavailable only where nothing was written), P7 (agents and clients see their agent group alone).
-// Read: rpc.go, agent.go, topic.go, cluster.go, agent_group.go, key.go, valid.go, authenticator.go.
+// Read: rpc.go, agent.go, topic.go, cluster.go, agent_group.go, key.go, catalog.go, recovery.go, valid.go, authenticator.go.
 package rpc
 
 import (
@@ -37,6 +37,8 @@ const (
 type Services struct {
 	// Store has the transactions.
 	Store store.Store
+	// Recovery makes a catalog of the bucket; nil where nobody asks.
+	Recovery store.Recovery
 	// Hub serves watchers.
 	Hub *watch.Hub
 	// Name of this replica, for people.
@@ -55,6 +57,7 @@ func (s Services) Register(server *connect.Server) {
 	controlplanev1connect.RegisterAgentGroupServiceHandler(server, agentGroups{s})
 	controlplanev1connect.RegisterKeyServiceHandler(server, keys{s})
 	controlplanev1connect.RegisterCatalogServiceHandler(server, catalog{s})
+	controlplanev1connect.RegisterRecoveryServiceHandler(server, recovery{s})
 }
 
 // BeginsTrace tells which procedures may begin a trace: all but those of agents, who have chosen for theirs.
@@ -97,6 +100,8 @@ const (
 	writes
 	// adopts: it writes, and touches every partition.
 	adopts
+	// surveys: it reads, and may read much.
+	surveys
 )
 
 // timeout is the bound of a call.
@@ -104,7 +109,7 @@ func (e effect) timeout() time.Duration {
 	switch e {
 	case reads:
 		return readTimeout
-	case adopts:
+	case adopts, surveys:
 		return adoptTimeout
 	default:
 		return writeTimeout
@@ -131,7 +136,7 @@ func transact[Res any](ctx context.Context, effect effect, call func(context.Con
 
 // late refuses a call whose own bound has passed, not the caller's. P6: only UNANSWERED admits that something may have been written.
 func late(effect effect, err error) error {
-	if effect == reads {
+	if effect == reads || effect == surveys {
 		return refusal.CatalogUnavailable(retryWait, err)
 	}
 	return refusal.Newf(refusalv1.Reason_REASON_UNANSWERED, "the catalog did not answer in time").WithCause(err)

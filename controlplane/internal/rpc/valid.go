@@ -15,11 +15,13 @@ const (
 	maxProducerEpoch   = 32767
 	maxPartitions      = 1000
 	maxLookupSegments  = 1000
+	maxStored          = 1000
+	maxStoredSegments  = 65_536
 	uuidBytes          = 36
 	uuidHyphenInterval = 5
 )
 
-// Valid vouches for requests with a thousand parts (commits, lookups, acquisitions): their rules, by hand. Everything else, and what breaks a rule, is left to
+// Valid vouches for requests with a thousand parts (commits, lookups, acquisitions, what the bucket has): their rules, by hand. Everything else, and what breaks a rule, is left to
 // the rules themselves.
 func Valid(message proto.Message) bool {
 	switch request := message.(type) {
@@ -29,9 +31,27 @@ func Valid(message proto.Message) bool {
 		return all(request.GetPartitions(), maxPartitions, validLookup)
 	case *controlplanev1.AcquireRequest:
 		return validUUID(request.GetSessionId()) && all(request.GetPartitions(), maxPartitions, validAcquire)
+	case *controlplanev1.AddObjectsRequest:
+		return validUUID(request.GetRecoveryId()) && request.GetDone() == nil && all(request.GetObjects(), maxStored, validStored)
+	case *controlplanev1.AuditObjectsRequest:
+		return all(request.GetObjects(), maxStored, validStored)
 	default:
 		return false
 	}
+}
+
+// validStored: one without segments is, too.
+func validStored(o *controlplanev1.StoredObject) bool {
+	if o.GetKey() == "" || len(o.GetKey()) > maxKeyBytes || o.GetSizeBytes() <= 0 || o.GetFault() != "" || len(o.GetSegments()) > maxStoredSegments {
+		return false
+	}
+	for _, s := range o.GetSegments() {
+		if len(s.GetTopicId()) != topicIDBytes || s.GetPartition() < 0 || s.GetEpoch() < 1 || s.GetBaseOffset() < 0 || s.GetRecordCount() < 1 ||
+			s.GetBytePosition() < 0 || s.GetSizeBytes() < 1 || s.GetTenureFirstOffset() < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // all says whether there is one at least, not too many, and each is valid.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -144,16 +145,30 @@ func catalogState(halted, verified bool) controlplanev1.CatalogState {
 
 // AdoptCatalog is one transaction. Run twice, it would refuse its own work.
 func (s *Store) AdoptCatalog(ctx context.Context, request *controlplanev1.AdoptCatalogRequest) (*controlplanev1.AdoptCatalogResponse, error) {
-	var incarnation int16
-	err := s.write(ctx, wrong, func(ctx context.Context, q *db.Queries) (err error) {
-		if err := q.AllowTime(ctx, strconv.FormatInt(adoptTime.Milliseconds(), 10)); err != nil {
-			return fmt.Errorf("allow time: %w", err)
+	incarnation, err := s.reincarnate(ctx, func(ctx context.Context, q *db.Queries) (int16, error) {
+		if err := refuseHalfRecovered(ctx, q); err != nil {
+			return 0, err
+		}
+		return nextIncarnation(ctx, q, request.GetIncarnation())
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.config.Logger.WarnContext(ctx, "catalog adopted", "incarnation", incarnation)
+	return &controlplanev1.AdoptCatalogResponse{Incarnation: int32(incarnation)}, nil
+}
+
+// reincarnate ends all sessions and tenures, and begins the incarnation that next answers under the locks of all agent groups and of the catalog.
+func (s *Store) reincarnate(ctx context.Context, next func(ctx context.Context, q *db.Queries) (int16, error)) (incarnation int16, err error) {
+	err = s.write(ctx, wrong, func(ctx context.Context, q *db.Queries) (err error) {
+		if err := allowTime(ctx, q); err != nil {
+			return err
 		}
 		groups, err := q.LockAgentGroups(ctx)
 		if err != nil {
 			return fmt.Errorf("lock agent groups: %w", err)
 		}
-		if incarnation, err = nextIncarnation(ctx, q, request.GetIncarnation()); err != nil {
+		if incarnation, err = next(ctx, q); err != nil {
 			return err
 		}
 		if err := endEverything(ctx, q); err != nil {
@@ -171,12 +186,19 @@ func (s *Store) AdoptCatalog(ctx context.Context, request *controlplanev1.AdoptC
 		return verdict("begin incarnation", rows, 1, err)
 	})
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	s.config.Logger.WarnContext(ctx, "catalog adopted", "incarnation", incarnation)
 	signal(s.placementChanged)
 	signal(s.unsettled)
-	return &controlplanev1.AdoptCatalogResponse{Incarnation: int32(incarnation)}, nil
+	return incarnation, nil
+}
+
+// allowTime is for what touches every partition.
+func allowTime(ctx context.Context, q *db.Queries) error {
+	if err := q.AllowTime(ctx, strconv.FormatInt(adoptTime.Milliseconds(), 10)); err != nil {
+		return fmt.Errorf("allow time: %w", err)
+	}
+	return nil
 }
 
 // nextIncarnation locks the catalog and refuses unless it is halted in the incarnation that the operator saw.
@@ -193,11 +215,16 @@ func nextIncarnation(ctx context.Context, q *db.Queries, seen int32) (int16, err
 		refused.Refusal.Field = "incarnation"
 		return 0, refused
 	}
-	next := max(row.Incarnation, row.NewestIncarnation) + 1
-	if next > newestIncarnation {
-		return 0, fmt.Errorf("incarnation %d has no successor", row.Incarnation)
+	return successor(row.Incarnation, row.NewestIncarnation)
+}
+
+// successor is above all of them.
+func successor(incarnations ...int16) (int16, error) {
+	newest := slices.Max(incarnations)
+	if newest >= newestIncarnation {
+		return 0, fmt.Errorf("incarnation %d has no successor", newest)
 	}
-	return next, nil
+	return newest + 1, nil
 }
 
 func endEverything(ctx context.Context, q *db.Queries) error {

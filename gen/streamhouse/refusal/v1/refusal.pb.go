@@ -119,6 +119,10 @@ const (
 	Reason_REASON_UNKNOWN_OBJECT Reason = 69
 	// [FailedPrecondition] The agent cannot lead the partition: its session has ended, it is draining, suspect or unfit.
 	Reason_REASON_AGENT_NOT_ELIGIBLE Reason = 68
+	// [FailedPrecondition] The catalog has topics, or had some: only an empty one is rebuilt from the bucket.
+	Reason_REASON_CATALOG_NOT_EMPTY Reason = 80
+	// [FailedPrecondition] A recovery has found that acknowledged records are not in the bucket; nothing was changed.
+	Reason_REASON_RECORDS_LOST Reason = 81
 )
 
 // Enum value maps for Reason.
@@ -170,6 +174,8 @@ var (
 		67: "REASON_MOVED",
 		69: "REASON_UNKNOWN_OBJECT",
 		68: "REASON_AGENT_NOT_ELIGIBLE",
+		80: "REASON_CATALOG_NOT_EMPTY",
+		81: "REASON_RECORDS_LOST",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":               0,
@@ -218,6 +224,8 @@ var (
 		"REASON_MOVED":                     67,
 		"REASON_UNKNOWN_OBJECT":            69,
 		"REASON_AGENT_NOT_ELIGIBLE":        68,
+		"REASON_CATALOG_NOT_EMPTY":         80,
+		"REASON_RECORDS_LOST":              81,
 	}
 )
 
@@ -676,7 +684,8 @@ const file_streamhouse_refusal_v1_refusal_proto_rawDesc = "" +
 	"\x0eretry_after_ms\x18\f \x01(\x03R\fretryAfterMsB\f\n" +
 	"\n" +
 	"_partitionB\b\n" +
-	"\x06_entry*\xe9\t\n" +
+	"\x06_entry*\xa0\n" +
+	"\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11REASON_NOT_LEADER\x10\x01\x12\x11\n" +
@@ -723,7 +732,9 @@ const file_streamhouse_refusal_v1_refusal_proto_rawDesc = "" +
 	"\x0fREASON_INTERNAL\x10B\x12\x10\n" +
 	"\fREASON_MOVED\x10C\x12\x19\n" +
 	"\x15REASON_UNKNOWN_OBJECT\x10E\x12\x1d\n" +
-	"\x19REASON_AGENT_NOT_ELIGIBLE\x10D*d\n" +
+	"\x19REASON_AGENT_NOT_ELIGIBLE\x10D\x12\x1c\n" +
+	"\x18REASON_CATALOG_NOT_EMPTY\x10P\x12\x17\n" +
+	"\x13REASON_RECORDS_LOST\x10Q*d\n" +
 	"\aWritten\x12\x17\n" +
 	"\x13WRITTEN_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WRITTEN_SURELY_NOT\x10\x01\x12\x14\n" +

@@ -22,6 +22,45 @@ type ApiKey struct {
 	RevokedAt  *time.Time
 }
 
+// The recovery that is under way, if any. Every step locks this row first, so that two callers take turns.
+type Recovery struct {
+	OnlyRow    bool
+	RecoveryID uuid.UUID
+	// streamhouse.controlplane.v1.RecoveryKind.
+	Kind int16
+	// streamhouse.controlplane.v1.RecoveryStep.
+	Step    int16
+	BegunAt time.Time
+	// Newest incarnation that the bucket speaks of, in keys, epochs and checkpoints: the next one is above it.
+	NewestIncarnation int16
+	// Objects up to this one have their outcome.
+	SettledStagedID int64
+	// With replayed_offset: producers of the segments up to this one have been replayed.
+	ReplayedPartition int64
+	ReplayedOffset    int64
+	// Sentences for people.
+	Notes []string
+}
+
+// Parts of the bucket that are wholly taken in.
+type RecoveryShard struct {
+	AgentGroup string
+	Shard      int16
+}
+
+// Topics as the newest checkpoints and the descriptions have them.
+type RecoveryTopic struct {
+	TopicID        uuid.UUID
+	FromCheckpoint bool
+	AgentGroup     string
+	Name           string
+	CreatedAt      time.Time
+	PartitionCount int32
+	Deleted        bool
+	// streamhouse.controlplane.v1.TopicConfig.
+	Config []byte
+}
+
 // An agent's liveness: one row per registration, renewed by heartbeats. Deleted only when no partition, tenure or object key refers to it.
 type Session struct {
 	SessionID  uuid.UUID
