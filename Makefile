@@ -22,6 +22,10 @@ BENCHTIME ?= 1s
 # Which rows of docs/performance.md `bench` measures: those whose text or command has this in it; none; empty: all.
 ROWS ?=
 
+# What everything in the images is dated with: the commit, so that two builds of it are one image. CA=FILE: certificates that they trust besides the public ones.
+CREATED = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct))
+CA ?=
+
 # The race detector needs a C compiler. Without one `test` says so and goes on.
 RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 
@@ -63,6 +67,10 @@ prove: postgres spin build testsum ## the long proof: every test COUNT times in 
 .PHONY: bench
 bench: postgres build ## run the benchmarks, BENCHTIME each, and the rows of docs/performance.md on clusters of their own
 	@scripts/bench '$(PKG)' $(BENCHTIME) '$(ROWS)' $(TESTFLAGS)
+
+.PHONY: images
+images: ## the container images in bin/images/, reproducible, without a container engine
+	@go run -buildvcs=false ./images/cmd/images -version '$(VERSION)' -created $(CREATED) -ca '$(CA)'
 
 .PHONY: generate
 generate: ## Go from proto/ and from sql/; CI fails if it changes anything

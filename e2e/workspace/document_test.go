@@ -60,7 +60,7 @@ func TestMakeHelpListsEveryTarget(t *testing.T) {
 	if err != nil {
 		t.Fatalf("make: %v\n%s", err, help)
 	}
-	for _, target := range []string{"help", "dev", "test", "check", "demo", "build", "generate", "lint", "fmt", "prove"} {
+	for _, target := range []string{"help", "dev", "test", "check", "demo", "build", "generate", "lint", "fmt", "prove", "images"} {
 		if n := len(regexp.MustCompile(`(?m)^  make `+target+` +\S`).FindAll(help, -1)); n != 1 {
 			t.Errorf("make lists %q %d times", target, n)
 		}

@@ -12,6 +12,7 @@ var edges = map[string][]string{
 	"gen":          {},
 	"sql":          {},
 	"devs3":        {},
+	"images":       {},
 	"client":       {"gen"},
 	"serve":        {"gen"},
 	"controlplane": {"gen", "serve", "sql"},
