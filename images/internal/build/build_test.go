@@ -161,7 +161,7 @@ func unpack(t *testing.T, archive *tar.Reader, root string) {
 			err = os.MkdirAll(path, 0o750)
 		} else {
 			b, readErr := io.ReadAll(archive)
-			err = errors.Join(readErr, os.WriteFile(path, b, header.FileInfo().Mode())) //nolint:gosec // the mode is what is tested
+			err = errors.Join(readErr, os.WriteFile(path, b, header.FileInfo().Mode()))
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -21,7 +21,6 @@ func compile(ctx context.Context, source, pkg, version string, on oci.Platform) 
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	out := filepath.Join(dir, "program")
-	//nolint:gosec // the package is one of Programs, the version the caller's own
 	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X main.version="+version, "-o", out, pkg)
 	command.Dir = source
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+on.OS, "GOARCH="+on.Architecture, "GOFLAGS=", "GOEXPERIMENT=", "GOWORK=")

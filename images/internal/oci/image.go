@@ -38,6 +38,8 @@ type Spec struct {
 }
 
 // descriptor points to a blob.
+//
+//nolint:tagliatelle // the names are OCI's
 type descriptor struct {
 	MediaType   string            `json:"mediaType"`
 	Digest      string            `json:"digest"`
@@ -46,6 +48,7 @@ type descriptor struct {
 	Platform    *Platform         `json:"platform,omitempty"`
 }
 
+//nolint:tagliatelle // the names are OCI's
 type manifest struct {
 	SchemaVersion int               `json:"schemaVersion"`
 	MediaType     string            `json:"mediaType"`
@@ -54,6 +57,7 @@ type manifest struct {
 	Annotations   map[string]string `json:"annotations,omitempty"`
 }
 
+//nolint:tagliatelle // the names are OCI's
 type index struct {
 	SchemaVersion int               `json:"schemaVersion"`
 	MediaType     string            `json:"mediaType"`
@@ -69,6 +73,7 @@ type config struct {
 	History []historyItem `json:"history"`
 }
 
+//nolint:tagliatelle // the names are OCI's
 type runConfig struct {
 	User         string              `json:"User"`
 	ExposedPorts map[string]struct{} `json:"ExposedPorts,omitempty"`
@@ -80,6 +85,7 @@ type runConfig struct {
 	Healthcheck  *healthcheck        `json:"Healthcheck,omitempty"`
 }
 
+//nolint:tagliatelle // the names are OCI's
 type healthcheck struct {
 	Test        []string      `json:"Test"`
 	Interval    time.Duration `json:"Interval"` // nanoseconds
