@@ -1,7 +1,7 @@
 // Package cluster runs a whole StreamHouse for a test: PostgreSQL, the S3 server, control planes and agents, each a real process, with proxies
 // between them that can be cut. Tests say what to break; nothing here judges (package history does) and nothing here is StreamHouse's own code but
 // the Go SDK.
-// Read: cluster.go, parts.go, postgres.go, snapshot.go, proxy.go.
+// Read: cluster.go, parts.go, postgres.go, snapshot.go, proxy.go, network.go.
 package cluster
 
 import (
@@ -42,6 +42,10 @@ type Options struct {
 	AgentGroups []string
 	// Postgres are settings of the database server, as name=value.
 	Postgres []string
+	// Bin is the folder with the binaries; empty: that of Binaries.
+	Bin string
+	// Network has the places where the parts run; nil: all on the loopback interface. Not together with Proxied or Doubled.
+	Network Network
 }
 
 func (o Options) withDefaults() Options {
@@ -52,6 +56,9 @@ func (o Options) withDefaults() Options {
 	o.ControlPlanes = cmp.Or(o.ControlPlanes, 1)
 	o.SessionDuration = cmp.Or(o.SessionDuration, 6*time.Second)
 	o.SuspectAfter = cmp.Or(o.SuspectAfter, time.Minute)
+	if o.Network == nil {
+		o.Network = loopback{}
+	}
 	return o
 }
 
@@ -79,14 +86,15 @@ func Start(t testing.TB, options Options) *Cluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*startTimeout)
 	defer cancel()
-	c := &Cluster{Options: options.withDefaults(), dir: process.Folder(t), bin: Binaries(t), AdminKey: newKey(t)}
+	c := &Cluster{Options: options.withDefaults(), dir: process.Folder(t), bin: cmp.Or(options.Bin, Binaries(t)), AdminKey: newKey(t)}
 	if c.Options.Proxied {
 		c.proxies = newProxies(t)
 	}
-	c.Postgres = startPostgres(ctx, t, c.dir, c.Options.Postgres)
+	c.Postgres = startPostgres(ctx, t, c.dir, c.Options)
 	c.S3 = c.startS3(ctx, t)
 	for i := range c.Options.ControlPlanes {
-		c.ControlPlanes = append(c.ControlPlanes, c.startControlPlane(ctx, t, fmt.Sprintf("controlplane-%d", i+1)))
+		zone := c.Options.Zones[i%len(c.Options.Zones)]
+		c.ControlPlanes = append(c.ControlPlanes, c.startControlPlane(ctx, t, fmt.Sprintf("controlplane-%d", i+1), zone))
 	}
 	c.createKeys(ctx, t)
 	for _, zone := range c.Options.Zones {
@@ -143,7 +151,7 @@ func CreateKey(ctx context.Context, t testing.TB, admin *client.Admin, role clie
 // Client is an SDK client of the whole cluster, with the client key unless an option says otherwise. It is closed when the test ends.
 func (c *Cluster) Client(t testing.TB, options ...client.Option) *client.Client {
 	t.Helper()
-	all := []client.Option{client.WithAPIKey(cmp.Or(c.ClientKey, c.AdminKey))}
+	all := append([]client.Option{client.WithAPIKey(cmp.Or(c.ClientKey, c.AdminKey))}, c.From("")...)
 	var controlPlanes, agents []string
 	for _, p := range c.ControlPlanes {
 		controlPlanes = append(controlPlanes, p.URL)

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,15 +19,17 @@ type S3 struct {
 	// Dir has the bucket's objects as files.
 	Dir string
 
+	place
 	spec process.Spec
 }
 
 // ControlPlane is one replica.
 type ControlPlane struct {
 	*process.Process
-	ID  string
-	URL string
+	ID, Zone string
+	URL      string
 
+	place
 	spec process.Spec
 }
 
@@ -39,18 +40,19 @@ type Agent struct {
 	Control       []*Proxy
 	Bucket        *Proxy
 
+	place
 	spec process.Spec
 }
 
 func (c *Cluster) startS3(ctx context.Context, t testing.TB) *S3 {
 	t.Helper()
-	port := process.FreePort(t)
-	s := &S3{Endpoint: fmt.Sprintf("http://127.0.0.1:%d", port), Bucket: "streamhouse", Dir: process.Subfolder(t, c.dir, "s3", false)}
+	address := c.address(t, "")
+	s := &S3{place: c.place(""), Endpoint: "http://" + address, Bucket: "streamhouse", Dir: process.Subfolder(t, c.dir, "s3", false)}
 	s.AccessKey, s.SecretKey = "e2e", "e2e-secret-key" // of a server that lives as long as the test
 	s.spec = process.Spec{
 		Name: "s3", Path: filepath.Join(c.bin, "streamhouse-devs3"), Log: filepath.Join(c.dir, "s3.log"),
-		Args: []string{"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--data-dir", s.Dir},
-		Env:  []string{"STREAMHOUSE_DEVS3_BUCKET=" + s.Bucket, "STREAMHOUSE_DEVS3_ACCESS_KEY=" + s.AccessKey, "STREAMHOUSE_DEVS3_SECRET_KEY=" + s.SecretKey},
+		Args: []string{"serve", "--listen", address, "--data-dir", s.Dir}, Enter: s.enter,
+		Env: []string{"STREAMHOUSE_DEVS3_BUCKET=" + s.Bucket, "STREAMHOUSE_DEVS3_ACCESS_KEY=" + s.AccessKey, "STREAMHOUSE_DEVS3_SECRET_KEY=" + s.SecretKey},
 	}
 	s.Start(ctx, t)
 	return s
@@ -60,30 +62,34 @@ func (c *Cluster) startS3(ctx context.Context, t testing.TB) *S3 {
 func (s *S3) Start(ctx context.Context, t testing.TB) {
 	t.Helper()
 	s.Process = process.Start(t, s.spec)
-	ready(ctx, t, s.Process, func(ctx context.Context) error { return answers(ctx, s.Endpoint+"/healthz") })
+	ready(ctx, t, s.Process, func(ctx context.Context) error { return s.answers(ctx, s.Endpoint+"/healthz") })
 }
 
-func (c *Cluster) startControlPlane(ctx context.Context, t testing.TB, id string) *ControlPlane {
+func (c *Cluster) startControlPlane(ctx context.Context, t testing.TB, id, zone string) *ControlPlane {
 	t.Helper()
-	port := process.FreePort(t)
-	p := &ControlPlane{ID: id, URL: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	address := c.address(t, zone)
+	p := &ControlPlane{ID: id, Zone: zone, URL: "http://" + address, place: c.place(zone)}
 	p.spec = process.Spec{
 		Name: id, Path: filepath.Join(c.bin, "streamhouse-controlplane"), Log: filepath.Join(c.dir, id+".log"),
 		Args: append([]string{
-			"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--session-duration", c.Options.SessionDuration.String(),
+			"serve", "--listen", address, "--session-duration", c.Options.SessionDuration.String(),
 			"--suspect-after", c.Options.SuspectAfter.String(), "--agent-groups", strings.Join(append([]string{"default"}, c.Options.AgentGroups...), ","),
 		}, c.Options.ControlPlaneArgs...),
-		Env: []string{"STREAMHOUSE_DATABASE_URL=" + c.Postgres.URL, "STREAMHOUSE_BOOTSTRAP_ADMIN_KEY=" + c.AdminKey},
+		Enter: p.enter,
+		Env:   []string{"STREAMHOUSE_DATABASE_URL=" + c.Postgres.URL, "STREAMHOUSE_BOOTSTRAP_ADMIN_KEY=" + c.AdminKey},
 	}
 	p.Start(ctx, t)
 	return p
 }
 
+// Use takes the binary from another folder at the next Start: another release.
+func (p *ControlPlane) Use(bin string) { p.spec.Path = filepath.Join(bin, filepath.Base(p.spec.Path)) }
+
 // Start runs the replica, again after it has ended, under the same address.
 func (p *ControlPlane) Start(ctx context.Context, t testing.TB) {
 	t.Helper()
 	p.Process = process.Start(t, p.spec)
-	ready(ctx, t, p.Process, func(ctx context.Context) error { return answers(ctx, p.URL+"/readyz") })
+	ready(ctx, t, p.Process, func(ctx context.Context) error { return p.answers(ctx, p.URL+"/readyz") })
 }
 
 // StartAgent adds an agent to the cluster and waits until it serves.
@@ -106,13 +112,10 @@ func (c *Cluster) StartAgentOf(ctx context.Context, t testing.TB, id, zone, agen
 // newAgent describes an agent without starting it.
 func (c *Cluster) newAgent(t testing.TB, id, zone, agentGroup, key string) *Agent {
 	t.Helper()
-	port := process.FreePort(t)
-	a := &Agent{ID: id, Zone: zone, URL: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	address := c.address(t, zone)
+	a := &Agent{ID: id, Zone: zone, URL: "http://" + address, place: c.place(zone)}
 	bucket := c.S3.Endpoint
-	var controlPlanes []string
-	for _, p := range c.ControlPlanes {
-		controlPlanes = append(controlPlanes, p.URL)
-	}
+	controlPlanes := c.controlPlanesFrom(zone)
 	if c.Options.Doubled {
 		for i, p := range controlPlanes {
 			controlPlanes[i] = newDoubler(t, p)
@@ -130,21 +133,25 @@ func (c *Cluster) newAgent(t testing.TB, id, zone, agentGroup, key string) *Agen
 	a.spec = process.Spec{
 		Name: id, Path: filepath.Join(c.bin, "streamhouse-agent"), Log: filepath.Join(c.dir, id+".log"),
 		Args: append([]string{
-			"serve", "--agent-id", id, "--zone", zone, "--agent-group", agentGroup, "--listen", fmt.Sprintf("127.0.0.1:%d", port),
+			"serve", "--agent-id", id, "--zone", zone, "--agent-group", agentGroup, "--listen", address,
 			"--advertised-address", a.URL, "--control-plane", strings.Join(controlPlanes, ","), "--s3-endpoint", bucket, "--s3-path-style",
 			"--s3-bucket", c.S3.Bucket, "--s3-region", "us-east-1",
 			"--puts-per-second", "1000", "--put-burst", "1000", // these tests wait for each acknowledgement, and nobody pays
 		}, c.Options.AgentArgs...),
-		Env: []string{"STREAMHOUSE_AGENT_KEY=" + key, "STREAMHOUSE_S3_ACCESS_KEY=" + c.S3.AccessKey, "STREAMHOUSE_S3_SECRET_KEY=" + c.S3.SecretKey},
+		Enter: a.enter,
+		Env:   []string{"STREAMHOUSE_AGENT_KEY=" + key, "STREAMHOUSE_S3_ACCESS_KEY=" + c.S3.AccessKey, "STREAMHOUSE_S3_SECRET_KEY=" + c.S3.SecretKey},
 	}
 	return a
 }
+
+// Use takes the binary from another folder at the next Start: another release.
+func (a *Agent) Use(bin string) { a.spec.Path = filepath.Join(bin, filepath.Base(a.spec.Path)) }
 
 // Start runs the agent, again after it has ended, under the same id and address.
 func (a *Agent) Start(ctx context.Context, t testing.TB) {
 	t.Helper()
 	a.Process = process.Start(t, a.spec)
-	ready(ctx, t, a.Process, func(ctx context.Context) error { return answers(ctx, a.URL+"/readyz") })
+	ready(ctx, t, a.Process, func(ctx context.Context) error { return a.answers(ctx, a.URL+"/readyz") })
 }
 
 func ready(ctx context.Context, t testing.TB, p *process.Process, check func(context.Context) error) {
@@ -154,21 +161,4 @@ func ready(ctx context.Context, t testing.TB, p *process.Process, check func(con
 	if err := p.Ready(ctx, check); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// answers is nil when a GET of the URL succeeds.
-func answers(ctx context.Context, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	_ = response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, response.Status)
-	}
-	return nil
 }

@@ -3,7 +3,9 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,26 +23,46 @@ type Postgres struct {
 	*process.Process
 	URL string
 
+	place
 	bin  string
+	host string
 	port int
 	spec process.Spec
 }
 
-func startPostgres(ctx context.Context, t testing.TB, dir string, settings []string) *Postgres {
+func startPostgres(ctx context.Context, t testing.TB, dir string, options Options) *Postgres {
 	t.Helper()
-	p := &Postgres{bin: postgresBinaries(t), port: process.FreePort(t)}
-	p.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", p.port)
+	p := &Postgres{bin: postgresBinaries(t), host: options.Network.Address(""), port: process.FreePort(t), place: place{network: options.Network}}
+	p.URL = fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", net.JoinHostPort(p.host, strconv.Itoa(p.port)))
 	data := process.Subfolder(t, dir, "postgres", true)
 	p.run(ctx, t, filepath.Join(dir, "initdb.log"), "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C")
+	p.admit(t, data)
 	p.spec = process.Spec{
-		Name: "postgres", Path: filepath.Join(p.bin, "postgres"), Log: filepath.Join(dir, "postgres.log"), Unprivileged: true, Stop: syscall.SIGINT, Dir: data,
-		Args: []string{"-D", data, "-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="},
+		Name: "postgres", Path: filepath.Join(p.bin, "postgres"), Log: filepath.Join(dir, "postgres.log"), Unprivileged: true,
+		Stop: syscall.SIGINT, Dir: data, Enter: p.enter,
+		Args: []string{"-D", data, "-p", strconv.Itoa(p.port), "-c", "listen_addresses=" + p.host, "-c", "unix_socket_directories="},
 	}
-	for _, setting := range settings {
+	for _, setting := range options.Postgres {
 		p.spec.Args = append(p.spec.Args, "-c", setting)
 	}
 	p.Start(ctx, t)
 	return p
+}
+
+// admit lets the other places in: initdb trusts the loopback interface alone.
+func (p *Postgres) admit(t testing.TB, data string) {
+	t.Helper()
+	if p.network == (loopback{}) {
+		return
+	}
+	file, err := os.OpenFile(filepath.Join(data, "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = file.WriteString("host all postgres 0.0.0.0/0 trust\n")
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Log is the file that the server logs to.
@@ -54,8 +76,8 @@ func (p *Postgres) Start(ctx context.Context, t testing.TB) {
 		p.Process = process.Start(t, p.spec)
 	}
 	ready(ctx, t, p.Process, func(ctx context.Context) error {
-		args := []string{"-q", "-U", "postgres", "-d", "postgres", "-h", "127.0.0.1", "-p", strconv.Itoa(p.port)}
-		return exec.CommandContext(ctx, filepath.Join(p.bin, "pg_isready"), args...).Run()
+		args := []string{"-q", "-U", "postgres", "-d", "postgres", "-h", p.host, "-p", strconv.Itoa(p.port)}
+		return process.Within(p.enter, exec.CommandContext(ctx, filepath.Join(p.bin, "pg_isready"), args...).Run)
 	})
 }
 

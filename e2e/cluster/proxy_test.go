@@ -12,7 +12,7 @@ func get(t *testing.T, url string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	return answers(ctx, url)
+	return (&place{network: loopback{}}).answers(ctx, url)
 }
 
 func TestProxyCutsAndRestores(t *testing.T) {

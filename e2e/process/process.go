@@ -1,6 +1,6 @@
 // Package process runs the real binaries for whole-system tests: it starts them, waits until they are ready, kills, pauses, resumes and stops them,
 // and sees to it that nothing outlives the test, not even a test that is killed itself. It knows nothing of StreamHouse: package cluster does.
-// Read: process.go, port.go, user_linux.go.
+// Read: process.go, until.go, port.go, user_linux.go.
 package process
 
 import (
@@ -35,6 +35,9 @@ type Spec struct {
 	Unprivileged bool
 	// Log is the file that takes output, appended.
 	Log string
+	// Enter is called on the thread that starts the program, just before: what it changes of the thread, such as its network namespace, the program
+	// inherits. Nil: nothing.
+	Enter func() error
 }
 
 // Process is one running, paused or ended program. Its methods may be called from several goroutines.
@@ -92,16 +95,37 @@ func start(spec Spec) (*Process, error) {
 func (p *Process) run() error {
 	started := make(chan error, 1)
 	go func() {
-		lockThread()
-		if err := p.cmd.Start(); err != nil {
-			started <- err
+		err := enter(p.spec.Enter, p.cmd.Start)
+		started <- err
+		if err != nil {
 			return
 		}
-		started <- nil
 		p.err = p.cmd.Wait()
 		close(p.done)
 	}()
 	return <-started
+}
+
+// enter calls prepare, if there is one, and then do, on a thread that ends with the calling goroutine.
+func enter(prepare, do func() error) error {
+	lockThread()
+	if prepare != nil {
+		if err := prepare(); err != nil {
+			return err
+		}
+	}
+	return do()
+}
+
+// Within calls do on a thread of its own after prepare has changed that thread (see Spec.Enter): sockets that do makes and programs that it starts
+// belong where prepare has led.
+func Within(prepare, do func() error) error {
+	if prepare == nil {
+		return do()
+	}
+	done := make(chan error, 1)
+	go func() { done <- enter(prepare, do) }()
+	return <-done
 }
 
 // PID of the process, also when it has ended.

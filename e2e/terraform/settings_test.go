@@ -1,17 +1,14 @@
 package terraform_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/streamhouse/streamhouse/e2e/cluster"
+	"github.com/streamhouse/streamhouse/e2e/process"
 )
 
 // settings are what the task definitions of one cluster pass.
@@ -79,7 +76,7 @@ func TestTheBinariesTakeTheirSettings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, usage := until(t, filepath.Join(cluster.Binaries(t), c.binary), c.env, c.secrets, c.reaches)
+			out, usage := process.Until(t, filepath.Join(cluster.Binaries(t), c.binary), c.reaches, c.env, c.secrets)
 			if usage {
 				t.Errorf("the settings are refused: %s", out)
 			} else if !strings.Contains(out, c.reaches) {
@@ -92,38 +89,4 @@ func TestTheBinariesTakeTheirSettings(t *testing.T) {
 			}
 		})
 	}
-}
-
-// until runs a binary until it prints a text, or ends, and returns what it printed and whether it ended with a usage error.
-func until(t *testing.T, binary string, env, secrets map[string]string, text string) (out string, usage bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	command := exec.CommandContext(ctx, binary, "serve", "--listen", "127.0.0.1:0") // any port, in place of the one in the container
-	command.Env = []string{"PATH=" + os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true", "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x"}
-	for _, values := range []map[string]string{env, secrets} {
-		for name, value := range values {
-			command.Env = append(command.Env, name+"="+value)
-		}
-	}
-	watched := &watched{text: text, found: cancel}
-	command.Stdout, command.Stderr = watched, watched
-	err := command.Run()
-	exit, ended := errors.AsType[*exec.ExitError](err)
-	return string(watched.out), ended && exit.ExitCode() == 2
-}
-
-// watched collects output, and tells once a text is in it. Only os/exec writes to it, from one goroutine, as both outputs are the same.
-type watched struct {
-	out   []byte
-	text  string
-	found func()
-}
-
-func (w *watched) Write(b []byte) (int, error) {
-	w.out = append(w.out, b...)
-	if strings.Contains(string(w.out), w.text) {
-		w.found()
-	}
-	return len(b), nil
 }

@@ -23,8 +23,10 @@ type Agent struct {
 }
 
 // NewAgent asks the agent at url with an API key.
-func NewAgent(url, key string) *Agent {
-	transport := connecthttp.NewTransport(&http.Client{Transport: keyed{key, http.DefaultTransport}}, url,
+func NewAgent(url, key string) *Agent { return newAgent(http.DefaultTransport, url, key) }
+
+func newAgent(over http.RoundTripper, url, key string) *Agent {
+	transport := connecthttp.NewTransport(&http.Client{Transport: keyed{key, over}}, url,
 		connecthttp.WithReadMaxBytes(16<<20), connecthttp.WithCompressors())
 	return &Agent{dataplanev1connect.NewRecordServiceClient(connect.NewClient(transport))}
 }
@@ -153,7 +155,7 @@ func (w *Workload) startProbes(ctx context.Context, t testing.TB) {
 	}
 	partitions := int32(len(metadata.Topics[0].Leaders))
 	for _, agent := range w.cluster.Agents {
-		raw := NewAgent(agent.URL, w.cluster.ClientKey)
+		raw := newAgent(w.cluster.HTTP(), agent.URL, w.cluster.ClientKey)
 		w.reading.Go(func() {
 			for ctx.Err() == nil {
 				w.probe(ctx, raw, agent.ID, partitions)

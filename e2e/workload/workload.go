@@ -303,7 +303,7 @@ func (w *Workload) History(ctx context.Context, t testing.TB) *history.History {
 		if !agent.Running() {
 			continue
 		}
-		reads := NewAgent(agent.URL, w.cluster.ClientKey).ReadLog(ctx, t, w.options.Topic)
+		reads := newAgent(w.cluster.HTTP(), agent.URL, w.cluster.ClientKey).ReadLog(ctx, t, w.options.Topic)
 		if log == nil {
 			log = reads
 			continue
