@@ -11,10 +11,18 @@ import (
 	"github.com/streamhouse/streamhouse/client"
 
 	"github.com/streamhouse/streamhouse/cli/internal/control"
+	"github.com/streamhouse/streamhouse/cli/internal/cost"
 	"github.com/streamhouse/streamhouse/cli/internal/output"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
+
+// someCosts has a line where a real estimate has many: prices change, names do not.
+var someCosts = func() costs {
+	price := cost.Price{Name: "S3 Standard, PUT", Dollars: 0.000005, Unit: "request", Source: "https://example.com", Read: "2026"}
+	bill := cost.Bill{Lines: []cost.Line{{Name: "PUTs", Quantity: 1000, Unit: "request", Dollars: 0.005, Price: price}}, Dollars: 0.005}
+	return costs{Requests: cost.Requests{PutsPerSecond: 12, GetsPerSecond: 24}, StreamHouse: bill, Kafka: bill, WarpStream: bill}
+}()
 
 // Scripts read what -o json prints: names, order and nulls are a promise. The golden files are its document.
 func TestOutputIsStable(t *testing.T) {
@@ -55,6 +63,7 @@ func TestOutputIsStable(t *testing.T) {
 		"key-create":           createdKey{key: keyFrom(valid), Secret: "shk_x"},
 		"catalog-status":       []catalogStatus{catalogStatusFrom(halted), catalogStatusFrom(verifying)},
 		"catalog-adopt":        adoptedCatalog{Incarnation: 1},
+		"cost":                 someCosts,
 		"key-list":             []key{keyFrom(valid), keyFrom(revoked)},
 		"dev-status":           []control.Part{{Name: "postgres", Kind: "postgres", State: "exited", Reason: "signal: killed", Since: at, URL: "u", Log: "l"}, {Name: live.ID, Kind: "agent", State: "running", PID: 7, Zone: "az-a", AgentGroup: "default", Since: at, URL: "u", Log: "l"}},
 	} {
