@@ -16,7 +16,7 @@ locals {
     STREAMHOUSE_S3_REGION          = local.region
     STREAMHOUSE_LOG_FORMAT         = "json"
     STREAMHOUSE_CAPACITY           = tostring(var.capacity_bytes_per_second)
-    STREAMHOUSE_MAX_BUFFERED_BYTES = tostring(floor(var.memory_mib / 4) * 1048576)
+    STREAMHOUSE_MAX_BUFFERED_BYTES = tostring(floor(var.memory_mib / 8) * 1048576) # three times that, and half as much again as the cache, must fit
     STREAMHOUSE_CACHE_BYTES        = tostring(floor(var.memory_mib / 4) * 1048576)
     STREAMHOUSE_DRAIN_DEADLINE     = "${var.drain_deadline_seconds}s"
     STREAMHOUSE_OTLP_ENDPOINT      = var.otlp_endpoint

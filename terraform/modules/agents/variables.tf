@@ -163,7 +163,7 @@ variable "cpu" {
 }
 
 variable "memory_mib" {
-  description = "Memory of an agent in MiB. A quarter each goes to records on their way in and to the cache."
+  description = "Memory of an agent in MiB. An eighth is the bound of records on their way in, which may take three times that, and a quarter that of the cache, which may take half as much again."
   type        = number
   default     = 4096
 

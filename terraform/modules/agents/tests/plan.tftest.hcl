@@ -126,6 +126,18 @@ run "a_stop_takes_longer_than_a_drain" {
   }
 }
 
+run "buffers_and_cache_fit_into_memory" {
+  command = apply
+
+  assert {
+    condition = alltrue([
+      for env in values(output.environments) :
+      3 * tonumber(env["STREAMHOUSE_MAX_BUFFERED_BYTES"]) + 1.5 * tonumber(env["STREAMHOUSE_CACHE_BYTES"]) <= tonumber(trimsuffix(env["GOMEMLIMIT"], "MiB")) * 1048576
+    ])
+    error_message = "an agent that buffers and caches all that it may must fit into its memory"
+  }
+}
+
 run "a_drain_that_does_not_fit_is_refused" {
   command = plan
 
