@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -39,7 +41,7 @@ func (b *buffer) String() string {
 
 func TestLinesCarryTheTrace(t *testing.T) {
 	var out bytes.Buffer
-	log, err := logs.New(&out, logs.Config{LogFormat: "json"})
+	log, err := logs.New(&out, logs.Config{LogFormat: "json", LogRate: logs.DefaultRate})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,7 @@ func TestLinesCarryTheTrace(t *testing.T) {
 
 func TestSignalTogglesDebug(t *testing.T) {
 	var out buffer
-	log, err := logs.New(&out, logs.Config{LogLevel: slog.LevelWarn, LogFormat: "text"})
+	log, err := logs.New(&out, logs.Config{LogLevel: slog.LevelWarn, LogFormat: "text", LogRate: logs.DefaultRate})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +106,7 @@ func TestUnknownFormat(t *testing.T) {
 }
 
 func TestDebugByConfigurationCanBeSwitchedOff(t *testing.T) {
-	log, err := logs.New(&bytes.Buffer{}, logs.Config{LogLevel: slog.LevelDebug})
+	log, err := logs.New(&bytes.Buffer{}, logs.Config{LogLevel: slog.LevelDebug, LogRate: logs.DefaultRate})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,5 +115,50 @@ func TestDebugByConfigurationCanBeSwitchedOff(t *testing.T) {
 		if log.Enabled(t.Context(), slog.LevelDebug) != want || !log.Enabled(t.Context(), slog.LevelInfo) {
 			t.Errorf("debug must be %v, info on", want)
 		}
+	}
+}
+
+func TestLinesThatRepeatEachOtherAreCounted(t *testing.T) {
+	defer signal.Reset(syscall.SIGUSR1) // no signal of another test may go into the bubble
+	synctest.Test(t, func(t *testing.T) {
+		var out buffer
+		log, err := logs.New(&out, logs.Config{LogLevel: slog.LevelDebug, LogFormat: "text", LogRate: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- log.Run(ctx) }()
+		time.Sleep(time.Second) // not in step with Run's tick
+		for i := range 10 {
+			log.With("i", i).Warn("storm")
+			log.Debug("asked for")
+		}
+		log.Info("calm")
+		if n := strings.Count(out.String(), "msg=storm"); n != 3 || strings.Count(out.String(), "asked for") != 10 || !strings.Contains(out.String(), "calm") {
+			t.Errorf("%d lines of the storm in\n%s", n, out.String())
+		}
+		time.Sleep(11 * time.Second)
+		log.Warn("storm")
+		if !strings.Contains(out.String(), "left_out_before=7") {
+			t.Errorf("the line after the storm says nothing of it:\n%s", out.String())
+		}
+		for range 5 {
+			log.Warn("storm")
+		}
+		time.Sleep(20 * time.Second) // nobody logs any more
+		if !strings.Contains(out.String(), `level=WARN msg="lines were left out" of=storm lines=3`) {
+			t.Errorf("the end says nothing of the second storm:\n%s", out.String())
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestALimitOfNothingIsRefused(t *testing.T) {
+	if _, err := logs.New(&bytes.Buffer{}, logs.Config{}); err == nil || !strings.Contains(err.Error(), "log-rate") {
+		t.Errorf("got %v", err)
 	}
 }
