@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/streamhouse/streamhouse/serve/access"
+	"github.com/streamhouse/streamhouse/serve/admin"
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/logs"
 	"github.com/streamhouse/streamhouse/serve/secret"
@@ -25,6 +26,7 @@ type Config struct {
 	Listener  listen.Config    `embed:""`
 	Log       logs.Config      `embed:""`
 	Telemetry telemetry.Config `embed:""`
+	Admin     admin.Config     `embed:""`
 
 	AdvertisedAddress   string        `placeholder:"URL" help:"Base URL under which agents and people reach this process; empty: the one that it listens on. Shown when it is ready."`
 	DatabaseURL         secret.Secret `placeholder:"URL" help:"PostgreSQL, e.g. postgres://user:password@host:5432/streamhouse. Required to serve and to migrate."`
@@ -48,7 +50,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Listener:          listen.Config{Listen: "127.0.0.1:8080", StopTimeout: 10 * time.Second},
-		Log:               logs.Config{LogFormat: "text"},
+		Log:               logs.Config{LogFormat: "text", LogRate: logs.DefaultRate},
 		Telemetry:         telemetry.DefaultConfig(),
 		PoolSize:          16,
 		MigrateOnStart:    true,
@@ -83,6 +85,7 @@ func (c Config) Validate() error {
 	return errors.Join(
 		c.Listener.Validate(),
 		c.Telemetry.Validate(),
+		c.Admin.Validate(),
 		c.validateAddress(),
 		c.ValidateDatabase(),
 		c.validateBootstrapKey(),

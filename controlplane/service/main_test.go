@@ -52,7 +52,7 @@ func configure(database string) service.Config {
 // launch starts a replica and does not wait until it is ready.
 func launch(t *testing.T, config service.Config) *replica {
 	t.Helper()
-	log, err := logs.New(testLog{t}, logs.Config{LogLevel: slog.LevelWarn, LogFormat: "text"})
+	log, err := logs.New(testLog{t}, logs.Config{LogLevel: slog.LevelWarn, LogFormat: "text", LogRate: logs.DefaultRate})
 	if err != nil {
 		t.Fatal(err)
 	}

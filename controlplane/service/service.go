@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/streamhouse/streamhouse/serve/admin"
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/logs"
 	"github.com/streamhouse/streamhouse/serve/telemetry"
@@ -62,7 +63,8 @@ type Service struct {
 	keeper   *retention.Keeper
 	server   *listen.Server
 	measured *telemetry.Provider
-	prepared atomic.Bool // the schema is there, and the bootstrap key
+	admin    *admin.Server // nil: none
+	prepared atomic.Bool   // the schema is there, and the bootstrap key
 }
 
 // New binds the listener and prepares everything; the database may be out of reach. A Service that is not Run must be closed. The
@@ -105,6 +107,10 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 	}
 	s.asker = suspicion.New(s.catalog, knock, logger)
 	if s.forget, err = judge.NewForgetter(s.catalog, s.config.ProducerExpiry, logger); err != nil {
+		return err
+	}
+	s.admin, err = admin.New(s.config.Admin, s.deps.Log, s.measured.Mount) //nolint:contextcheck // binds a local address, at once
+	if err != nil {
 		return err
 	}
 	name := replicaName()
@@ -155,6 +161,7 @@ func (s *Service) Close() {
 	if s.server != nil {
 		_ = s.server.Close()
 	}
+	s.admin.Close()
 	if s.catalog != nil {
 		s.catalog.Close()
 	}
@@ -182,6 +189,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.deps.Log.Run(ctx) })
 	group.Go(func() error { return s.server.Run(ctx) })
+	group.Go(func() error { return s.admin.Run(ctx) })
 	group.Go(func() error { return s.work(ctx) })
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("control plane: %w", err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/streamhouse/streamhouse/serve/access"
+	"github.com/streamhouse/streamhouse/serve/admin"
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/logs"
 	"github.com/streamhouse/streamhouse/serve/secret"
@@ -24,6 +25,7 @@ type Config struct {
 	Listener  listen.Config    `embed:""`
 	Log       logs.Config      `embed:""`
 	Telemetry telemetry.Config `embed:""`
+	Admin     admin.Config     `embed:""`
 
 	AgentID           string        `placeholder:"ID"      help:"Unique in the cluster: 1 to 100 of letters, digits, '.', '_' and '-'. Empty: the host's name. A second process with the same id ends the first."`
 	AgentGroup        string        `default:"default"     help:"Agent group; the agent key must be for it."                                        placeholder:"NAME"`
@@ -62,7 +64,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Listener:         listen.Config{Listen: "127.0.0.1:8080", StopTimeout: 10 * time.Second},
-		Log:              logs.Config{LogFormat: "text"},
+		Log:              logs.Config{LogFormat: "text", LogRate: logs.DefaultRate},
 		Telemetry:        telemetry.DefaultConfig(),
 		AgentGroup:       "default",
 		Capacity:         100 << 20,
@@ -100,6 +102,7 @@ func (c Config) Validate() error {
 	return errors.Join(
 		c.Listener.Validate(),
 		c.Telemetry.Validate(),
+		c.Admin.Validate(),
 		c.validateNames(),
 		c.validateControlPlane(),
 		c.validateBucket(),

@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect/v2/connecthttp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/streamhouse/streamhouse/serve/admin"
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/logs"
 	"github.com/streamhouse/streamhouse/serve/telemetry"
@@ -54,7 +55,8 @@ type Service struct {
 	server *listen.Server
 	agent  *agent.Agent
 	meters *telemetry.Provider
-	idle   func() // closes idle connections
+	admin  *admin.Server // nil: none
+	idle   func()        // closes idle connections
 }
 
 // New binds the listener and prepares everything; control plane and bucket may be out of reach. A Service that is not Run must be closed.
@@ -109,10 +111,13 @@ func (s *Service) assemble() error {
 	if s.agent, err = agent.New(s.agentConfig(id), deps); err != nil {
 		return err
 	}
+	if s.admin, err = admin.New(s.config.Admin, s.deps.Log, s.meters.Mount); err != nil {
+		return err
+	}
 	s.server, err = listen.New(listen.Options{
 		Config: s.config.Listener, Logger: s.deps.Log.Logger, Authenticator: s.agent.Authenticator(), Register: s.agent.Register,
 		Inner:  []connect.ServerInterceptor{s.agent.Interceptor()},
-		Writes: agent.Writes, Ready: map[string]listen.Check{"session": s.agent.Ready},
+		Writes: agent.Writes, Ready: s.agent.Checks(),
 		Admit: s.agent.Admit, Routes: s.meters.Mount, Meter: s.meters.Meter(), Tracer: tracer, BeginsTrace: agent.BeginsTrace,
 		Transport: []connecthttp.Option{connecthttp.WithReadMaxBytes(maxRequestBytes), connecthttp.WithCompressors()},
 	})
@@ -172,6 +177,7 @@ func (s *Service) Close() {
 	if s.server != nil {
 		_ = s.server.Close()
 	}
+	s.admin.Close()
 	if s.meters != nil {
 		s.closeMeters(context.Background())
 	}
@@ -200,6 +206,7 @@ func (s *Service) Run(ctx context.Context) error {
 	context.AfterFunc(serving, stop) // a listener that breaks ends the agent
 	group.Go(func() error { return s.deps.Log.Run(serving) })
 	group.Go(func() error { return s.server.Run(serving) })
+	group.Go(func() error { return s.admin.Run(serving) })
 	group.Go(func() error {
 		defer shut()
 		return s.agent.Run(stopping, s.deps.Abort)

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
 	"github.com/streamhouse/streamhouse/serve/access"
+	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/tracing"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
@@ -94,6 +96,7 @@ type Agent struct {
 	gate    *produce.Gate
 	records record.Service
 	traffic *traffic.Book
+	trusted atomic.Bool // the bucket has passed its test
 }
 
 // New puts an agent together; nothing is reached before Run.
@@ -222,12 +225,26 @@ func (a *Agent) Admit(next connect.ServerFunc) connect.ServerFunc { return a.gat
 // Authenticator knows the callers' API keys.
 func (a *Agent) Authenticator() access.Authenticator { return callers.New(a.control) }
 
-var errNoSession = errors.New("no live session")
+var (
+	errNoSession      = errors.New("no live session")
+	errNoBucket       = errors.New("the bucket has not passed its test yet")
+	errNoControlPlane = errors.New("no control plane has given a session, or kept it alive")
+)
 
-// Ready tells whether the agent has a live session.
-func (a *Agent) Ready(context.Context) error {
-	if !a.desk.Alive() {
-		return errNoSession
+// Checks tell whether the agent is ready: it is as long as it has a live session. Without one they also name what it waits for, the bucket or the
+// control plane. An agent whose bucket fails later stays ready: it still serves what it holds, and forwards.
+func (a *Agent) Checks() map[string]listen.Check {
+	missing := func(missing func() bool, err error) listen.Check {
+		return func(context.Context) error {
+			if !a.desk.Alive() && missing() {
+				return err
+			}
+			return nil
+		}
 	}
-	return nil
+	return map[string]listen.Check{
+		"session":       missing(func() bool { return true }, errNoSession),
+		"bucket":        missing(func() bool { return !a.trusted.Load() }, errNoBucket),
+		"control_plane": missing(a.trusted.Load, errNoControlPlane),
+	}
 }

@@ -55,6 +55,7 @@ func (a *Agent) keep(ctx context.Context) error {
 	if err := a.tryBucket(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
+	a.trusted.Store(true)
 	first := true
 	return a.keeper.Run(ctx, func(ctx context.Context, kept *session.Session) error {
 		if first && a.deps.Ready != nil {
