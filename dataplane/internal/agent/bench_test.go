@@ -38,6 +38,7 @@ import (
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/refusal"
 	"github.com/streamhouse/streamhouse/serve/secret"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 // load is what the benchmark's producer process is asked to do.
@@ -49,8 +50,8 @@ type load struct {
 	Overload                         bool // go on after OVERLOADED, as soon as one may
 }
 
-// sent is what it did: bytes of values and of batches, calls turned away.
-type sent struct{ Values, Stored, Overloaded int64 }
+// sent is what it did: bytes of values and of batches, calls turned away, and all calls.
+type sent struct{ Values, Stored, Overloaded, Calls int64 }
 
 const producerEnv = "STREAMHOUSE_BENCH_PRODUCER"
 
@@ -90,6 +91,7 @@ func producer(settings string) error {
 						return refusal.Error(r)
 					}
 				}
+				done[i].Calls++
 				done[i].Values += values
 				for _, b := range batches {
 					done[i].Stored += int64(len(b))
@@ -103,7 +105,7 @@ func producer(settings string) error {
 	}
 	var total sent
 	for _, d := range done {
-		total = sent{total.Values + d.Values, total.Stored + d.Stored, total.Overloaded + d.Overloaded}
+		total = sent{total.Values + d.Values, total.Stored + d.Stored, total.Overloaded + d.Overloaded, total.Calls + d.Calls}
 	}
 	return json.NewEncoder(os.Stdout).Encode(total)
 }
@@ -238,6 +240,12 @@ func serveAgent(b *testing.B, level produce.Level) (url string) {
 // serve runs an agent behind a real listener, with a catalog in memory, until the test ends.
 func serve(b testing.TB, store objectstore.Store, change func(*agent.Config)) (url string) {
 	b.Helper()
+	return serveTraced(b, store, nil, change)
+}
+
+// serveTraced is serve for an agent that makes spans.
+func serveTraced(b testing.TB, store objectstore.Store, tracer *tracing.Tracer, change func(*agent.Config)) (url string) {
+	b.Helper()
 	control := controltest.New()
 	control.CreateTopic("orders", 16, nil)
 	plane := connect.NewServer()
@@ -251,12 +259,13 @@ func serve(b testing.TB, store objectstore.Store, change func(*agent.Config)) (u
 		Fetch: fetch.Config{}, ProduceTimeout: 30 * time.Second, DrainDeadline: 5 * time.Second, DrainLinger: time.Second,
 	}
 	change(&config)
-	a, err := agent.New(config, agent.Deps{Replicas: []connect.Transport{connectinprocess.New(plane)}, Store: store, Log: log, Ready: func() { close(ready) }})
+	a, err := agent.New(config, agent.Deps{Replicas: []connect.Transport{connectinprocess.New(plane)}, Store: store, Log: log, Tracer: tracer, Ready: func() { close(ready) }})
 	if err != nil {
 		b.Fatal(err)
 	}
 	front, err := listen.New(listen.Options{
 		Config: listen.Config{Listen: "127.0.0.1:0", StopTimeout: time.Second}, Logger: log, Register: a.Register, Writes: agent.Writes, Admit: a.Admit,
+		Tracer: tracer, BeginsTrace: agent.BeginsTrace,
 		Authenticator: access.AuthenticatorFunc(func(context.Context, access.KeyHash) (access.Principal, error) {
 			return access.Principal{KeyID: "key", Role: accessv1.Role_ROLE_CLIENT, AgentGroup: "default"}, nil
 		}),
