@@ -426,3 +426,39 @@ func TestDeleteRecordsSaysWhatIsThere(t *testing.T) {
 		t.Errorf("who leads is told that the log begins at %d", grant.GetLogStartOffset())
 	}
 }
+
+// BenchmarkRetention passes over 100,000 partitions with two segments each: with nothing to do, then raising all, then removing all.
+func BenchmarkRetention(b *testing.B) {
+	const partitions = 100_000
+	w := newWorld(b, postgres.Config{})
+	w.register("a")
+	w.keeps("wide", partitions, time.Hour, 1<<30)
+	for b.Loop() {
+		b.StopTimer()
+		w.sql("TRUNCATE object_keys, segments")
+		w.sql(`WITH p AS (UPDATE partitions SET high_watermark = 2, log_start_offset = 0 RETURNING partition_id, partition),
+		            o AS (INSERT INTO object_keys (key, session_id, size_bytes, outcome, reference_count)
+		                  SELECT 'wide/' || n, gen_random_uuid(), 1, '\x01', 1000 FROM generate_series(0, 199) n RETURNING object_id, key)
+		       INSERT INTO segments (partition_id, base_offset, object_id, byte_position, max_timestamp_ms, record_count, size_bytes, epoch, crc32c)
+		       SELECT p.partition_id, i, o.object_id, 0, 0, 1, 1, 1, 0 FROM p, generate_series(0, 1) i JOIN o ON true
+		       WHERE o.key = 'wide/' || ((p.partition / 1000) * 2 + i)`)
+		w.sql("VACUUM ANALYZE")
+		b.StartTimer()
+		for _, step := range []struct {
+			name string
+			do   func() int
+			want int
+		}{
+			{"idle-raise", w.raise, 0},
+			{"idle-remove", func() int { n, _ := w.remove(); return n }, 0},
+			{"raise", func() int { w.old(2 * time.Hour); return w.raise() }, partitions},
+			{"remove", func() int { n, _ := w.remove(); return n }, 2 * partitions},
+		} {
+			began := time.Now()
+			if n := step.do(); n != step.want {
+				b.Fatalf("%s: %d", step.name, n)
+			}
+			b.ReportMetric(time.Since(began).Seconds(), step.name+"-s")
+		}
+	}
+}
