@@ -2,7 +2,7 @@
 // A command or flag appears with its feature; what is unknown is a usage error. Errors go to stderr as one line that says what to do.
 // Nothing here keeps a process running or encodes records: supervisor, produce and consume do.
 // Read: command.go, dev.go, topic.go, produce.go, consume.go, agent.go, drain.go, agentgroup.go, lease.go, placement.go, status.go, top.go,
-// key.go, catalog.go, bench.go, benchrecords.go, benchfailover.go, cost.go.
+// key.go, trace.go, catalog.go, bench.go, benchrecords.go, benchfailover.go, cost.go.
 package command
 
 import (
@@ -57,6 +57,7 @@ type commands struct {
 	Placement  placementCommand  `cmd:"" help:"Placement: who should lead which partition, and why."`
 	Cluster    clusterCommand    `cmd:"" help:"The cluster at a glance."`
 	Top        topCommand        `cmd:"" help:"Show the cluster's status, live."`
+	Trace      traceCommand      `cmd:"" help:"Traces that a dev with --otel has kept."`
 	Key        keyCommand        `cmd:"" help:"API keys."`
 	Catalog    catalogCommand    `cmd:"" help:"The catalog itself: whether it may be trusted."`
 	Bench      benchCommand      `cmd:"" help:"Measurements."`

@@ -12,6 +12,7 @@ import (
 	"github.com/streamhouse/streamhouse/cli/internal/datadir"
 	"github.com/streamhouse/streamhouse/cli/internal/output"
 	"github.com/streamhouse/streamhouse/cli/internal/supervisor"
+	"github.com/streamhouse/streamhouse/cli/internal/traces"
 )
 
 type devCommand struct {
@@ -44,6 +45,8 @@ type devUpCommand struct {
 	AgentFlag       []string      `help:"Flag for every agent, such as linger=50ms; can be given several times. streamhouse-agent serve --help lists them." placeholder:"NAME=VALUE" sep:"none"`
 	S3PutDelay      time.Duration `name:"s3-put-delay" help:"Have the S3 server that is started here hold every PUT back for so long, as a bucket far away would."`
 	S3MD5           bool          `name:"s3-md5"       help:"Have it compute MD5 ETags as S3 does (a third of the speed)."`
+	Otel            bool          `name:"otel"         help:"Trace every call, and keep the newest traces here: streamhouse trace list, streamhouse trace show." xor:"otel"`
+	OTLPEndpoint    string        `name:"otlp-endpoint" help:"Send traces and metrics to this OpenTelemetry collector, e.g. http://localhost:4318." placeholder:"URL" xor:"otel"`
 	DatabaseURL     string        `env:"STREAMHOUSE_DATABASE_URL" help:"PostgreSQL to use instead of starting one. Prefer the environment if it has a password." placeholder:"URL"`
 	S3Endpoint      string        `env:"STREAMHOUSE_S3_ENDPOINT"   name:"s3-endpoint"   help:"S3 to use instead of starting one."                        placeholder:"URL"`
 	S3Bucket        string        `default:"streamhouse" env:"STREAMHOUSE_S3_BUCKET"     name:"s3-bucket"     help:"Its bucket, which must exist. Default: ${default}."         placeholder:"NAME"`
@@ -88,6 +91,11 @@ func (c *devUpCommand) Run(ctx context.Context, e *env) error {
 	if c.Detach && !isBackground() {
 		return detach(ctx, e, config.Dir)
 	}
+	stop, err := c.observe(ctx, &config)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	notify := parent()
 	err = supervisor.Run(ctx, e.Kill, config, supervisor.Listener{
 		Ready: func(cluster datadir.Cluster) {
@@ -103,6 +111,29 @@ func (c *devUpCommand) Run(ctx context.Context, e *env) error {
 	}
 	notify(err)
 	return err
+}
+
+// observe has the parts export to the collector that is given, or to one that runs until stop.
+func (c *devUpCommand) observe(ctx context.Context, config *supervisor.Config) (stop func(), err error) {
+	if c.OTLPEndpoint != "" {
+		config.ServiceFlags = []string{"--otlp-endpoint", c.OTLPEndpoint}
+	}
+	if !c.Otel {
+		return func() {}, nil
+	}
+	collector, err := traces.Listen() //nolint:contextcheck // binds a local address, at once
+	if err != nil {
+		return nil, err
+	}
+	config.TracesURL = collector.URL()
+	config.ServiceFlags = []string{"--otlp-endpoint", collector.URL(), "--trace-sample", "1"}
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the parts export to the end
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = collector.Run(running) // a collector that breaks costs traces alone; the parts log it
+	}()
+	return func() { cancel(); <-ended }, nil
 }
 
 // announce says that all is ready. In the background nobody looks: the process that started this one says it.

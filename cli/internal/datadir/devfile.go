@@ -17,6 +17,8 @@ type Cluster struct {
 	APIKey string `json:"api_key"`
 	// ConsoleURL is empty: there is no web console yet.
 	ConsoleURL string `json:"console_url"`
+	// TracesURL takes OTLP over HTTP, and has the newest traces; empty: dev runs without --otel.
+	TracesURL string `json:"traces_url,omitempty"`
 }
 
 // ControlPlane is one replica of the control plane.

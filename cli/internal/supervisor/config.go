@@ -42,6 +42,10 @@ type Config struct {
 	// S3PutDelay and S3MD5 make the S3 server that is started slower: it holds every PUT back for so long, and computes MD5 as S3 does.
 	S3PutDelay time.Duration
 	S3MD5      bool
+	// TracesURL is the collector of dev itself, shown in dev.json; empty: there is none.
+	TracesURL string
+	// ServiceFlags are more flags for every control plane and every agent, complete.
+	ServiceFlags []string
 }
 
 // Bounds that keep a typing error from filling the machine.

@@ -62,12 +62,12 @@ func (s *Supervisor) controlPlanePart(name string, port int) *part {
 	url := "http://" + address(port)
 	return &part{name: name, kind: kindControlPlane, url: url, ready: httpReady(url + "/readyz"), spec: child.Spec{
 		Name: name, Path: s.config.program(controlPlaneProgram), LogFile: s.config.Dir.Log(name), Grace: controlPlaneGrace,
-		Args: []string{
+		Args: append([]string{
 			"serve", "--listen", address(port), "--advertised-address", url,
 			"--session-duration", s.config.SessionDuration.String(), "--suspect-after", s.config.SuspectAfter.String(),
 			"--heartbeat-interval", s.config.heartbeat().String(), "--pool-size", strconv.Itoa(poolSize),
 			"--agent-groups", s.config.AgentGroup,
-		},
+		}, s.config.ServiceFlags...),
 		Env: environment("STREAMHOUSE_DATABASE_URL="+s.databaseURL, "STREAMHOUSE_BOOTSTRAP_ADMIN_KEY="+s.state.AdminKey),
 	}}
 }
@@ -81,6 +81,7 @@ func (s *Supervisor) agentPart(name, zone, group string, port int, key string, f
 		"--s3-endpoint", s.s3.Endpoint, "--s3-bucket", s.s3.Bucket, "--s3-region", s.s3.Region, "--s3-path-style",
 		"--drain-deadline", drainDeadline.String(), "--drain-linger", drainLinger.String(),
 	}
+	args = append(args, s.config.ServiceFlags...)
 	for _, flag := range s.config.AgentFlags {
 		if name, _, _ := strings.Cut(flag, "="); !slices.ContainsFunc(flags, func(f string) bool { return strings.HasPrefix(f, name+"=") }) {
 			args = append(args, "--"+flag)

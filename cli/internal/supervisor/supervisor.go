@@ -148,6 +148,7 @@ func (s *Supervisor) cluster() datadir.Cluster {
 	c := datadir.Cluster{
 		ControlPlanes: []datadir.ControlPlane{}, Agents: []datadir.Agent{},
 		Postgres: datadir.Postgres{URL: s.databaseURL}, S3: s.s3, APIKey: s.state.AdminKey,
+		TracesURL: s.config.TracesURL,
 	}
 	for _, p := range s.parts {
 		if p.state != stateRunning {
