@@ -1,5 +1,7 @@
+-- A replica that is stopped, or cut off, while it holds the pulse holds up every other judge, and once the pulse is three seconds old nobody is
+-- judged for a session duration. So PostgreSQL ends this transaction after a second of silence, well before that.
 -- name: LockPulse :one
-SELECT beat_at, quiet_until FROM pulse FOR NO KEY UPDATE;
+SELECT beat_at, quiet_until, set_config('idle_in_transaction_session_timeout', '1000', true) AS hold FROM pulse FOR NO KEY UPDATE;
 
 -- The clock of PostgreSQL, and the longest duration of a session that lives (0: none lives). A later statement than LockPulse.
 -- name: ReadClock :one

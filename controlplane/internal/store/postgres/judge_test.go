@@ -10,6 +10,7 @@ import (
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres"
+	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
 )
 
 // Two judges, an agent that goes silent: its partitions find their way to the other while that one keeps beating.
@@ -56,4 +57,30 @@ func TestJudge_MovesThePartitionsOfASilentAgent(t *testing.T) {
 		w.must(alive.heartbeat())
 		return reasonOf(w.CheckSession(t.Context(), group, silent.session)) == refusalv1.Reason_REASON_SESSION_EXPIRED
 	})
+}
+
+// A replica that is cut off while it holds the pulse, as with the loss of a zone, keeps the others from beating only until PostgreSQL ends its
+// transaction: before the pulse is old, or nobody would be judged for a session duration, and nothing taken over.
+func TestJudge_CutOffWhileItHoldsThePulse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres.Config{})
+	_, err := w.Beat(t.Context())
+	w.must(err)
+	w.register("a") // so that an old pulse would be followed by quiet
+	lost, err := w.connection().Begin(t.Context())
+	w.must(err)
+	_, err = db.New(lost).LockPulse(t.Context())
+	w.must(err)
+	began := time.Now()
+	pulse, err := w.Beat(t.Context())
+	w.must(err)
+	if took := time.Since(began); took > 2500*time.Millisecond {
+		t.Errorf("the other replica's beat waited for %v", took)
+	}
+	if pulse.QuietUntil.After(pulse.Now) {
+		t.Errorf("nobody is judged until %v, %v from now", pulse.QuietUntil, pulse.QuietUntil.Sub(pulse.Now))
+	}
+	if err := lost.Commit(t.Context()); err == nil {
+		t.Error("the lost replica's transaction was not ended")
+	}
 }

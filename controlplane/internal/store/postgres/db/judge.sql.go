@@ -116,18 +116,21 @@ func (q *Queries) EndSilentSessions(ctx context.Context, agentGroup string) ([]E
 }
 
 const lockPulse = `-- name: LockPulse :one
-SELECT beat_at, quiet_until FROM pulse FOR NO KEY UPDATE
+SELECT beat_at, quiet_until, set_config('idle_in_transaction_session_timeout', '1000', true) AS hold FROM pulse FOR NO KEY UPDATE
 `
 
 type LockPulseRow struct {
 	BeatAt     time.Time
 	QuietUntil time.Time
+	Hold       string
 }
 
+// A replica that is stopped, or cut off, while it holds the pulse holds up every other judge, and once the pulse is three seconds old nobody is
+// judged for a session duration. So PostgreSQL ends this transaction after a second of silence, well before that.
 func (q *Queries) LockPulse(ctx context.Context) (LockPulseRow, error) {
 	row := q.db.QueryRow(ctx, lockPulse)
 	var i LockPulseRow
-	err := row.Scan(&i.BeatAt, &i.QuietUntil)
+	err := row.Scan(&i.BeatAt, &i.QuietUntil, &i.Hold)
 	return i, err
 }
 
