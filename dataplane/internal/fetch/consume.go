@@ -42,6 +42,9 @@ func (s *Service) consume(ctx context.Context, req *dataplanev1.ConsumeRequest, 
 		return err
 	}
 	r := newStream(s, sub, req.GetDecode())
+	if len(req.GetPartitions()) == 0 {
+		r.growing = &topic
+	}
 	for _, w := range wanted {
 		if w.listed.GetRefusal() != nil {
 			return refusal.Error(w.listed.GetRefusal())

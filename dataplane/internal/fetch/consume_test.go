@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
@@ -382,5 +383,33 @@ func TestFetchReadsAheadOfSequentialReaders(t *testing.T) {
 		if n := r.bucket.gets.Load() - before; n > 2 {
 			t.Errorf("%d GETs for two requests that do not follow each other", n)
 		}
+	})
+}
+
+// A stream of a whole topic goes on with partitions that the topic gets; one of chosen partitions keeps to these.
+func TestP2_ConsumeGoesOnWithNewPartitions(t *testing.T) {
+	inBubble(t, 2, Config{}, func(t *testing.T, r *rig) {
+		all, chosen := r.consumer(&dataplanev1.ConsumeRequest{}), r.consumer(from(0, edgeAt(dataplanev1.OffsetEdge_OFFSET_EDGE_EARLIEST)))
+		synctest.Wait()
+		for n := range int32(2) {
+			r.catalog.Add(id(2 + n))
+		}
+		r.table.Apply(&controlplanev1.Placement{Revision: 2, Topics: []*controlplanev1.PlacedTopic{
+			{TopicId: topicID[:], Name: topicName, PartitionCount: 4, Revision: 2},
+		}})
+		r.write([][]rec{plain(5)}, 0, 1, 2, 3) // by another agent, before the stream has noticed
+		time.Sleep(3 * time.Second)
+		r.write([][]rec{plain(5)}, 3)
+		time.Sleep(2 * time.Second)
+		for n, want := range []int64{5, 5, 5, 10} {
+			if got := all.at(int32(n)); got != want {
+				t.Errorf("partition %d is read up to %d, want %d", n, got, want)
+			}
+		}
+		if chosen.at(0) != 5 || chosen.at(1) != 0 || chosen.at(2) != 0 {
+			t.Errorf("who chose partition 0 reads %v", chosen.next)
+		}
+		all.hangUp()
+		chosen.hangUp()
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/cache"
 	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
+	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	"github.com/streamhouse/streamhouse/serve/refusal"
 )
@@ -41,8 +42,9 @@ type stream struct {
 	out     chan *dataplanev1.FetchedPartition // capacity 1: the next message while one is sent
 	ahead   chan []cache.Want                  // capacity 1: what is not taken is not loaded ahead
 	cursors map[partition.ID]*cursor
-	queue   []*cursor // those that may have more, each once
-	window  int64     // bytes to load into the cache beyond a round: little at first, doubled by each round up to lastWindow
+	queue   []*cursor    // those that may have more, each once
+	growing *route.Topic // what it reads all partitions of, new ones, too; nil: it reads chosen ones
+	window  int64        // bytes to load into the cache beyond a round: little at first, doubled by each round up to lastWindow
 }
 
 func newStream(s *Service, sub *lookup.Subscription, decoded bool) *stream {
@@ -71,9 +73,14 @@ func (r *stream) enqueue(c *cursor) {
 
 // run reads rounds until ctx ends or something is refused.
 func (r *stream) run(ctx context.Context) error {
+	grown := time.Now()
 	for {
 		if err := r.absorb(); err != nil {
 			return err
+		}
+		if time.Since(grown) >= patienceInterval {
+			r.grow(ctx)
+			grown = time.Now()
 		}
 		var err error
 		if len(r.queue) == 0 {
@@ -85,6 +92,24 @@ func (r *stream) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// grow reads partitions that the topic has got since, from the beginning: who reads all from the end on wants all that comes, too. A topic that
+// cannot be found any more is refused where it is read.
+func (r *stream) grow(ctx context.Context) {
+	if r.growing == nil {
+		return
+	}
+	now, err := r.service.routes.ResolveTopic(ctx, "", r.growing.ID.String()) // an id: from memory
+	if err != nil || now.PartitionCount <= r.growing.PartitionCount {
+		return
+	}
+	for n := r.growing.PartitionCount; n < now.PartitionCount; n++ {
+		t := target{topic: now, id: now.Partition(n)}
+		r.sub.Add(t.id) // before it is looked up: nothing is missed in between
+		r.add(t)
+	}
+	r.growing = &now
 }
 
 // absorb queues what has changed.

@@ -24,6 +24,13 @@ func (x *Index) Subscribe(partitions ...partition.ID) *Subscription {
 		partitions: make(map[partition.ID]struct{}, len(partitions)),
 		dirty:      make(map[partition.ID]*refusalv1.Refusal),
 	}
+	s.Add(partitions...)
+	return s
+}
+
+// Add waits for more partitions. Not after Close.
+func (s *Subscription) Add(partitions ...partition.ID) {
+	x := s.index
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, p := range partitions {
@@ -34,7 +41,6 @@ func (x *Index) Subscribe(partitions ...partition.ID) *Subscription {
 		}
 		x.waiting[p][s] = struct{}{}
 	}
-	return s
 }
 
 // Changed is readable when Take has something.

@@ -1146,7 +1146,7 @@ type ConsumeRequest struct {
 	//	*ConsumeRequest_TopicName
 	//	*ConsumeRequest_TopicId
 	Topic isConsumeRequest_Topic `protobuf_oneof:"topic"`
-	// Which partitions, and from where. Empty: all of them, from the end.
+	// Which partitions, and from where. Empty: all of them, from the end, and those that the topic gets later, from their beginning.
 	Partitions []*ConsumePartition `protobuf:"bytes,3,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	// Answer decoded records instead of batches.
 	Decode bool `protobuf:"varint,4,opt,name=decode,proto3" json:"decode,omitempty"`
