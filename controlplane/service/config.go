@@ -44,6 +44,11 @@ type Config struct {
 	WatchInterval     time.Duration `default:"100ms" help:"Time between two looks at what other replicas have changed."`
 	ProducerExpiry    time.Duration `default:"168h"  help:"Idle time after which an idempotent producer is forgotten: what it sends next is refused (PRODUCER_UNKNOWN), and it takes a new producer id."`
 	RetentionInterval time.Duration `default:"1m"    help:"Time between two passes of retention: what a topic keeps no longer goes within so long, and a little more with very many partitions."`
+
+	DeletionGrace      time.Duration `default:"1h"  help:"How long an object stays in the bucket after nothing refers to it any more: longer than any fetch, and at least the age of the oldest backup of the database that one would restore. A checkpoint must have noticed, too."`
+	CheckpointInterval time.Duration `default:"10m" help:"Time between two checkpoints of what the bucket's objects alone do not say; a tenth of it where a new topic, or an object that waits to be deleted, waits for one."`
+	SweepInterval      time.Duration `default:"6h"  help:"Time in which all of the bucket is looked at for objects that nobody has committed."`
+	SweepAge           time.Duration `default:"1h"  help:"Age from which an object that nobody has committed is looked at. It spares questions; what is deleted is decided otherwise."`
 }
 
 // DefaultConfig has every default but DatabaseURL, which has none.
@@ -61,6 +66,11 @@ func DefaultConfig() Config {
 		WatchInterval:     100 * time.Millisecond,
 		ProducerExpiry:    judge.DefaultProducerExpiry,
 		RetentionInterval: retention.DefaultInterval,
+
+		DeletionGrace:      time.Hour,
+		CheckpointInterval: 10 * time.Minute,
+		SweepInterval:      6 * time.Hour,
+		SweepAge:           time.Hour,
 	}
 }
 
@@ -78,6 +88,10 @@ const (
 	minPoolSize        = 4 // the judge, the hub, and two calls
 	maxPoolSize        = 100
 	maxMaxMoves        = 100_000
+	minJobTime         = 10 * time.Millisecond // tests; a cluster wants minutes
+	maxJobTime         = 10 * 365 * 24 * time.Hour
+	// A rebuild goes back to the newest checkpoint for what only it knows.
+	maxCheckpointInterval = 24 * time.Hour
 )
 
 // Validate says what is wrong, all of it.
@@ -97,6 +111,10 @@ func (c Config) Validate() error {
 		between("watch-interval", c.WatchInterval, minInterval, maxWatchInterval),
 		between("producer-expiry", c.ProducerExpiry, minProducerExpiry, maxProducerExpiry),
 		between("retention-interval", c.RetentionInterval, minRetention, maxRetention),
+		between("deletion-grace", c.DeletionGrace, minJobTime, maxJobTime),
+		between("checkpoint-interval", c.CheckpointInterval, minJobTime, maxCheckpointInterval),
+		between("sweep-interval", c.SweepInterval, minJobTime, maxJobTime),
+		between("sweep-age", c.SweepAge, minJobTime, maxJobTime),
 	)
 }
 
@@ -176,4 +194,10 @@ func between(name string, value, least, most time.Duration) error {
 		return fmt.Errorf("%s: %v is not between %v and %v", name, value, least, most)
 	}
 	return nil
+}
+
+func (c Config) jobs() store.JobConfig {
+	return store.JobConfig{
+		DeletionGrace: c.DeletionGrace, CheckpointInterval: c.CheckpointInterval, SweepInterval: c.SweepInterval, SweepAge: c.SweepAge,
+	}
 }

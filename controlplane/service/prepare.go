@@ -49,6 +49,7 @@ func open(ctx context.Context, config Config, logger *slog.Logger, tracer *traci
 		SessionDuration:   config.SessionDuration,
 		HeartbeatInterval: config.HeartbeatInterval,
 		MaxMoves:          config.MaxMoves,
+		Jobs:              config.jobs(),
 		Logger:            logger,
 		Tracer:            tracer,
 	})

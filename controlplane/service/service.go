@@ -19,6 +19,7 @@ import (
 	"github.com/streamhouse/streamhouse/serve/telemetry"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/streamhouse/streamhouse/controlplane/internal/job"
 	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
 	"github.com/streamhouse/streamhouse/controlplane/internal/rebalance"
 	"github.com/streamhouse/streamhouse/controlplane/internal/retention"
@@ -58,6 +59,7 @@ type Service struct {
 	hub      *watch.Hub
 	judge    *judge.Judge
 	forget   *judge.Forgetter
+	janitor  *job.Janitor
 	asker    *suspicion.Asker
 	balancer *rebalance.Rebalancer
 	keeper   *retention.Keeper
@@ -113,6 +115,7 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.janitor = job.NewJanitor(s.catalog, job.Config{Logger: logger})
 	name := replicaName()
 	s.balancer, err = rebalance.New(s.catalog, rebalance.Config{Name: name, Logger: logger, Meter: s.measured.Meter()})
 	if err != nil {
@@ -212,6 +215,7 @@ func (s *Service) work(ctx context.Context) error {
 	group.Go(func() error { return s.hub.Run(ctx) })
 	group.Go(func() error { return s.judge.Run(ctx) })
 	group.Go(func() error { return s.forget.Run(ctx) })
+	group.Go(func() error { return s.janitor.Run(ctx) })
 	group.Go(func() error { return s.asker.Run(ctx) })
 	group.Go(func() error { return s.balancer.Run(ctx) })
 	group.Go(func() error { return s.keeper.Run(ctx) })

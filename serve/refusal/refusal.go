@@ -72,6 +72,7 @@ var codes = map[Reason]connect.Code{
 	refusalv1.Reason_REASON_UNKNOWN_OBJECT:            connect.CodeNotFound,
 	refusalv1.Reason_REASON_CATALOG_NOT_EMPTY:         connect.CodeFailedPrecondition,
 	refusalv1.Reason_REASON_RECORDS_LOST:              connect.CodeFailedPrecondition,
+	refusalv1.Reason_REASON_JOB_LOST:                  connect.CodeFailedPrecondition,
 }
 
 // Code returns the Connect code of a reason. UNANSWERED is Aborted here; an error made while the caller's deadline passed says

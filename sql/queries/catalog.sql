@@ -5,13 +5,15 @@ SELECT c.incarnation, c.halted_at, c.halt_reasons, l.life::text AS life, (c.veri
 FROM catalog c CROSS JOIN (SELECT server_life() AS life) AS l;
 
 -- What the catalog has to say to what an agent was told: one row. agent_id: empty where the session has
--- no row in this agent group. revision: -1 where there is no such agent group.
+-- no row in this agent group. revision: -1 where there is no such agent group. key_session_known: the session that the key names has a row, and
+-- has not settled the key, whose row may be gone then.
 -- name: EvidenceState :one
 SELECT c.incarnation, (c.halted_at IS NOT NULL)::boolean AS halted, l.life::text AS life, (c.verified AND c.life = l.life)::boolean AS verified,
        COALESCE(s.agent_id, '')::text AS agent_id, (s.session_id IS NOT NULL AND s.ended_at IS NULL)::boolean AS lives, COALESCE(s.evidence_for, '')::text AS evidence_for,
        COALESCE((SELECT g.revision FROM agent_groups g WHERE g.agent_group = @agent_group::text), -1)::bigint AS revision,
        EXISTS (SELECT 1 FROM object_keys o WHERE o.key = @object_key::text)::boolean AS key_known,
-       EXISTS (SELECT 1 FROM sessions k WHERE k.session_id = @key_session_id::uuid)::boolean AS key_session_known
+       EXISTS (SELECT 1 FROM sessions k WHERE k.session_id = @key_session_id::uuid
+               AND k.settled_object_counter <= @key_counter::bigint)::boolean AS key_session_known
 FROM catalog c CROSS JOIN (SELECT server_life() AS life) AS l
 LEFT JOIN sessions s ON s.session_id = @session_id::uuid AND s.agent_group = @agent_group::text;
 

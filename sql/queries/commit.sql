@@ -127,6 +127,11 @@ FROM ROWS FROM (unnest(@object_ids::bigint[]), unnest(@outcomes::bytea[]), unnes
      AS e(object_id, outcome, reference_count)
 WHERE o.object_id = e.object_id;
 
+-- Takes back the keys of objects that their session had settled long ago: nothing of such a late repeat is stored. Requires: this transaction
+-- inserted them.
+-- name: TakeBackObjectKeys :execrows
+DELETE FROM object_keys WHERE object_id = ANY(@object_ids::bigint[]);
+
 -- Kills keys that nobody has committed; a late commit finds its key dead. A key that is not dead afterwards was committed.
 -- name: InsertTombstones :execrows
 INSERT INTO object_keys (key, tombstoned_at)

@@ -53,8 +53,8 @@ WHERE p.partition_id = ANY(@partition_ids::bigint[])
   AND NOT EXISTS (SELECT 1 FROM segments s WHERE s.partition_id = p.partition_id)
   AND NOT EXISTS (SELECT 1 FROM producers q WHERE q.partition_id = p.partition_id);
 
--- Topics whose deletion every agent has had a day to hear of, and of which nothing is left.
+-- Topics whose deletion every agent has had a day to hear of, and a checkpoint has, and of which nothing is left.
 -- name: ForgetDeletedTopics :execrows
 DELETE FROM topics t
-WHERE t.deleted_at < clock_timestamp() - interval '1 day'
+WHERE t.deleted_at < clock_timestamp() - interval '1 day' AND t.recorded_revision >= t.revision
   AND NOT EXISTS (SELECT 1 FROM partitions p WHERE p.topic_id = t.topic_id);

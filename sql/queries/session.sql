@@ -21,7 +21,7 @@ SELECT session_id, agent_id, agent_group FROM sessions WHERE registration_id = @
 -- one that has ended is not (a slow heartbeat waits for the expirer and then finds the fact).
 -- No row: the session has ended, never was, or something else changes too: RenewSessionAndState tells.
 -- name: RenewSession :many
-UPDATE sessions SET last_heartbeat_at = clock_timestamp()
+UPDATE sessions SET last_heartbeat_at = clock_timestamp(), settled_object_counter = GREATEST(settled_object_counter, @settled_object_counter::bigint)
 WHERE session_id = @session_id AND agent_group = @agent_group AND ended_at IS NULL
   AND NOT suspect AND (draining OR NOT @draining::boolean) AND unfit = @unfit::boolean
 RETURNING drain_requested;
@@ -29,7 +29,8 @@ RETURNING drain_requested;
 -- The heartbeat that clears suspicion, or begins to drain, or changes fitness. Requires: LockAgentGroup.
 -- No row: the session has ended or never was.
 -- name: RenewSessionAndState :many
-UPDATE sessions SET last_heartbeat_at = clock_timestamp(), suspect = false, draining = draining OR @draining::boolean, unfit = @unfit::boolean
+UPDATE sessions SET last_heartbeat_at = clock_timestamp(), suspect = false, draining = draining OR @draining::boolean, unfit = @unfit::boolean,
+                    settled_object_counter = GREATEST(settled_object_counter, @settled_object_counter::bigint)
 WHERE session_id = @session_id AND agent_group = @agent_group AND ended_at IS NULL
 RETURNING drain_requested;
 
@@ -50,11 +51,11 @@ WHERE session_id = @session_id AND agent_group = @agent_group AND ended_at IS NU
 -- Locks sessions in order, so that none is deleted meanwhile; says nothing of whether they live (that is read in a later statement).
 -- A missing row: the session never was, or is gone.
 -- name: LockSessions :many
-SELECT session_id, agent_group FROM sessions WHERE session_id = ANY(@session_ids::uuid[]) ORDER BY session_id FOR KEY SHARE;
+SELECT session_id, agent_group, settled_object_counter FROM sessions WHERE session_id = ANY(@session_ids::uuid[]) ORDER BY session_id FOR KEY SHARE;
 
 -- As LockSessions, of one.
 -- name: LockSession :many
-SELECT agent_group FROM sessions WHERE session_id = @session_id FOR KEY SHARE;
+SELECT agent_group, settled_object_counter FROM sessions WHERE session_id = @session_id FOR KEY SHARE;
 
 -- name: SessionsByID :many
 SELECT * FROM sessions WHERE session_id = ANY(@session_ids::uuid[]);

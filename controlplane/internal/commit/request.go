@@ -7,6 +7,7 @@ import (
 	"math"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -24,20 +25,44 @@ type FieldError struct {
 func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
 
 // keyShape is "<2 hex>/<incarnation>-<session>-<counter>", what follows the agent group.
-var keyShape = regexp.MustCompile(`^[0-9a-f]{2}/([0-9]{1,3})-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})-[0-9]{1,20}$`)
+var keyShape = regexp.MustCompile(`^[0-9a-f]{2}/([0-9]{1,3})-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})-([0-9]{1,20})$`)
+
+// KeyParts is what an object key says.
+type KeyParts struct {
+	// Key is all of it.
+	Key string
+	// Writer is the session that wrote the object, or what stands for one.
+	Writer uuid.UUID
+	// Counter of the object within it.
+	Counter uint64
+}
+
+// ParseKey takes a key of the agent group apart; false: it is none.
+func ParseKey(agentGroup, key string) (KeyParts, bool) {
+	name, mine := strings.CutPrefix(key, agentGroup+"/")
+	if !mine {
+		return KeyParts{}, false
+	}
+	parts := keyShape.FindStringSubmatch(name)
+	if parts == nil {
+		return KeyParts{}, false
+	}
+	_, err1 := strconv.ParseUint(parts[1], 10, 8)
+	writer, err2 := uuid.Parse(parts[2])
+	counter, err3 := strconv.ParseUint(parts[3], 10, 64)
+	return KeyParts{Key: key, Writer: writer, Counter: counter}, err1 == nil && err2 == nil && err3 == nil
+}
 
 // CheckKey says whether the key lies under the agent group's prefix and names the session.
 func CheckKey(agentGroup string, session uuid.UUID, key string) bool {
-	prefix := agentGroup + "/"
-	if len(key) <= len(prefix) || key[:len(prefix)] != prefix {
-		return false
-	}
-	parts := keyShape.FindStringSubmatch(key[len(prefix):])
-	if parts == nil {
-		return false
-	}
-	incarnation, err := strconv.ParseUint(parts[1], 10, 8)
-	return err == nil && incarnation <= math.MaxUint8 && parts[2] == session.String()
+	parts, ok := ParseKey(agentGroup, key)
+	return ok && parts.Writer == session
+}
+
+// Settled says whether a session that has settled its objects below a counter will never commit the key again. Requires: CheckKey.
+func Settled(agentGroup, key string, below int64) bool {
+	parts, ok := ParseKey(agentGroup, key)
+	return ok && parts.Counter < uint64(max(0, below))
 }
 
 // CheckRequest finds what is malformed beyond the bounds of single fields: keys of others, repeated keys, segments or producer batches

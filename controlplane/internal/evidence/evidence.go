@@ -9,7 +9,6 @@ package evidence
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -25,7 +24,7 @@ type Known struct {
 	Incarnation int32
 	// Revision of the agent group; -1: there is no such agent group.
 	Revision int64
-	// KeyKnown: the object key has a row. SessionOfKeyKnown: the session that the key names has one.
+	// KeyKnown: the object key has a row. SessionOfKeyKnown: the session that the key names has one, and has not settled the key.
 	KeyKnown, SessionOfKeyKnown bool
 	// Lives: the session that speaks lives.
 	Lives bool
@@ -48,7 +47,7 @@ type Partition struct {
 //
 // Numbers that the catalog gives out never go back, and rows that they stand in stay, with these exceptions, which prove nothing:
 //   - what was told in an earlier incarnation: an operator has accepted that loss;
-//   - an object key whose session has no row: keys are forgotten after their sessions;
+//   - an object key whose session has no row, or has said that it is settled: then its row is forgotten with its object;
 //   - a partition of a deleted topic, and a topic without a row where the session does not live: deleted topics are forgotten after all
 //     who live have heard of it.
 func Missing(agent string, told *controlplanev1.Evidence, revision int64, known Known) []string {
@@ -102,26 +101,4 @@ func (p Partition) lacks(told *controlplanev1.PartitionEvidence, lives bool) str
 	default:
 		return ""
 	}
-}
-
-// uuidLength is that of a session's id in an object key.
-const uuidLength = 36
-
-// SessionOf is the session that an object key of the agent group names, "<agent group>/<2 hex>/<incarnation>-<session>-<counter>"; false: it is
-// no such key, and proves nothing.
-func SessionOf(agentGroup, key string) (uuid.UUID, bool) {
-	name, mine := strings.CutPrefix(key, agentGroup+"/")
-	if !mine {
-		return uuid.Nil, false
-	}
-	_, name, shaped := strings.Cut(name, "/")
-	if !shaped {
-		return uuid.Nil, false
-	}
-	_, name, shaped = strings.Cut(name, "-")
-	if !shaped || len(name) < uuidLength {
-		return uuid.Nil, false
-	}
-	id, err := uuid.Parse(name[:uuidLength])
-	return id, err == nil
 }

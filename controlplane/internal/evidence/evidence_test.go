@@ -119,16 +119,3 @@ func TestP1_WhatWasToldIsMissingExactlyWhenTheCatalogWentBackBeforeIt(t *testing
 		}
 	})
 }
-
-func TestSessionOf(t *testing.T) {
-	t.Parallel()
-	for key, want := range map[string]bool{
-		"blue/0a/3-" + someTopic.String() + "-12": true, "green/0a/3-" + someTopic.String() + "-12": false, "blue/0a/3": false, "blue/": false, "": false,
-		"blue/0a/3-short-1": false, "blue/0a/3-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx-1": false,
-	} {
-		id, ok := SessionOf("blue", key)
-		if ok != want || (ok && id != someTopic) {
-			t.Errorf("%q: %v, %v", key, id, ok)
-		}
-	}
-}

@@ -2,7 +2,7 @@
 // store, and turns the store's refusals into Connect errors. Roles and fields have been checked before (package listen); what a
 // transaction decides is decided in the store.
 // Promises: P6 (a database out of reach is Unavailable only where nothing was written), P7 (agents and clients see their agent group alone).
-// Read: rpc.go, agent.go, topic.go, cluster.go, agent_group.go, key.go, catalog.go, recovery.go, valid.go, authenticator.go.
+// Read: rpc.go, agent.go, job.go, topic.go, cluster.go, agent_group.go, key.go, catalog.go, recovery.go, valid.go, authenticator.go.
 package rpc
 
 import (

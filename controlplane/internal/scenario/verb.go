@@ -25,6 +25,7 @@ func verbs() map[string]verb {
 		"report": doReport, "describe": doDescribe, "status": doStatus, "drain": doDrain, "transfer": doTransfer, "balance": doBalance,
 		"explain": doExplain, "lead": doLead,
 		"watch": doWatch, "hold": doHold,
+		"claim": doClaim, "finish": doFinish, "gone": doGone, "sweep": doSweep, "checkpoint": doCheckpoint, "forget": doForget,
 		"show": doShow, "restart": doRestart, "catalog": doCatalog, "adopt": doAdopt,
 	}
 }
@@ -76,6 +77,12 @@ func doHeartbeat(w *World, c command) (call, error) {
 		return nil, err
 	}
 	request := &controlplanev1.HeartbeatRequest{SessionId: p.id.String(), Draining: c.has("draining"), Unfit: c.has("unfit")}
+	if settled := c.text("settled", ""); settled != "" {
+		if _, err := w.key(settled, p); err != nil {
+			return nil, err
+		}
+		request.SettledObjectCounter = int64(w.counters[settled]) + 1
+	}
 	return func(ctx context.Context) (string, error) {
 		response, err := w.catalog.Heartbeat(ctx, group, request)
 		if err != nil {
@@ -85,7 +92,7 @@ func doHeartbeat(w *World, c command) (call, error) {
 			return p.name + " lives, is asked to drain", nil
 		}
 		return p.name + " lives", nil
-	}, c.known("key")
+	}, c.known("key", "settled")
 }
 
 func doDeregister(w *World, c command) (call, error) {

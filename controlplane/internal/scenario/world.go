@@ -20,6 +20,7 @@ type World struct {
 	processes map[string][]process   // by agent id, oldest first
 	topics    map[string][]uuid.UUID // by name, oldest first
 	counters  map[string]int         // by object label
+	jobs      map[string]string      // ids by label
 	labels    map[string]string      // by object key
 	watchers  map[string]*watcher
 	keys      map[string]uuid.UUID // by name
@@ -48,7 +49,7 @@ type verb func(w *World, c command) (call, error)
 func NewWorld(ctx context.Context, catalog Catalog) (*World, error) {
 	w := &World{
 		catalog: catalog, processes: map[string][]process{}, topics: map[string][]uuid.UUID{}, counters: map[string]int{},
-		labels: map[string]string{}, watchers: map[string]*watcher{}, keys: map[string]uuid.UUID{}, candidates: map[string]store.PlacementCandidate{},
+		jobs: map[string]string{}, labels: map[string]string{}, watchers: map[string]*watcher{}, keys: map[string]uuid.UUID{}, candidates: map[string]store.PlacementCandidate{},
 	}
 	if _, err := catalog.Beat(ctx); err != nil { // judges are at work before the story begins
 		return nil, fmt.Errorf("beat: %w", err)

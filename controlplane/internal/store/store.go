@@ -35,6 +35,7 @@ type Store interface {
 	Judging
 	Retention
 	Catalog
+	Jobs
 
 	// Ping says whether the database answers.
 	Ping(ctx context.Context) error

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -82,8 +81,11 @@ func (s *Store) forgot(name store.AgentGroup, n *session, told *controlplanev1.E
 	if g := s.groups[name]; g == nil || revision > g.revision {
 		return true
 	}
-	if key := told.GetObjectKey(); key != "" && s.objects[key] == nil && s.sessions[sessionOf(name, key)] != nil {
-		return true
+	if key := told.GetObjectKey(); key != "" && s.objects[key] == nil {
+		writer, counter, _ := writerOf(name, key)
+		if of := s.sessions[writer]; of != nil && counter >= of.settled { // what is settled may be forgotten
+			return true
+		}
 	}
 	return slices.ContainsFunc(told.GetPartitions(), func(t *controlplanev1.PartitionEvidence) bool {
 		of := s.topics[uuid.UUID(t.GetTopicId())]
@@ -96,16 +98,6 @@ func (s *Store) forgot(name store.AgentGroup, n *session, told *controlplanev1.E
 		p := of.partition(t.GetPartition())
 		return p == nil || p.epoch < t.GetEpoch() || p.highWatermark < t.GetHighWatermark()
 	})
-}
-
-// sessionOf is the session that a key names; none: uuid.Nil.
-func sessionOf(name store.AgentGroup, key string) uuid.UUID {
-	parts := strings.SplitN(strings.TrimPrefix(key, string(name)+"/"), "-", 2)
-	if len(parts) < 2 {
-		return uuid.Nil
-	}
-	id, _ := uuid.Parse(parts[1][:min(36, len(parts[1]))])
-	return id
 }
 
 func (s *Store) refuseHalted() error {
@@ -157,6 +149,7 @@ func (s *Store) AdoptCatalog(_ context.Context, request *controlplanev1.AdoptCat
 	if request.GetIncarnation() != s.trust.incarnation {
 		return nil, invalid("incarnation", "is not the current one")
 	}
+	s.jobs = nil
 	incarnation := max(s.trust.incarnation, s.trust.newest) + 1
 	s.trust = trust{incarnation: incarnation, newest: incarnation, life: s.trust.life, verified: true}
 	for _, n := range s.sessions {

@@ -24,6 +24,12 @@ import (
 type object struct {
 	// outcome is what every repeat is answered with; nil: a tombstone.
 	outcome *controlplanev1.ObjectOutcome
+	// references of segments; when the last went, and the checkpoint that began after that (0: none yet).
+	references int
+	freeSince  time.Time
+	freedIn    int64
+	killedAt   time.Time // of a tombstone
+	gone       bool      // the bucket has it no more
 }
 
 // segment is a run of records in an object.
@@ -76,12 +82,22 @@ func (s *Store) commitObject(name store.AgentGroup, writer *session, o *controlp
 	if writer == nil {
 		return refuseObject(o, refusalv1.Reason_REASON_SESSION_EXPIRED, refusalv1.Written_WRITTEN_POSSIBLY)
 	}
+	// What the session has settled, and is not known any more, is refused for good. Nothing is kept either.
+	if _, counter, _ := writerOf(name, o.GetKey()); counter < writer.settled {
+		return refuseObject(o, refusalv1.Reason_REASON_OBJECT_TOMBSTONED, refusalv1.Written_WRITTEN_SURELY_NOT)
+	}
 	// Then every entry by itself. What came of it, failures included, is kept.
 	outcome := &controlplanev1.ObjectOutcome{Key: o.GetKey()}
 	for _, entry := range o.GetSegments() {
 		outcome.Segments = append(outcome.Segments, s.commitSegment(name, writer, o.GetKey(), entry))
 	}
-	s.objects[o.GetKey()] = &object{outcome: proto.CloneOf(outcome)}
+	kept := &object{outcome: proto.CloneOf(outcome), freeSince: time.Now()}
+	for _, segment := range outcome.GetSegments() {
+		if segment.GetResult() == controlplanev1.SegmentResult_SEGMENT_RESULT_COMMITTED {
+			kept.references++
+		}
+	}
+	s.objects[o.GetKey()] = kept
 	return outcome
 }
 
@@ -138,7 +154,7 @@ func (s *Store) Tombstone(_ context.Context, keys []string) (dead []string, err 
 	}
 	for _, k := range keys {
 		if s.objects[k] == nil {
-			s.objects[k] = &object{}
+			s.objects[k] = &object{killedAt: time.Now()}
 		}
 		if s.objects[k].outcome == nil {
 			dead = append(dead, k)

@@ -164,6 +164,11 @@ func (s *Store) PurgeDeleted(context.Context) (purged int, more bool, err error)
 	for _, t := range s.topics {
 		if t.deleted {
 			purged += len(t.partitions)
+			for _, p := range t.partitions {
+				for _, segment := range p.segments {
+					s.unrefer(segment.key, 1)
+				}
+			}
 			t.partitions = nil
 		}
 	}

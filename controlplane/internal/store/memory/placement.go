@@ -95,7 +95,7 @@ func (t *topic) config() *controlplanev1.TopicConfig {
 func (t *topic) placed() *controlplanev1.PlacedTopic {
 	return &controlplanev1.PlacedTopic{
 		TopicId: t.id[:], Name: t.name, PartitionCount: t.partitionCount, Config: t.config(),
-		Deleted: t.deleted, Revision: t.revision,
+		Deleted: t.deleted, Revision: t.revision, Described: t.recorded > 0, CreatedAtMs: t.createdAt.UnixMilli(),
 	}
 }
 

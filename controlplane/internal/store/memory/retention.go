@@ -110,6 +110,7 @@ func (s *Store) RemoveBelowLogStarts(context.Context, store.RetentionCursor) (pa
 				if g.end() > p.logStart {
 					return false
 				}
+				s.unrefer(g.key, 1)
 				page.Segments++
 				page.Bytes += int64(g.entry.GetSizeBytes())
 				return true

@@ -36,6 +36,7 @@ type session struct {
 	report                      *controlplanev1.AgentReport // nil: none yet
 	reportedAt                  time.Time
 	endReason                   string // empty: it lives
+	settled                     int64  // objects with a counter below it will never be committed again
 	evidenceFor                 string // life of the catalog for which all evidence was shown; empty: none ever
 }
 
@@ -135,6 +136,7 @@ func (s *Store) Heartbeat(_ context.Context, name store.AgentGroup, request *con
 		return nil, &store.Refused{Refusal: refusal}
 	}
 	n.heardAt = time.Now()
+	n.settled = max(n.settled, request.GetSettledObjectCounter())
 	if request.GetReport() != nil {
 		n.report, n.reportedAt = request.GetReport(), n.heardAt
 	}

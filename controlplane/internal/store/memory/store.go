@@ -21,6 +21,8 @@ type Config struct {
 	HeartbeatInterval time.Duration
 	// MaxMoves is how many hand-offs may be under way in an agent group at once; default store.DefaultMaxMoves.
 	MaxMoves int
+	// Jobs says when work on the bucket is due.
+	Jobs store.JobConfig
 	// NewID makes ids of sessions, topics and keys; default uuid.New. A test that compares two catalogs gives both the same ids.
 	NewID func() uuid.UUID
 }
@@ -37,6 +39,8 @@ type Store struct {
 	sessions   map[uuid.UUID]*session
 	topics     map[uuid.UUID]*topic
 	objects    map[string]*object
+	jobs       []*job
+	jobCount   int   // claims so far
 	producerID int64 // the next one
 	keys       []*key
 	pulse      pulse
@@ -52,6 +56,7 @@ type group struct {
 	shape     int64 // revision of the last change that placement may have an answer to
 	unsettled bool
 	removed   bool
+	upkeep    upkeep
 }
 
 // topic is its id; the name is a label.
@@ -67,6 +72,7 @@ type topic struct {
 	createdAt      time.Time
 	deleted        bool
 	revision       int64
+	recorded       int64        // revision that the newest checkpoint has; 0: none has the topic
 	partitions     []*partition // nil once purged
 }
 
@@ -94,6 +100,7 @@ func New(config Config) *Store {
 	if config.HeartbeatInterval == 0 {
 		config.HeartbeatInterval = time.Second
 	}
+	config.Jobs = config.Jobs.WithDefaults()
 	config.MaxMoves = cmp.Or(config.MaxMoves, store.DefaultMaxMoves)
 	if config.NewID == nil {
 		config.NewID = uuid.New
@@ -192,6 +199,12 @@ func (s *Store) Age(d time.Duration) {
 		}
 	}
 	s.pulse.quietUntil = s.pulse.quietUntil.Add(-d)
+	for _, o := range s.objects {
+		o.freeSince, o.killedAt = o.freeSince.Add(-d), o.killedAt.Add(-d)
+	}
+	for _, g := range s.groups {
+		g.upkeep.finishedAt, g.upkeep.shardDueAt = g.upkeep.finishedAt.Add(-d), g.upkeep.shardDueAt.Add(-d)
+	}
 }
 
 // AgePulse says that a judge last beat d ago; negative: in the future.

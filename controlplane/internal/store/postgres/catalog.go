@@ -164,6 +164,9 @@ func (s *Store) reincarnate(ctx context.Context, next func(ctx context.Context, 
 		if err := allowTime(ctx, q); err != nil {
 			return err
 		}
+		if _, err := q.DeleteAllJobs(ctx); err != nil { // first in the lock order; their owners' sessions end here
+			return fmt.Errorf("end jobs: %w", err)
+		}
 		groups, err := q.LockAgentGroups(ctx)
 		if err != nil {
 			return fmt.Errorf("lock agent groups: %w", err)

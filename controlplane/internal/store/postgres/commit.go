@@ -84,11 +84,12 @@ func (c *committing) run(ctx context.Context) ([]*controlplanev1.ObjectOutcome, 
 	if err != nil {
 		return nil, err
 	}
-	fresh := c.fresh()
-	if len(fresh) > 0 {
+	if len(c.ids) > 0 {
 		if err := c.lockSession(ctx, decided); err != nil {
 			return nil, err
 		}
+	}
+	if fresh := c.fresh(); len(fresh) > 0 {
 		if err := c.commitFresh(ctx, fresh, decided); err != nil {
 			return nil, err
 		}
@@ -142,12 +143,15 @@ func (c *committing) readOutcomes(ctx context.Context, keys []string) (map[strin
 // storedOutcome is what a repeat is answered with.
 func storedOutcome(key string, stored []byte) (*controlplanev1.ObjectOutcome, error) {
 	if stored == nil {
-		return &controlplanev1.ObjectOutcome{Key: key, Refusal: &refusalv1.Refusal{
-			Reason: refusalv1.Reason_REASON_OBJECT_TOMBSTONED, Written: refusalv1.Written_WRITTEN_SURELY_NOT,
-			Message: "this object key is dead: nothing of the object was or will be committed",
-		}}, nil
+		return deadOutcome(key, "this object key is dead: nothing of the object was or will be committed"), nil
 	}
 	return commit.DecodeOutcome(key, stored)
+}
+
+func deadOutcome(key, sentence string) *controlplanev1.ObjectOutcome {
+	return &controlplanev1.ObjectOutcome{Key: key, Refusal: &refusalv1.Refusal{
+		Reason: refusalv1.Reason_REASON_OBJECT_TOMBSTONED, Written: refusalv1.Written_WRITTEN_SURELY_NOT, Message: sentence,
+	}}
 }
 
 // fresh are the objects whose keys this transaction inserted.
@@ -170,7 +174,7 @@ func (c *committing) lockSession(ctx context.Context, decided map[string]*contro
 		if store.AgentGroup(rows[0].AgentGroup) != c.agentGroup {
 			return store.Refuse(refusalv1.Reason_REASON_WRONG_AGENT_GROUP, "this session belongs to another agent group than %q", c.agentGroup)
 		}
-		return nil
+		return c.refuseSettled(ctx, rows[0].SettledObjectCounter, decided)
 	}
 	for _, object := range c.fresh() {
 		decided[object.GetKey()] = &controlplanev1.ObjectOutcome{Key: object.GetKey(), Refusal: &refusalv1.Refusal{
@@ -179,6 +183,24 @@ func (c *committing) lockSession(ctx context.Context, decided map[string]*contro
 		}}
 	}
 	return &unknownSessionError{outcomes: c.inOrder(decided)}
+}
+
+// refuseSettled takes back the keys of objects that the session has settled and whose rows are gone: a repeat that comes so late is refused for
+// good, and nothing of it is stored. The session was read after the keys were inserted, which waits for whoever was removing such a row.
+func (c *committing) refuseSettled(ctx context.Context, below int64, decided map[string]*controlplanev1.ObjectOutcome) error {
+	var late []int64
+	for _, object := range c.fresh() {
+		if key := object.GetKey(); commit.Settled(string(c.agentGroup), key, below) {
+			late = append(late, c.ids[key])
+			delete(c.ids, key)
+			decided[key] = deadOutcome(key, "this object key is settled: its commit was answered before, and is not done again")
+		}
+	}
+	if len(late) == 0 {
+		return nil
+	}
+	rows, err := c.q.TakeBackObjectKeys(ctx, late)
+	return verdict("take back object keys", rows, len(late), err)
 }
 
 // commitFresh decides about the new objects under the locks of their partitions, and writes what was decided.

@@ -95,7 +95,7 @@ func (c *wholeCommit) check(ctx context.Context, conn *pgx.Conn, outcomes []*con
 		return false, err
 	}
 	var inserted []db.InsertWholeObjectsRow
-	var groups []string
+	var sessions []db.LockSessionRow
 	var states []db.ProducerStatesRow
 	var moved, topics int64
 	steps := []step{
@@ -105,7 +105,7 @@ func (c *wholeCommit) check(ctx context.Context, conn *pgx.Conn, outcomes []*con
 			return err
 		},
 		func(ctx context.Context, d db.DBTX) (err error) {
-			groups, err = db.New(d).LockSession(ctx, c.session)
+			sessions, err = db.New(d).LockSession(ctx, c.session)
 			return err
 		},
 	}
@@ -129,8 +129,21 @@ func (c *wholeCommit) check(ctx context.Context, conn *pgx.Conn, outcomes []*con
 	for _, row := range inserted {
 		c.objectIDs[row.Key] = row.ObjectID
 	}
-	expected = len(inserted) == len(c.objects) && len(groups) == 1 && store.AgentGroup(groups[0]) == c.agentGroup && topics == int64(len(c.whole.Topics))
+	expected = len(inserted) == len(c.objects) && topics == int64(len(c.whole.Topics)) && c.mayCommit(sessions)
 	return expected, c.knowProducers(states)
+}
+
+// mayCommit: the session is of this agent group, and has settled none of the objects.
+func (c *wholeCommit) mayCommit(sessions []db.LockSessionRow) bool {
+	if len(sessions) != 1 || store.AgentGroup(sessions[0].AgentGroup) != c.agentGroup {
+		return false
+	}
+	for _, object := range c.objects {
+		if commit.Settled(string(c.agentGroup), object.GetKey(), sessions[0].SettledObjectCounter) {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *wholeCommit) keys(outcomes []*controlplanev1.ObjectOutcome) (arg db.InsertWholeObjectsParams, err error) {

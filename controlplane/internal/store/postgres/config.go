@@ -26,6 +26,8 @@ type Config struct {
 	HeartbeatInterval time.Duration
 	// MaxMoves is how many hand-offs may be under way in an agent group at once; default store.DefaultMaxMoves, 1 to 100,000.
 	MaxMoves int
+	// Jobs says when work on the bucket is due.
+	Jobs store.JobConfig
 	// StatementTimeout, LockTimeout and IdleInTransactionTimeout are enforced by PostgreSQL, so that a stopped replica cannot hold locks
 	// for ever; default 5 s, 3 s and 5 s, at least 100 ms each.
 	StatementTimeout         time.Duration
@@ -47,6 +49,7 @@ func (c Config) withDefaults() Config {
 	c.LockTimeout = or(c.LockTimeout, 3*time.Second)
 	c.IdleInTransactionTimeout = or(c.IdleInTransactionTimeout, 5*time.Second)
 	c.MaxMoves = cmp.Or(c.MaxMoves, store.DefaultMaxMoves)
+	c.Jobs = c.Jobs.WithDefaults()
 	if c.MaxConns == 0 {
 		c.MaxConns = 10
 	}
@@ -77,6 +80,9 @@ func (c Config) Validate() error {
 	}
 	if c.HeartbeatInterval < 10*time.Millisecond || c.HeartbeatInterval > c.SessionDuration/3 {
 		return fmt.Errorf("heartbeat interval %v: must be 10ms to a third of the session duration", c.HeartbeatInterval)
+	}
+	if err := c.Jobs.Validate(); err != nil {
+		return err
 	}
 	for name, timeout := range map[string]time.Duration{
 		"statement": c.StatementTimeout, "lock": c.LockTimeout, "idle in transaction": c.IdleInTransactionTimeout,

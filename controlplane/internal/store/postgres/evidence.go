@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 
 	"github.com/google/uuid"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 
+	"github.com/streamhouse/streamhouse/controlplane/internal/commit"
 	"github.com/streamhouse/streamhouse/controlplane/internal/evidence"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
@@ -48,8 +50,8 @@ func (s *Store) compare(ctx context.Context, agentGroup store.AgentGroup, sessio
 	found db.EvidenceStateRow, known evidence.Known, err error,
 ) {
 	arg := db.EvidenceStateParams{AgentGroup: string(agentGroup), ObjectKey: told.GetObjectKey(), SessionID: session}
-	if id, ok := evidence.SessionOf(string(agentGroup), told.GetObjectKey()); ok {
-		arg.KeySessionID = id
+	if parts, ok := commit.ParseKey(string(agentGroup), told.GetObjectKey()); ok {
+		arg.KeySessionID, arg.KeyCounter = parts.Writer, int64(min(parts.Counter, math.MaxInt64))
 	}
 	partitions, err := evidenceColumns(agentGroup, told.GetPartitions())
 	if err != nil {

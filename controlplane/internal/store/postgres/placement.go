@@ -133,7 +133,7 @@ func readChanges(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup
 func placedTopic(row db.Topic) *controlplanev1.PlacedTopic {
 	return &controlplanev1.PlacedTopic{
 		TopicId: row.TopicID[:], Name: row.Name, PartitionCount: row.PartitionCount, Config: topicConfig(row),
-		Deleted: row.DeletedAt != nil, Revision: row.Revision,
+		Deleted: row.DeletedAt != nil, Revision: row.Revision, Described: row.RecordedRevision > 0, CreatedAtMs: row.CreatedAt.UnixMilli(),
 	}
 }
 

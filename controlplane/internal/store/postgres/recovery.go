@@ -14,7 +14,6 @@ import (
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/commit"
-	"github.com/streamhouse/streamhouse/controlplane/internal/evidence"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
 )
@@ -193,15 +192,15 @@ func stagedColumns(list []*controlplanev1.StoredObject) (objects db.AddRecoveryO
 	at := map[string]int{} // an object that comes in several parts is inserted once
 	for i, object := range list {
 		group, _, _ := strings.Cut(object.GetKey(), "/")
-		session, named := evidence.SessionOf(group, object.GetKey())
+		parts, named := commit.ParseKey(group, object.GetKey())
 		incarnation, formed := incarnationOf(object.GetKey())
-		if !named || !formed || !commit.CheckKey(group, session, object.GetKey()) {
+		if !named || !formed {
 			return objects, segments, 0, refuseField(fmt.Sprintf("objects[%d].key", i), "is no object's key")
 		}
 		newest = max(newest, incarnation)
 		if _, seen := at[object.GetKey()]; !seen {
 			at[object.GetKey()] = i
-			objects.Keys, objects.SessionIds = append(objects.Keys, object.GetKey()), append(objects.SessionIds, session)
+			objects.Keys, objects.SessionIds = append(objects.Keys, object.GetKey()), append(objects.SessionIds, parts.Writer)
 			objects.SizesBytes, objects.ModifiedAt = append(objects.SizesBytes, object.GetSizeBytes()), append(objects.ModifiedAt, object.GetModifiedAt().AsTime())
 			objects.Faults = append(objects.Faults, object.GetFault())
 		}

@@ -131,7 +131,7 @@ func (s *Store) Heartbeat(ctx context.Context, agentGroup store.AgentGroup, requ
 	if err != nil {
 		return nil, err
 	}
-	drain, err := s.renew(ctx, agentGroup, session, request.GetDraining(), request.GetUnfit())
+	drain, err := s.renew(ctx, agentGroup, session, request)
 	if err != nil {
 		return nil, err
 	}
@@ -147,11 +147,12 @@ func (s *Store) Heartbeat(ctx context.Context, agentGroup store.AgentGroup, requ
 }
 
 // renew renews the session, and says whether an operator wants it drained.
-func (s *Store) renew(ctx context.Context, agentGroup store.AgentGroup, session uuid.UUID, draining, unfit bool) (drain bool, err error) {
+func (s *Store) renew(ctx context.Context, agentGroup store.AgentGroup, session uuid.UUID, request *controlplanev1.HeartbeatRequest) (drain bool, err error) {
 	var renewed []bool
 	err = s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
 		renewed, err = q.RenewSession(ctx, db.RenewSessionParams{
-			SessionID: session, AgentGroup: string(agentGroup), Draining: draining, Unfit: unfit,
+			SessionID: session, AgentGroup: string(agentGroup), Draining: request.GetDraining(), Unfit: request.GetUnfit(),
+			SettledObjectCounter: request.GetSettledObjectCounter(),
 		})
 		return err
 	})
@@ -163,7 +164,8 @@ func (s *Store) renew(ctx context.Context, agentGroup store.AgentGroup, session 
 	}
 	err = s.inPlace(ctx, harmless, agentGroup, func(ctx context.Context, p *place) error {
 		rows, err := p.RenewSessionAndState(ctx, db.RenewSessionAndStateParams{
-			SessionID: session, AgentGroup: string(agentGroup), Draining: draining, Unfit: unfit,
+			SessionID: session, AgentGroup: string(agentGroup), Draining: request.GetDraining(), Unfit: request.GetUnfit(),
+			SettledObjectCounter: request.GetSettledObjectCounter(),
 		})
 		if err != nil {
 			return fmt.Errorf("renew session: %w", err)

@@ -276,9 +276,12 @@ type HeartbeatRequest struct {
 	// What the agent was told of its own commits and tenures, so that a catalog that lost transactions notices. Absent: this agent gives none.
 	Evidence *Evidence `protobuf:"bytes,5,opt,name=evidence,proto3" json:"evidence,omitempty"`
 	// What the agent measured; absent: nothing new to say. About every 10 s.
-	Report        *AgentReport `protobuf:"bytes,6,opt,name=report,proto3" json:"report,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Report *AgentReport `protobuf:"bytes,6,opt,name=report,proto3" json:"report,omitempty"`
+	// Of every object of this session with a counter below it the agent knows what became of it, or will never commit it. Such a commit is refused
+	// for good where its outcome is not known any more. Only rises; 0: nothing is settled.
+	SettledObjectCounter int64 `protobuf:"varint,7,opt,name=settled_object_counter,json=settledObjectCounter,proto3" json:"settled_object_counter,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *HeartbeatRequest) Reset() {
@@ -351,6 +354,13 @@ func (x *HeartbeatRequest) GetReport() *AgentReport {
 		return x.Report
 	}
 	return nil
+}
+
+func (x *HeartbeatRequest) GetSettledObjectCounter() int64 {
+	if x != nil {
+		return x.SettledObjectCounter
+	}
+	return 0
 }
 
 // What an agent measured of its traffic. Placement and `cluster status` use it; no promise rests on it.
@@ -972,8 +982,12 @@ type PlacedTopic struct {
 	// Every field is present.
 	Config *TopicConfig `protobuf:"bytes,4,opt,name=config,proto3" json:"config,omitempty"`
 	// It has been deleted.
-	Deleted       bool  `protobuf:"varint,5,opt,name=deleted,proto3" json:"deleted,omitempty"`
-	Revision      int64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	Deleted  bool  `protobuf:"varint,5,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Revision int64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	// A checkpoint in the bucket has it: its leaders need not describe it there themselves.
+	Described bool `protobuf:"varint,7,opt,name=described,proto3" json:"described,omitempty"`
+	// When it was created, milliseconds since 1970 UTC by PostgreSQL's clock.
+	CreatedAtMs   int64 `protobuf:"varint,8,opt,name=created_at_ms,json=createdAtMs,proto3" json:"created_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1046,6 +1060,20 @@ func (x *PlacedTopic) GetDeleted() bool {
 func (x *PlacedTopic) GetRevision() int64 {
 	if x != nil {
 		return x.Revision
+	}
+	return 0
+}
+
+func (x *PlacedTopic) GetDescribed() bool {
+	if x != nil {
+		return x.Described
+	}
+	return false
+}
+
+func (x *PlacedTopic) GetCreatedAtMs() int64 {
+	if x != nil {
+		return x.CreatedAtMs
 	}
 	return 0
 }
@@ -2227,7 +2255,7 @@ const file_streamhouse_controlplane_v1_agent_proto_rawDesc = "" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12.\n" +
 	"\x13session_duration_ms\x18\x02 \x01(\x03R\x11sessionDurationMs\x122\n" +
 	"\x15heartbeat_interval_ms\x18\x03 \x01(\x03R\x13heartbeatIntervalMs\x12 \n" +
-	"\vincarnation\x18\x04 \x01(\x05R\vincarnation\"\x97\x02\n" +
+	"\vincarnation\x18\x04 \x01(\x05R\vincarnation\"\xd6\x02\n" +
 	"\x10HeartbeatRequest\x12'\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\x12#\n" +
@@ -2235,7 +2263,8 @@ const file_streamhouse_controlplane_v1_agent_proto_rawDesc = "" +
 	"\bdraining\x18\x03 \x01(\bR\bdraining\x12\x14\n" +
 	"\x05unfit\x18\x04 \x01(\bR\x05unfit\x12A\n" +
 	"\bevidence\x18\x05 \x01(\v2%.streamhouse.controlplane.v1.EvidenceR\bevidence\x12@\n" +
-	"\x06report\x18\x06 \x01(\v2(.streamhouse.controlplane.v1.AgentReportR\x06report\"\xa1\x02\n" +
+	"\x06report\x18\x06 \x01(\v2(.streamhouse.controlplane.v1.AgentReportR\x06report\x12=\n" +
+	"\x16settled_object_counter\x18\a \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x14settledObjectCounter\"\xa1\x02\n" +
 	"\vAgentReport\x126\n" +
 	"\x13in_bytes_per_second\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x10inBytesPerSecond\x128\n" +
 	"\x14out_bytes_per_second\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x11outBytesPerSecond\x12I\n" +
@@ -2284,14 +2313,16 @@ const file_streamhouse_controlplane_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x04 \x03(\v2,.streamhouse.controlplane.v1.PlacedPartitionR\n" +
 	"partitions\x12@\n" +
-	"\x06agents\x18\x05 \x03(\v2(.streamhouse.controlplane.v1.PlacedAgentR\x06agents\"\xdd\x01\n" +
+	"\x06agents\x18\x05 \x03(\v2(.streamhouse.controlplane.v1.PlacedAgentR\x06agents\"\x9f\x02\n" +
 	"\vPlacedTopic\x12\x19\n" +
 	"\btopic_id\x18\x01 \x01(\fR\atopicId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12'\n" +
 	"\x0fpartition_count\x18\x03 \x01(\x05R\x0epartitionCount\x12@\n" +
 	"\x06config\x18\x04 \x01(\v2(.streamhouse.controlplane.v1.TopicConfigR\x06config\x12\x18\n" +
 	"\adeleted\x18\x05 \x01(\bR\adeleted\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\x03R\brevision\"\xfc\x01\n" +
+	"\brevision\x18\x06 \x01(\x03R\brevision\x12\x1c\n" +
+	"\tdescribed\x18\a \x01(\bR\tdescribed\x12\"\n" +
+	"\rcreated_at_ms\x18\b \x01(\x03R\vcreatedAtMs\"\xfc\x01\n" +
 	"\x0fPlacedPartition\x12\x19\n" +
 	"\btopic_id\x18\x01 \x01(\fR\atopicId\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12*\n" +

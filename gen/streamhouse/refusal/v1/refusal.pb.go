@@ -123,6 +123,8 @@ const (
 	Reason_REASON_CATALOG_NOT_EMPTY Reason = 80
 	// [FailedPrecondition] A recovery has found that acknowledged records are not in the bucket; nothing was changed.
 	Reason_REASON_RECORDS_LOST Reason = 81
+	// [FailedPrecondition] Agents only: another agent has taken the job over, or it has ended: leave it.
+	Reason_REASON_JOB_LOST Reason = 70
 )
 
 // Enum value maps for Reason.
@@ -176,6 +178,7 @@ var (
 		68: "REASON_AGENT_NOT_ELIGIBLE",
 		80: "REASON_CATALOG_NOT_EMPTY",
 		81: "REASON_RECORDS_LOST",
+		70: "REASON_JOB_LOST",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":               0,
@@ -226,6 +229,7 @@ var (
 		"REASON_AGENT_NOT_ELIGIBLE":        68,
 		"REASON_CATALOG_NOT_EMPTY":         80,
 		"REASON_RECORDS_LOST":              81,
+		"REASON_JOB_LOST":                  70,
 	}
 )
 
@@ -684,7 +688,7 @@ const file_streamhouse_refusal_v1_refusal_proto_rawDesc = "" +
 	"\x0eretry_after_ms\x18\f \x01(\x03R\fretryAfterMsB\f\n" +
 	"\n" +
 	"_partitionB\b\n" +
-	"\x06_entry*\xa0\n" +
+	"\x06_entry*\xb5\n" +
 	"\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x15\n" +
@@ -734,7 +738,8 @@ const file_streamhouse_refusal_v1_refusal_proto_rawDesc = "" +
 	"\x15REASON_UNKNOWN_OBJECT\x10E\x12\x1d\n" +
 	"\x19REASON_AGENT_NOT_ELIGIBLE\x10D\x12\x1c\n" +
 	"\x18REASON_CATALOG_NOT_EMPTY\x10P\x12\x17\n" +
-	"\x13REASON_RECORDS_LOST\x10Q*d\n" +
+	"\x13REASON_RECORDS_LOST\x10Q\x12\x13\n" +
+	"\x0fREASON_JOB_LOST\x10F*d\n" +
 	"\aWritten\x12\x17\n" +
 	"\x13WRITTEN_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WRITTEN_SURELY_NOT\x10\x01\x12\x14\n" +

@@ -135,15 +135,17 @@ SELECT c.incarnation, (c.halted_at IS NOT NULL)::boolean AS halted, l.life::text
        COALESCE(s.agent_id, '')::text AS agent_id, (s.session_id IS NOT NULL AND s.ended_at IS NULL)::boolean AS lives, COALESCE(s.evidence_for, '')::text AS evidence_for,
        COALESCE((SELECT g.revision FROM agent_groups g WHERE g.agent_group = $1::text), -1)::bigint AS revision,
        EXISTS (SELECT 1 FROM object_keys o WHERE o.key = $2::text)::boolean AS key_known,
-       EXISTS (SELECT 1 FROM sessions k WHERE k.session_id = $3::uuid)::boolean AS key_session_known
+       EXISTS (SELECT 1 FROM sessions k WHERE k.session_id = $3::uuid
+               AND k.settled_object_counter <= $4::bigint)::boolean AS key_session_known
 FROM catalog c CROSS JOIN (SELECT server_life() AS life) AS l
-LEFT JOIN sessions s ON s.session_id = $4::uuid AND s.agent_group = $1::text
+LEFT JOIN sessions s ON s.session_id = $5::uuid AND s.agent_group = $1::text
 `
 
 type EvidenceStateParams struct {
 	AgentGroup   string
 	ObjectKey    string
 	KeySessionID uuid.UUID
+	KeyCounter   int64
 	SessionID    uuid.UUID
 }
 
@@ -161,12 +163,14 @@ type EvidenceStateRow struct {
 }
 
 // What the catalog has to say to what an agent was told: one row. agent_id: empty where the session has
-// no row in this agent group. revision: -1 where there is no such agent group.
+// no row in this agent group. revision: -1 where there is no such agent group. key_session_known: the session that the key names has a row, and
+// has not settled the key, whose row may be gone then.
 func (q *Queries) EvidenceState(ctx context.Context, arg EvidenceStateParams) (EvidenceStateRow, error) {
 	row := q.db.QueryRow(ctx, evidenceState,
 		arg.AgentGroup,
 		arg.ObjectKey,
 		arg.KeySessionID,
+		arg.KeyCounter,
 		arg.SessionID,
 	)
 	var i EvidenceStateRow

@@ -13,7 +13,7 @@ import (
 )
 
 const allLiveSessions = `-- name: AllLiveSessions :many
-SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested FROM sessions WHERE ended_at IS NULL ORDER BY agent_group, agent_id
+SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested, settled_object_counter FROM sessions WHERE ended_at IS NULL ORDER BY agent_group, agent_id
 `
 
 func (q *Queries) AllLiveSessions(ctx context.Context) ([]Session, error) {
@@ -44,6 +44,7 @@ func (q *Queries) AllLiveSessions(ctx context.Context) ([]Session, error) {
 			&i.CapacityBytesPerSecond,
 			&i.RegistrationID,
 			&i.DrainRequested,
+			&i.SettledObjectCounter,
 		); err != nil {
 			return nil, err
 		}
@@ -147,13 +148,13 @@ func (q *Queries) GetLease(ctx context.Context, topicID uuid.UUID, partition int
 }
 
 const listAgents = `-- name: ListAgents :many
-SELECT s.session_id, s.agent_id, s.agent_group, s.zone, s.address, s.version, s.duration_ms, s.started_at, s.last_heartbeat_at, s.draining, s.unfit, s.suspect, s.ended_at, s.end_reason, s.evidence_for, s.capacity_bytes_per_second, s.registration_id, s.drain_requested, (s.last_heartbeat_at + s.duration_ms * interval '1 millisecond')::timestamptz AS expires_at,
+SELECT s.session_id, s.agent_id, s.agent_group, s.zone, s.address, s.version, s.duration_ms, s.started_at, s.last_heartbeat_at, s.draining, s.unfit, s.suspect, s.ended_at, s.end_reason, s.evidence_for, s.capacity_bytes_per_second, s.registration_id, s.drain_requested, s.settled_object_counter, (s.last_heartbeat_at + s.duration_ms * interval '1 millisecond')::timestamptz AS expires_at,
        (SELECT count(*) FROM partitions p JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
         WHERE p.leader_session_id = s.session_id AND s.ended_at IS NULL)::int AS lease_count,
        COALESCE(l.partitions, 0)::int AS assigned_count,
        COALESCE(r.in_bytes_per_second, 0)::bigint AS in_bytes_per_second, COALESCE(r.out_bytes_per_second, 0)::bigint AS out_bytes_per_second
 FROM agents a
-JOIN LATERAL (SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested FROM sessions n WHERE n.agent_id = a.agent_id ORDER BY n.started_at DESC LIMIT 1) AS s ON true
+JOIN LATERAL (SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested, settled_object_counter FROM sessions n WHERE n.agent_id = a.agent_id ORDER BY n.started_at DESC LIMIT 1) AS s ON true
 LEFT JOIN agent_reports r ON r.session_id = s.session_id
 LEFT JOIN (SELECT p.assigned_agent_id, count(*) AS partitions FROM partitions p
            JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
@@ -184,6 +185,7 @@ type ListAgentsRow struct {
 	CapacityBytesPerSecond int64
 	RegistrationID         *uuid.UUID
 	DrainRequested         bool
+	SettledObjectCounter   int64
 	ExpiresAt              time.Time
 	LeaseCount             int32
 	AssignedCount          int32
@@ -220,6 +222,7 @@ func (q *Queries) ListAgents(ctx context.Context, agentGroup string, agentID str
 			&i.CapacityBytesPerSecond,
 			&i.RegistrationID,
 			&i.DrainRequested,
+			&i.SettledObjectCounter,
 			&i.ExpiresAt,
 			&i.LeaseCount,
 			&i.AssignedCount,

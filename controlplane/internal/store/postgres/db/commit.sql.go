@@ -558,3 +558,17 @@ func (q *Queries) PutProducers(ctx context.Context, arg PutProducersParams) (int
 	}
 	return result.RowsAffected(), nil
 }
+
+const takeBackObjectKeys = `-- name: TakeBackObjectKeys :execrows
+DELETE FROM object_keys WHERE object_id = ANY($1::bigint[])
+`
+
+// Takes back the keys of objects that their session had settled long ago: nothing of such a late repeat is stored. Requires: this transaction
+// inserted them.
+func (q *Queries) TakeBackObjectKeys(ctx context.Context, objectIds []int64) (int64, error) {
+	result, err := q.db.Exec(ctx, takeBackObjectKeys, objectIds)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}

@@ -22,6 +22,23 @@ type ApiKey struct {
 	RevokedAt  *time.Time
 }
 
+// Work on the bucket that somebody is at. First in the lock order, before object keys.
+type Job struct {
+	AgentGroup string
+	// streamhouse.controlplane.v1.JobKind.
+	Kind int16
+	// What of its kind it is about; there is one job about it at a time. Empty: the agent group.
+	Subject string
+	// The fence: random, and another one for everyone who takes the job over. Calls that name an old one change nothing.
+	JobID uuid.UUID
+	// Stands for the session in the keys of objects that the job makes; stays when it is taken over.
+	OutputID  uuid.UUID
+	SessionID uuid.UUID
+	ClaimedAt time.Time
+	// What the kind of job remembers.
+	Detail []byte
+}
+
 // The recovery that is under way, if any. Every step locks this row first, so that two callers take turns.
 type Recovery struct {
 	OnlyRow    bool
@@ -61,7 +78,7 @@ type RecoveryTopic struct {
 	Config []byte
 }
 
-// An agent's liveness: one row per registration, renewed by heartbeats. Deleted only when no partition, tenure or object key refers to it.
+// An agent's liveness: one row per registration, renewed by heartbeats. Deleted a day after its end, when no partition or tenure refers to it.
 type Session struct {
 	SessionID  uuid.UUID
 	AgentID    string
@@ -91,6 +108,8 @@ type Session struct {
 	RegistrationID *uuid.UUID
 	// An operator wants it drained; placement treats it as draining from now on. Never goes back.
 	DrainRequested bool
+	// Objects of this session with a counter below it have a definite outcome or will never be committed: a commit that names one without a row is refused for good. Only rises.
+	SettledObjectCounter int64
 }
 
 // A topic is its random id; the name is a label that is free again once the topic is deleted.
@@ -119,4 +138,21 @@ type Topic struct {
 	DeleteRetentionMs int64
 	// Compaction by key leaves records alone for this many milliseconds from their commit.
 	MinCompactionLagMs int64
+	// Revision of this row that the newest checkpoint in the bucket has; 0: none has the topic at all, so its leaders describe it in an object of its own (P9).
+	RecordedRevision int64
+}
+
+// How far the work on an agent group's part of the bucket has come. Its lock is taken by whoever claims a job, and waits for nobody.
+type Upkeep struct {
+	AgentGroup string
+	// Number of the newest checkpoint that has begun.
+	CheckpointBegun int64
+	// Revision of the agent group when it began: it has every topic up to there.
+	CheckpointRevision int64
+	// Number of the newest checkpoint that is in the bucket; 0: none.
+	CheckpointFinished int64
+	FinishedAt         *time.Time
+	// The part of the bucket that is swept next: 0 to 255 are the two hexadecimal digits of keys, 256 the topics' descriptions.
+	NextShard  int32
+	ShardDueAt time.Time
 }

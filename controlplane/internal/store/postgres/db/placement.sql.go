@@ -337,7 +337,7 @@ func (q *Queries) PlacedPartitionsOfTopics(ctx context.Context, topicIds []uuid.
 }
 
 const placedTopicsAfter = `-- name: PlacedTopicsAfter :many
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms FROM topics
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms, recorded_revision FROM topics
 WHERE agent_group = $1 AND revision > $2 AND (deleted_at IS NULL OR $2::bigint > 0)
 ORDER BY revision LIMIT $3
 `
@@ -367,6 +367,7 @@ func (q *Queries) PlacedTopicsAfter(ctx context.Context, agentGroup string, afte
 			&i.CleanupPolicy,
 			&i.DeleteRetentionMs,
 			&i.MinCompactionLagMs,
+			&i.RecordedRevision,
 		); err != nil {
 			return nil, err
 		}
@@ -500,7 +501,7 @@ func (q *Queries) ReleasePlacementLock(ctx context.Context, lockID int64) (bool,
 }
 
 const resolveTopics = `-- name: ResolveTopics :many
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms FROM topics
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms, recorded_revision FROM topics
 WHERE agent_group = $1 AND deleted_at IS NULL
   AND (name = ANY($2::text[]) OR topic_id = ANY($3::uuid[]))
 ORDER BY name
@@ -531,6 +532,7 @@ func (q *Queries) ResolveTopics(ctx context.Context, agentGroup string, names []
 			&i.CleanupPolicy,
 			&i.DeleteRetentionMs,
 			&i.MinCompactionLagMs,
+			&i.RecordedRevision,
 		); err != nil {
 			return nil, err
 		}
@@ -618,7 +620,7 @@ func (q *Queries) TopicLoads(ctx context.Context, agentGroup string) ([]TopicLoa
 }
 
 const topicsByID = `-- name: TopicsByID :many
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms FROM topics WHERE topic_id = ANY($1::uuid[])
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms, recorded_revision FROM topics WHERE topic_id = ANY($1::uuid[])
 `
 
 func (q *Queries) TopicsByID(ctx context.Context, topicIds []uuid.UUID) ([]Topic, error) {
@@ -646,6 +648,7 @@ func (q *Queries) TopicsByID(ctx context.Context, topicIds []uuid.UUID) ([]Topic
 			&i.CleanupPolicy,
 			&i.DeleteRetentionMs,
 			&i.MinCompactionLagMs,
+			&i.RecordedRevision,
 		); err != nil {
 			return nil, err
 		}

@@ -119,11 +119,11 @@ func (q *Queries) DropReferences(ctx context.Context, objectIds []int64, dropped
 
 const forgetDeletedTopics = `-- name: ForgetDeletedTopics :execrows
 DELETE FROM topics t
-WHERE t.deleted_at < clock_timestamp() - interval '1 day'
+WHERE t.deleted_at < clock_timestamp() - interval '1 day' AND t.recorded_revision >= t.revision
   AND NOT EXISTS (SELECT 1 FROM partitions p WHERE p.topic_id = t.topic_id)
 `
 
-// Topics whose deletion every agent has had a day to hear of, and of which nothing is left.
+// Topics whose deletion every agent has had a day to hear of, and a checkpoint has, and of which nothing is left.
 func (q *Queries) ForgetDeletedTopics(ctx context.Context) (int64, error) {
 	result, err := q.db.Exec(ctx, forgetDeletedTopics)
 	if err != nil {

@@ -93,7 +93,7 @@ SELECT g.partition_id, g.log_start_offset, g.high_watermark, COALESCE(t.retentio
                    (SELECT max(b.base_offset) FROM segments b WHERE b.partition_id = g.partition_id AND b.base_offset <= g.log_start_offset), 0)
                ORDER BY s.base_offset LIMIT $1) AS f
             JOIN object_keys o ON o.object_id = f.object_id
-            WHERE o.created_at >= clock_timestamp() - make_interval(secs => t.retention_ms / 1000.0)
+            WHERE COALESCE(o.newest_commit_at, o.created_at) >= clock_timestamp() - make_interval(secs => t.retention_ms / 1000.0)
             ORDER BY f.base_offset LIMIT 1),
            (SELECT max(f.base_offset + f.record_count) FROM (
                SELECT s.base_offset, s.record_count FROM segments s

@@ -96,7 +96,7 @@ func (q *Queries) GetAgent(ctx context.Context, agentID string) (string, error) 
 }
 
 const getSession = `-- name: GetSession :one
-SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested FROM sessions WHERE session_id = $1 AND agent_group = $2
+SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested, settled_object_counter FROM sessions WHERE session_id = $1 AND agent_group = $2
 `
 
 // No row: the session never was, or is of another agent group.
@@ -122,6 +122,7 @@ func (q *Queries) GetSession(ctx context.Context, sessionID uuid.UUID, agentGrou
 		&i.CapacityBytesPerSecond,
 		&i.RegistrationID,
 		&i.DrainRequested,
+		&i.SettledObjectCounter,
 	)
 	return i, err
 }
@@ -172,7 +173,7 @@ func (q *Queries) InsertSession(ctx context.Context, arg InsertSessionParams) er
 }
 
 const liveSessions = `-- name: LiveSessions :many
-SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested FROM sessions WHERE agent_group = $1 AND ended_at IS NULL ORDER BY agent_id
+SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested, settled_object_counter FROM sessions WHERE agent_group = $1 AND ended_at IS NULL ORDER BY agent_id
 `
 
 // The sessions of an agent group that live.
@@ -204,6 +205,7 @@ func (q *Queries) LiveSessions(ctx context.Context, agentGroup string) ([]Sessio
 			&i.CapacityBytesPerSecond,
 			&i.RegistrationID,
 			&i.DrainRequested,
+			&i.SettledObjectCounter,
 		); err != nil {
 			return nil, err
 		}
@@ -216,23 +218,28 @@ func (q *Queries) LiveSessions(ctx context.Context, agentGroup string) ([]Sessio
 }
 
 const lockSession = `-- name: LockSession :many
-SELECT agent_group FROM sessions WHERE session_id = $1 FOR KEY SHARE
+SELECT agent_group, settled_object_counter FROM sessions WHERE session_id = $1 FOR KEY SHARE
 `
 
+type LockSessionRow struct {
+	AgentGroup           string
+	SettledObjectCounter int64
+}
+
 // As LockSessions, of one.
-func (q *Queries) LockSession(ctx context.Context, sessionID uuid.UUID) ([]string, error) {
+func (q *Queries) LockSession(ctx context.Context, sessionID uuid.UUID) ([]LockSessionRow, error) {
 	rows, err := q.db.Query(ctx, lockSession, sessionID)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []string
+	var items []LockSessionRow
 	for rows.Next() {
-		var agent_group string
-		if err := rows.Scan(&agent_group); err != nil {
+		var i LockSessionRow
+		if err := rows.Scan(&i.AgentGroup, &i.SettledObjectCounter); err != nil {
 			return nil, err
 		}
-		items = append(items, agent_group)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -241,12 +248,13 @@ func (q *Queries) LockSession(ctx context.Context, sessionID uuid.UUID) ([]strin
 }
 
 const lockSessions = `-- name: LockSessions :many
-SELECT session_id, agent_group FROM sessions WHERE session_id = ANY($1::uuid[]) ORDER BY session_id FOR KEY SHARE
+SELECT session_id, agent_group, settled_object_counter FROM sessions WHERE session_id = ANY($1::uuid[]) ORDER BY session_id FOR KEY SHARE
 `
 
 type LockSessionsRow struct {
-	SessionID  uuid.UUID
-	AgentGroup string
+	SessionID            uuid.UUID
+	AgentGroup           string
+	SettledObjectCounter int64
 }
 
 // Locks sessions in order, so that none is deleted meanwhile; says nothing of whether they live (that is read in a later statement).
@@ -260,7 +268,7 @@ func (q *Queries) LockSessions(ctx context.Context, sessionIds []uuid.UUID) ([]L
 	var items []LockSessionsRow
 	for rows.Next() {
 		var i LockSessionsRow
-		if err := rows.Scan(&i.SessionID, &i.AgentGroup); err != nil {
+		if err := rows.Scan(&i.SessionID, &i.AgentGroup, &i.SettledObjectCounter); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -272,17 +280,18 @@ func (q *Queries) LockSessions(ctx context.Context, sessionIds []uuid.UUID) ([]L
 }
 
 const renewSession = `-- name: RenewSession :many
-UPDATE sessions SET last_heartbeat_at = clock_timestamp()
-WHERE session_id = $1 AND agent_group = $2 AND ended_at IS NULL
-  AND NOT suspect AND (draining OR NOT $3::boolean) AND unfit = $4::boolean
+UPDATE sessions SET last_heartbeat_at = clock_timestamp(), settled_object_counter = GREATEST(settled_object_counter, $1::bigint)
+WHERE session_id = $2 AND agent_group = $3 AND ended_at IS NULL
+  AND NOT suspect AND (draining OR NOT $4::boolean) AND unfit = $5::boolean
 RETURNING drain_requested
 `
 
 type RenewSessionParams struct {
-	SessionID  uuid.UUID
-	AgentGroup string
-	Draining   bool
-	Unfit      bool
+	SettledObjectCounter int64
+	SessionID            uuid.UUID
+	AgentGroup           string
+	Draining             bool
+	Unfit                bool
 }
 
 // The heartbeat that changes nothing but the time, which is nearly every one. Compares no clock: a session that lives is renewed,
@@ -290,6 +299,7 @@ type RenewSessionParams struct {
 // No row: the session has ended, never was, or something else changes too: RenewSessionAndState tells.
 func (q *Queries) RenewSession(ctx context.Context, arg RenewSessionParams) ([]bool, error) {
 	rows, err := q.db.Query(ctx, renewSession,
+		arg.SettledObjectCounter,
 		arg.SessionID,
 		arg.AgentGroup,
 		arg.Draining,
@@ -314,16 +324,18 @@ func (q *Queries) RenewSession(ctx context.Context, arg RenewSessionParams) ([]b
 }
 
 const renewSessionAndState = `-- name: RenewSessionAndState :many
-UPDATE sessions SET last_heartbeat_at = clock_timestamp(), suspect = false, draining = draining OR $1::boolean, unfit = $2::boolean
-WHERE session_id = $3 AND agent_group = $4 AND ended_at IS NULL
+UPDATE sessions SET last_heartbeat_at = clock_timestamp(), suspect = false, draining = draining OR $1::boolean, unfit = $2::boolean,
+                    settled_object_counter = GREATEST(settled_object_counter, $3::bigint)
+WHERE session_id = $4 AND agent_group = $5 AND ended_at IS NULL
 RETURNING drain_requested
 `
 
 type RenewSessionAndStateParams struct {
-	Draining   bool
-	Unfit      bool
-	SessionID  uuid.UUID
-	AgentGroup string
+	Draining             bool
+	Unfit                bool
+	SettledObjectCounter int64
+	SessionID            uuid.UUID
+	AgentGroup           string
 }
 
 // The heartbeat that clears suspicion, or begins to drain, or changes fitness. Requires: LockAgentGroup.
@@ -332,6 +344,7 @@ func (q *Queries) RenewSessionAndState(ctx context.Context, arg RenewSessionAndS
 	rows, err := q.db.Query(ctx, renewSessionAndState,
 		arg.Draining,
 		arg.Unfit,
+		arg.SettledObjectCounter,
 		arg.SessionID,
 		arg.AgentGroup,
 	)
@@ -368,7 +381,7 @@ func (q *Queries) RequestDrain(ctx context.Context, agentID string, agentGroup s
 }
 
 const sessionsByID = `-- name: SessionsByID :many
-SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested FROM sessions WHERE session_id = ANY($1::uuid[])
+SELECT session_id, agent_id, agent_group, zone, address, version, duration_ms, started_at, last_heartbeat_at, draining, unfit, suspect, ended_at, end_reason, evidence_for, capacity_bytes_per_second, registration_id, drain_requested, settled_object_counter FROM sessions WHERE session_id = ANY($1::uuid[])
 `
 
 func (q *Queries) SessionsByID(ctx context.Context, sessionIds []uuid.UUID) ([]Session, error) {
@@ -399,6 +412,7 @@ func (q *Queries) SessionsByID(ctx context.Context, sessionIds []uuid.UUID) ([]S
 			&i.CapacityBytesPerSecond,
 			&i.RegistrationID,
 			&i.DrainRequested,
+			&i.SettledObjectCounter,
 		); err != nil {
 			return nil, err
 		}

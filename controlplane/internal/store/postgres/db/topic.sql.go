@@ -12,7 +12,7 @@ import (
 )
 
 const getTopic = `-- name: GetTopic :one
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms FROM topics
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms, recorded_revision FROM topics
 WHERE name = $1 AND deleted_at IS NULL AND ($2::text = '' OR agent_group = $2::text)
 `
 
@@ -36,6 +36,7 @@ func (q *Queries) GetTopic(ctx context.Context, name string, agentGroup string) 
 		&i.CleanupPolicy,
 		&i.DeleteRetentionMs,
 		&i.MinCompactionLagMs,
+		&i.RecordedRevision,
 	)
 	return i, err
 }
@@ -76,7 +77,7 @@ INSERT INTO topics (topic_id, name, agent_group, partition_count, max_record_byt
 VALUES ($1, $2, $3, $4, $5, $6, $7::text[], $8,
         $9, $10, $11, $12, $13)
 ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING
-RETURNING topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms
+RETURNING topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms, recorded_revision
 `
 
 type InsertTopicParams struct {
@@ -135,6 +136,7 @@ func (q *Queries) InsertTopic(ctx context.Context, arg InsertTopicParams) ([]Top
 			&i.CleanupPolicy,
 			&i.DeleteRetentionMs,
 			&i.MinCompactionLagMs,
+			&i.RecordedRevision,
 		); err != nil {
 			return nil, err
 		}
@@ -147,7 +149,7 @@ func (q *Queries) InsertTopic(ctx context.Context, arg InsertTopicParams) ([]Top
 }
 
 const listTopics = `-- name: ListTopics :many
-SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms FROM topics
+SELECT topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms, recorded_revision FROM topics
 WHERE deleted_at IS NULL AND name > $1 AND ($2::text = '' OR agent_group = $2::text)
 ORDER BY name LIMIT $3
 `
@@ -177,6 +179,7 @@ func (q *Queries) ListTopics(ctx context.Context, after string, agentGroup strin
 			&i.CleanupPolicy,
 			&i.DeleteRetentionMs,
 			&i.MinCompactionLagMs,
+			&i.RecordedRevision,
 		); err != nil {
 			return nil, err
 		}
@@ -261,7 +264,7 @@ UPDATE topics SET max_record_bytes = COALESCE($1, max_record_bytes),
                   partition_count = GREATEST(partition_count, $9::int),
                   revision = $10
 WHERE topic_id = $11 AND deleted_at IS NULL
-RETURNING topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms
+RETURNING topic_id, name, agent_group, partition_count, max_record_bytes, allow_buffered_acks, created_at, deleted_at, revision, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms, recorded_revision
 `
 
 type UpdateTopicParams struct {
@@ -316,6 +319,7 @@ func (q *Queries) UpdateTopic(ctx context.Context, arg UpdateTopicParams) ([]Top
 			&i.CleanupPolicy,
 			&i.DeleteRetentionMs,
 			&i.MinCompactionLagMs,
+			&i.RecordedRevision,
 		); err != nil {
 			return nil, err
 		}
