@@ -56,6 +56,9 @@ type Config struct {
 	LookupInterval   time.Duration `default:"1s"        help:"Time between two lookups for all readers that wait, 10ms to 1s; notices of other agents wake them earlier."`
 	ProduceTimeout   time.Duration `default:"30s"       help:"Longest that a produce call takes, whatever deadline it has."`
 
+	Jobs        bool          `default:"true" help:"This agent works on the bucket, too: checkpoints, deletion, looking for orphans. An agent group needs one that does." negatable:""`
+	JobInterval time.Duration `default:"5s"   help:"Time between two questions for such work, 10ms to 10m."`
+
 	DrainDeadline time.Duration `default:"60s" help:"Longest time at SIGTERM for handing partitions over; then the agent stops hard, which loses nothing that was acknowledged as durable."`
 	DrainLinger   time.Duration `default:"5s"  help:"How long late requests are still forwarded after partitions were handed over."`
 }
@@ -80,6 +83,8 @@ func DefaultConfig() Config {
 		CacheBytes:       256 << 20,
 		LookupInterval:   time.Second,
 		ProduceTimeout:   30 * time.Second,
+		Jobs:             true,
+		JobInterval:      5 * time.Second,
 		DrainDeadline:    time.Minute,
 		DrainLinger:      5 * time.Second,
 	}
@@ -110,6 +115,7 @@ func (c Config) Validate() error {
 		between("linger", c.Linger, 0, time.Minute),
 		between("lookup-interval", c.LookupInterval, 10*time.Millisecond, time.Second),
 		between("produce-timeout", c.ProduceTimeout, time.Second, maxWait),
+		between("job-interval", c.JobInterval, 10*time.Millisecond, maxWait),
 		between("drain-deadline", c.DrainDeadline, time.Second, maxWait),
 		between("drain-linger", c.DrainLinger, 0, maxWait),
 	)
@@ -218,4 +224,12 @@ func (c Config) agentID() (string, error) {
 		return "", errors.New("agent-id: the host has no name: set one")
 	}
 	return id, nil
+}
+
+// jobInterval is 0 for an agent that does no jobs.
+func (c Config) jobInterval() time.Duration {
+	if !c.Jobs {
+		return 0
+	}
+	return c.JobInterval
 }

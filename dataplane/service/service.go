@@ -153,7 +153,7 @@ func (s *Service) agentConfig(id string) agent.Config {
 		Verify:         produce.Level(c.Verify),
 		Flush:          flush.Config{Linger: c.Linger, MaxUploads: c.MaxUploads, PutsPerSecond: c.PutsPerSecond, PutBurst: c.PutBurst},
 		Fetch:          fetch.Config{LookupInterval: c.LookupInterval, Cache: cache.Config{MaxBytes: c.CacheBytes}},
-		ProduceTimeout: c.ProduceTimeout, DrainDeadline: c.DrainDeadline, DrainLinger: c.DrainLinger,
+		ProduceTimeout: c.ProduceTimeout, DrainDeadline: c.DrainDeadline, DrainLinger: c.DrainLinger, JobInterval: c.jobInterval(),
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
 	"github.com/streamhouse/streamhouse/serve/access"
 	"github.com/streamhouse/streamhouse/serve/listen"
@@ -30,7 +31,9 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/evidence"
 	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
+	"github.com/streamhouse/streamhouse/dataplane/internal/job"
 	"github.com/streamhouse/streamhouse/dataplane/internal/lease"
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	"github.com/streamhouse/streamhouse/dataplane/internal/peer"
@@ -59,6 +62,8 @@ type Config struct {
 	// DrainDeadline bounds a graceful stop; DrainLinger is how long late requests are forwarded after a hand-over.
 	DrainDeadline time.Duration
 	DrainLinger   time.Duration
+	// JobInterval is the time between two questions for work on the bucket; 0: this agent does none.
+	JobInterval time.Duration
 }
 
 // Deps are how the agent reaches the world.
@@ -97,6 +102,7 @@ type Agent struct {
 	records record.Service
 	traffic *traffic.Book
 	trusted atomic.Bool // the bucket has passed its test
+	jobs    *job.Runner // nil: it does none
 }
 
 // New puts an agent together; nothing is reached before Run.
@@ -131,6 +137,9 @@ func New(config Config, deps Deps) (*Agent, error) {
 	if err := a.measure(handed); err != nil {
 		return nil, err
 	}
+	if err := a.work(); err != nil {
+		return nil, err
+	}
 	a.records = record.Service{
 		Reader: a.reader, Writer: a.produce,
 		Metadata:    record.NewMetadata(a.table, a.me, config.Session.AgentGroup, a.desk.Leads),
@@ -150,6 +159,7 @@ func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.H
 	who.Unfit = uploads.Unfit
 	who.Evidence = told
 	who.Traffic = a.traffic
+	who.Settled = func(session object.UUID) uint64 { return a.desk.Settled(session) }
 	a.keeper = session.New(who, a.control, a.table, a.deps.Log)
 	a.desk = term.NewDesk(term.Config{
 		AgentID: who.AgentID, AgentGroup: who.AgentGroup, MaxObjectBytes: a.config.MaxObjectBytes, MaxBufferedBytes: a.config.MaxBufferedBytes,
@@ -162,6 +172,27 @@ func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.H
 		AgentGroup: who.AgentGroup, Desk: a.desk, Table: a.table, Catalog: a.control, Lookups: a.reader.Coalescer(),
 		Peers: peers, Traffic: a.traffic, Halted: a.keeper.Halted, Timeout: a.config.ProduceTimeout, Log: a.deps.Log,
 		Verify: a.config.Verify, Gate: a.gate, Meter: a.deps.Meter,
+	})
+	return err
+}
+
+// work makes the runner of jobs on the bucket.
+func (a *Agent) work() error {
+	if a.config.JobInterval == 0 {
+		return nil
+	}
+	deleter, err := job.NewDeleter(a.control, a.deps.Store, a.deps.Meter)
+	if err != nil {
+		return err
+	}
+	checkpoints := job.Checkpointer{AgentGroup: a.config.Session.AgentGroup, Control: a.control, Store: a.deps.Store}
+	a.jobs, err = job.New(job.Config{
+		Interval: a.config.JobInterval, Session: a.desk.Session, Control: a.control, Log: a.deps.Log, Meter: a.deps.Meter,
+		Handlers: map[controlplanev1.JobKind]job.Handler{
+			controlplanev1.JobKind_JOB_KIND_CHECKPOINT: {Do: checkpoints.Checkpoint},
+			controlplanev1.JobKind_JOB_KIND_DELETE:     {Do: deleter.Delete},
+			controlplanev1.JobKind_JOB_KIND_SWEEP:      {Do: deleter.Sweep},
+		},
 	})
 	return err
 }

@@ -30,6 +30,11 @@ func (a *Agent) Run(ctx context.Context, abort <-chan struct{}) error {
 	held := make(chan struct{}) // closed when no session is kept any more
 	group.Go(func() error { return a.reader.Run(work) })
 	group.Go(func() error { return a.traffic.Run(work) })
+	jobs, leave := context.WithCancel(work)
+	defer leave()
+	if a.jobs != nil {
+		group.Go(func() error { return a.jobs.Run(jobs) })
+	}
 	group.Go(func() error {
 		defer close(held)
 		return a.keep(work)
@@ -37,9 +42,11 @@ func (a *Agent) Run(ctx context.Context, abort <-chan struct{}) error {
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
+			leave() // others go on with its jobs
 			a.drain(work, held, abort)
 		case <-a.keeper.Ordered():
 			a.deps.Log.InfoContext(work, "an operator wants this agent drained")
+			leave()
 			a.drain(work, held, abort)
 		case <-work.Done():
 		}

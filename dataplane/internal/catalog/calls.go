@@ -61,3 +61,28 @@ func (c *Client) AllocateProducerIds(ctx context.Context, req *controlplanev1.Al
 func (c *Client) Authenticate(ctx context.Context, req *controlplanev1.AuthenticateRequest) (*controlplanev1.AuthenticateResponse, error) {
 	return call(ctx, c, req, controlplanev1connect.AgentServiceClient.Authenticate)
 }
+
+// ClaimJob asks for work on the bucket; see the proto.
+func (c *Client) ClaimJob(ctx context.Context, req *controlplanev1.ClaimJobRequest) (*controlplanev1.ClaimJobResponse, error) {
+	return callJobs(ctx, c, req, controlplanev1connect.JobServiceClient.ClaimJob)
+}
+
+// FinishJob ends a job; see the proto.
+func (c *Client) FinishJob(ctx context.Context, req *controlplanev1.FinishJobRequest) (*controlplanev1.FinishJobResponse, error) {
+	return callJobs(ctx, c, req, controlplanev1connect.JobServiceClient.FinishJob)
+}
+
+// ConfirmDeleted says which objects are gone; see the proto.
+func (c *Client) ConfirmDeleted(ctx context.Context, req *controlplanev1.ConfirmDeletedRequest) (*controlplanev1.ConfirmDeletedResponse, error) {
+	return callJobs(ctx, c, req, controlplanev1connect.JobServiceClient.ConfirmDeleted)
+}
+
+// SweepKeys asks which of the keys that were found are dead; see the proto.
+func (c *Client) SweepKeys(ctx context.Context, req *controlplanev1.SweepKeysRequest) (*controlplanev1.SweepKeysResponse, error) {
+	return callJobs(ctx, c, req, controlplanev1connect.JobServiceClient.SweepKeys)
+}
+
+// ReadCheckpoint reads a page of what a checkpoint is made of; see the proto.
+func (c *Client) ReadCheckpoint(ctx context.Context, req *controlplanev1.ReadCheckpointRequest) (*controlplanev1.ReadCheckpointResponse, error) {
+	return callJobs(ctx, c, req, controlplanev1connect.JobServiceClient.ReadCheckpoint)
+}

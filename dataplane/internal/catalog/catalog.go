@@ -1,4 +1,4 @@
-// Package catalog is the agent's way to the control plane: AgentService behind several addresses, tried in turn.
+// Package catalog is the agent's way to the control plane: AgentService and JobService behind several addresses, tried in turn.
 // Nothing here remembers what was answered, and nothing decides what an answer means.
 //
 // Every call but Watch tries each address at most once, beginning with the one that answered last, and gives each its
@@ -26,9 +26,15 @@ func (c *Client) Replicas() int { return len(c.replicas) }
 
 // Client calls the control plane. It is safe for concurrent use.
 type Client struct {
-	replicas  []controlplanev1connect.AgentServiceClient
+	replicas  []replica
 	preferred atomic.Int64
 	attempt   time.Duration
+}
+
+// replica is the control plane at one address.
+type replica struct {
+	controlplanev1connect.AgentServiceClient
+	jobs controlplanev1connect.JobServiceClient
 }
 
 // DefaultAttempt bounds one attempt at one address.
@@ -45,7 +51,10 @@ func New(transports []connect.Transport, attempt time.Duration, interceptors ...
 	}
 	c := &Client{attempt: attempt}
 	for _, t := range transports {
-		c.replicas = append(c.replicas, controlplanev1connect.NewAgentServiceClient(connect.NewClient(t, interceptors...)))
+		client := connect.NewClient(t, interceptors...)
+		c.replicas = append(c.replicas, replica{
+			AgentServiceClient: controlplanev1connect.NewAgentServiceClient(client), jobs: controlplanev1connect.NewJobServiceClient(client),
+		})
 	}
 	return c, nil
 }
@@ -66,16 +75,26 @@ func IsVerdict(err error) bool {
 	}
 }
 
-// call tries the replicas in turn until one gives a verdict.
 func call[Req, Res any](
 	ctx context.Context, c *Client, req Req, method func(controlplanev1connect.AgentServiceClient, context.Context, Req) (Res, error),
 ) (Res, error) {
+	return inTurn(ctx, c, func(ctx context.Context, r replica) (Res, error) { return method(r.AgentServiceClient, ctx, req) })
+}
+
+func callJobs[Req, Res any](
+	ctx context.Context, c *Client, req Req, method func(controlplanev1connect.JobServiceClient, context.Context, Req) (Res, error),
+) (Res, error) {
+	return inTurn(ctx, c, func(ctx context.Context, r replica) (Res, error) { return method(r.jobs, ctx, req) })
+}
+
+// inTurn tries the replicas in turn until one gives a verdict.
+func inTurn[Res any](ctx context.Context, c *Client, method func(context.Context, replica) (Res, error)) (Res, error) {
 	var res Res
 	var err error
 	first := c.preferred.Load()
 	for i := range c.replicas {
 		at := (int(first) + i) % len(c.replicas)
-		res, err = try(ctx, c.share(ctx, len(c.replicas)-i), func(ctx context.Context) (Res, error) { return method(c.replicas[at], ctx, req) })
+		res, err = try(ctx, c.share(ctx, len(c.replicas)-i), func(ctx context.Context) (Res, error) { return method(ctx, c.replicas[at]) })
 		if err == nil || IsVerdict(err) {
 			return res, err
 		}

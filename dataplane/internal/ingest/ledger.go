@@ -195,6 +195,21 @@ func (l *Ledger) Idle() bool {
 	return l.open == nil && len(l.queue) == 0 && l.sending == nil
 }
 
+// Settled is the counter below which every object has a definite outcome, or will not be committed again.
+func (l *Ledger) Settled() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.prune()
+	switch {
+	case l.sending != nil: // it was taken off the queue's beginning
+		return l.sending.objects[0].Key.Counter
+	case len(l.queue) > 0:
+		return l.queue[0].Key.Counter
+	default:
+		return l.counter
+	}
+}
+
 // BufferedBytes is the size of the batches in flight.
 func (l *Ledger) BufferedBytes() int {
 	l.mu.Lock()

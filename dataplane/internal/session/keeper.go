@@ -44,6 +44,8 @@ type Config struct {
 	Capacity int64
 	// Unfit tells whether nothing should be placed on this agent.
 	Unfit func() bool
+	// Settled is the counter below which objects of the session are settled; 0: nothing to say. nil: nothing ever.
+	Settled func(session object.UUID) uint64
 	// Traffic is reported with the heartbeats.
 	Traffic *traffic.Book
 	// Evidence is given to the catalog with the heartbeats.
@@ -264,11 +266,15 @@ func (k *Keeper) heartbeat(ctx context.Context, s *Session, failures int) (more 
 	defer cancel()
 	draining := k.draining.Load()
 	page := k.config.Evidence.Next()
+	settled := int64(0)
+	if k.config.Settled != nil {
+		settled = int64(k.config.Settled(s.ID))
+	}
 	began := time.Now()
 	report := k.config.Traffic.Report(began)
 	res, err := k.catalog.Heartbeat(ctx, &controlplanev1.HeartbeatRequest{
 		SessionId: s.ID.String(), Revision: k.table.Revision(), Draining: draining, Unfit: k.config.Unfit(),
-		Evidence: page.Evidence, Report: report,
+		Evidence: page.Evidence, Report: report, SettledObjectCounter: settled,
 	})
 	if err != nil {
 		return false, err

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	"github.com/streamhouse/streamhouse/dataplane/internal/session"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
@@ -133,6 +134,14 @@ func (d *Desk) Session() string {
 		return t.session.ID.String()
 	}
 	return ""
+}
+
+// Settled is the counter below which the objects of a session are settled; 0: it does not serve now, which takes nothing back.
+func (d *Desk) Settled(session object.UUID) uint64 {
+	if t := d.term(); t != nil && t.session.ID == session {
+		return t.ledger.Settled()
+	}
+	return 0
 }
 
 // Leads tells whether this agent takes batches for the partition, and in which epoch.

@@ -1,0 +1,95 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/checkpoint"
+	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	"github.com/streamhouse/streamhouse/serve/crashpoint"
+)
+
+// keptCheckpoints is how many stay in the bucket: the newest is used, those before it are for people whose newest is damaged.
+const keptCheckpoints = 3
+
+var (
+	checkpointAfterRead  = crashpoint.Register("checkpoint.after-read")
+	checkpointAfterPut   = crashpoint.Register("checkpoint.after-put")
+	checkpointAfterPrune = crashpoint.Register("checkpoint.after-prune")
+)
+
+// Checkpointer writes checkpoints.
+type Checkpointer struct {
+	AgentGroup string
+	Control    Control
+	Store      objectstore.Store
+}
+
+// Checkpoint is the handler of checkpoints. A key that is taken was written by whoever had the job before: it was read after the checkpoint had begun,
+// too, and is as good.
+func (c Checkpointer) Checkpoint(ctx context.Context, job *controlplanev1.Job) ([]slog.Attr, error) {
+	body, incarnation, err := c.read(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	checkpointAfterRead.Here()
+	key := checkpoint.Key(c.AgentGroup, incarnation, job.GetCheckpoint().GetNumber())
+	err = c.Store.Put(ctx, key, [][]byte{body}, objectstore.Checksum(body))
+	if err != nil && !errors.Is(err, objectstore.ErrConflict) {
+		return nil, fmt.Errorf("write checkpoint: %w", err)
+	}
+	checkpointAfterPut.Here()
+	if err := c.prune(ctx); err != nil {
+		return nil, err
+	}
+	checkpointAfterPrune.Here()
+	return []slog.Attr{slog.String("key", key), slog.Int("bytes", len(body))}, nil
+}
+
+func (c Checkpointer) read(ctx context.Context, job *controlplanev1.Job) (body []byte, incarnation int32, err error) {
+	w := checkpoint.NewWriter()
+	for token, more := "", true; more; more = token != "" {
+		res, err := c.Control.ReadCheckpoint(ctx, &controlplanev1.ReadCheckpointRequest{JobId: job.GetJobId(), PageToken: token})
+		if err != nil {
+			return nil, 0, fmt.Errorf("read checkpoint: %w", err)
+		}
+		if head := res.GetPage().GetHead(); head != nil {
+			incarnation = head.GetIncarnation()
+		}
+		if len(res.GetPage().GetTopics())+len(res.GetPage().GetPartitions()) > 0 || res.GetPage().GetHead() != nil {
+			if err := w.Add(res.GetPage()); err != nil {
+				return nil, 0, err
+			}
+		}
+		token = res.GetNextPageToken()
+	}
+	return w.Seal(), incarnation, nil
+}
+
+// prune deletes all checkpoints but the newest. An old one that comes late is deleted by the next job.
+func (c Checkpointer) prune(ctx context.Context) error {
+	var keys []string
+	for after, more := "", true; more; {
+		page, err := c.Store.List(ctx, checkpoint.Prefix(c.AgentGroup), after, objectstore.MaxListLimit)
+		if err != nil {
+			return fmt.Errorf("list checkpoints: %w", err)
+		}
+		for _, o := range page.Objects {
+			if _, _, ok := checkpoint.ParseKey(c.AgentGroup, o.Key); ok {
+				keys = append(keys, o.Key)
+			}
+			after = o.Key
+		}
+		more = page.More && len(page.Objects) > 0
+	}
+	if len(keys) <= keptCheckpoints {
+		return nil
+	}
+	if err := c.Store.Delete(ctx, keys[:len(keys)-keptCheckpoints]); err != nil {
+		return fmt.Errorf("delete old checkpoints: %w", err)
+	}
+	return nil
+}
