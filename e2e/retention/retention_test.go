@@ -322,4 +322,3 @@ func deleteTopic(t *testing.T, r *rig) {
 	}
 	wantDense(t, got, 0, 100)
 }
-

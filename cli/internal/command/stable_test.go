@@ -28,8 +28,10 @@ var someCosts = func() costs {
 func TestOutputIsStable(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 31, 12, 0, 0, 123456000, time.UTC)
-	aTopic := topicFrom(client.Topic{ID: "id", Name: "orders", AgentGroup: "default", PartitionCount: 2, MaxRecordBytes: 1 << 20, CreatedAt: at, PreferredZones: []string{"az-a", "az-b"},
-		Retention: 168 * time.Hour, RetentionBytes: client.Unbounded, CleanupPolicy: client.CleanupDelete, DeleteRetention: 24 * time.Hour})
+	aTopic := topicFrom(client.Topic{
+		ID: "id", Name: "orders", AgentGroup: "default", PartitionCount: 2, MaxRecordBytes: 1 << 20, CreatedAt: at, PreferredZones: []string{"az-a", "az-b"},
+		Retention: 168 * time.Hour, RetentionBytes: client.Unbounded, CleanupPolicy: client.CleanupDelete, DeleteRetention: 24 * time.Hour,
+	})
 	live := client.Agent{
 		ID: "agent-az-a-1", AgentGroup: "default", Zone: "az-a", Address: "http://127.0.0.1:20001", Version: "v1", State: client.AgentLive,
 		SessionID: "session", StartedAt: at, LastHeartbeatAt: at, ExpiresAt: at, LeaseCount: 1, AssignedCount: 2,

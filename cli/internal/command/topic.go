@@ -270,7 +270,8 @@ func (c topicUpdateCommand) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	if config == (client.TopicConfig{}) && c.Partitions == nil {
-		return usage("nothing to change: pass --partitions, --retention, --retention-bytes, --max-record-bytes, --allow-buffered-acks, --preferred-zones or --set KEY=VALUE")
+		return usage("nothing to change: pass --partitions, --retention, --retention-bytes, --max-record-bytes, --allow-buffered-acks, " +
+			"--preferred-zones or --set KEY=VALUE")
 	}
 	if c.Partitions != nil && *c.Partitions < 1 {
 		return usage("--partitions: %d is below 1", *c.Partitions)

@@ -60,13 +60,10 @@ func doRecords(w *World, c command) (call, error) {
 		if err != nil {
 			return "", err
 		}
-		text := ""
-		for i, p := range response.GetPartitions() {
-			if i > 0 {
-				text += "\n"
-			}
-			text += fmt.Sprintf("%s/%d begins at %d", request.GetName(), p.GetPartition(), p.GetLogStartOffset())
+		var lines []string
+		for _, p := range response.GetPartitions() {
+			lines = append(lines, fmt.Sprintf("%s/%d begins at %d", request.GetName(), p.GetPartition(), p.GetLogStartOffset()))
 		}
-		return text, nil
+		return strings.Join(lines, "\n"), nil
 	}, errors.Join(err, c.known("before"))
 }

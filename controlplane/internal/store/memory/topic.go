@@ -116,7 +116,9 @@ func (s *Store) GetTopic(_ context.Context, bound store.AgentGroup, request *con
 		response.NextPageToken = pageToken(strconv.Itoa(last))
 	}
 	for _, p := range t.partitions[min(first, len(t.partitions)):min(last, len(t.partitions))] {
-		status := &controlplanev1.PartitionStatus{Partition: p.number, Epoch: p.epoch, LogStartOffset: p.logStart, HighWatermark: p.highWatermark, AssignedAgentId: p.assigned}
+		status := &controlplanev1.PartitionStatus{
+			Partition: p.number, Epoch: p.epoch, LogStartOffset: p.logStart, HighWatermark: p.highWatermark, AssignedAgentId: p.assigned,
+		}
 		if p.leader != nil && p.leader.lives() {
 			status.LeaderAgentId, status.LeaderZone = p.leader.agentID, p.leader.zone
 		}
