@@ -79,14 +79,15 @@ func (c *Client) NewProducer(options ...ProducerOption) (*Producer, error) {
 // the producer until done is called. done may be nil: then Flush and Close report the failure. It runs on the
 // producer's goroutines and holds up its partition, so it should be quick; it may call Produce.
 func (p *Producer) Produce(ctx context.Context, r *Record, done func(r *Record, err error)) {
-	s, e := (*sending)(nil), (*Error)(nil)
+	var s *sending
 	if p.client.tracing.wanted(ctx) {
 		s = p.client.tracing.send(ctx, r, done, p.orphaned)
 	}
 	if s != nil {
 		r, done = &s.record, s.answer
 	}
-	if e = p.add(ctx, r, done); e != nil && e.Reason == ReasonRecordTooLarge && s != nil {
+	e := p.add(ctx, r, done)
+	if e != nil && e.Reason == ReasonRecordTooLarge && s != nil {
 		e = p.add(ctx, s.plain(), done)
 	}
 	if e == nil {

@@ -169,7 +169,7 @@ func (t *tracing) fetch(ctx context.Context, agent, topic string) (context.Conte
 	if !t.wanted(ctx) {
 		return ctx, nil
 	}
-	return t.tracer.Start(ctx, "streamhouse.dataplane.v1.RecordService/Fetch", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+	return t.tracer.Start(ctx, "streamhouse.dataplane.v1.RecordService/Fetch", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes( //nolint:spancheck // the caller ends it
 		attribute.String("server.address", agent), attribute.String("messaging.destination.name", topic)))
 }
 

@@ -33,22 +33,22 @@ func export(config Config, log *slog.Logger) (sdkmetric.Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("otlp-endpoint: %w", err)
 	}
-	return sdkmetric.NewPeriodicReader(&saidMetrics{Exporter: exporter, saying: saying{what: "metrics", log: log}},
+	return sdkmetric.NewPeriodicReader(&saidMetrics{Exporter: exporter, saying: saying{broke: "metrics are not exported", mended: "metrics are exported again", log: log}},
 		sdkmetric.WithInterval(config.OTLPInterval), sdkmetric.WithTimeout(exportTimeout)), nil
 }
 
 // saying logs the failures of an exporter, once until it works again: the SDK would hand them to a handler of the whole process.
 type saying struct {
-	what   string
-	log    *slog.Logger
-	broken atomic.Bool
+	broke, mended string // the lines
+	log           *slog.Logger
+	broken        atomic.Bool
 }
 
 func (s *saying) say(ctx context.Context, err error) {
 	if was := s.broken.Swap(err != nil); err != nil && !was {
-		s.log.WarnContext(ctx, s.what+" are not exported", slog.Any("error", err))
+		s.log.WarnContext(ctx, s.broke, slog.Any("error", err)) //nolint:sloglint // a constant of each exporter
 	} else if err == nil && was {
-		s.log.InfoContext(ctx, s.what+" are exported again")
+		s.log.InfoContext(ctx, s.mended) //nolint:sloglint // likewise
 	}
 }
 

@@ -41,8 +41,9 @@ func (p *Provider) trace(config Config, about *resource.Resource, log *slog.Logg
 			AttributeValueLengthLimit: 1024, AttributeCountLimit: 64, EventCountLimit: 64, AttributePerEventCountLimit: 16,
 			LinkCountLimit: 2 * tracing.MaxLinks, AttributePerLinkCountLimit: 16,
 		}),
-		sdktrace.WithBatcher(&saidSpans{SpanExporter: exporter, saying: saying{what: "spans", log: log}},
-			sdktrace.WithMaxQueueSize(maxQueuedSpans), sdktrace.WithMaxExportBatchSize(maxExportSpans), sdktrace.WithBatchTimeout(spanInterval), sdktrace.WithExportTimeout(exportTimeout)),
+		sdktrace.WithBatcher(&saidSpans{SpanExporter: exporter, saying: saying{broke: "spans are not exported", mended: "spans are exported again", log: log}},
+			sdktrace.WithMaxQueueSize(maxQueuedSpans), sdktrace.WithMaxExportBatchSize(maxExportSpans),
+			sdktrace.WithBatchTimeout(spanInterval), sdktrace.WithExportTimeout(exportTimeout)),
 	)
 	p.tracer = tracing.New(p.spans, config.TraceSample)
 	return nil

@@ -63,7 +63,7 @@ func (t *Tracer) Inside(ctx context.Context, name string, kind trace.SpanKind) (
 	if t == nil || !Sampled(ctx) {
 		return ctx, none
 	}
-	return t.tracer.Start(ctx, name, trace.WithSpanKind(kind))
+	return t.tracer.Start(ctx, name, trace.WithSpanKind(kind)) //nolint:spancheck // the caller ends it
 }
 
 // Rare begins a span for work of this process's own that happens seldom: a trace of its own, unless the context has one.
@@ -71,7 +71,7 @@ func (t *Tracer) Rare(ctx context.Context, name string) (context.Context, trace.
 	if t == nil || (t.share == 0 && !Sampled(ctx)) {
 		return ctx, none
 	}
-	return t.tracer.Start(ctx, name)
+	return t.tracer.Start(ctx, name) //nolint:spancheck // the caller ends it
 }
 
 // lot tells whether a call without a trace begins one.

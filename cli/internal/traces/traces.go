@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -126,7 +127,7 @@ func (c *Collector) serveList(w http.ResponseWriter, r *http.Request) {
 
 func writeJSON(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(value) // a caller that has gone away wants no answer
+	_ = json.NewEncoder(w).Encode(value) //nolint:errchkjson // all of it can be encoded; a caller that has gone away wants no answer
 }
 
 // take is the OTLP receiver.
@@ -182,14 +183,11 @@ func attributes(list []*commonv1.KeyValue) map[string]string {
 		case *commonv1.AnyValue_DoubleValue:
 			all[a.GetKey()] = strconv.FormatFloat(v.DoubleValue, 'g', -1, 64)
 		case *commonv1.AnyValue_ArrayValue:
-			text := ""
-			for i, one := range v.ArrayValue.GetValues() {
-				if i > 0 {
-					text += " "
-				}
-				text += one.GetStringValue()
+			var parts []string
+			for _, one := range v.ArrayValue.GetValues() {
+				parts = append(parts, one.GetStringValue())
 			}
-			all[a.GetKey()] = text
+			all[a.GetKey()] = strings.Join(parts, " ")
 		}
 	}
 	return all
