@@ -65,5 +65,17 @@ JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
 LEFT JOIN sessions s ON s.session_id = p.leader_session_id AND s.ended_at IS NULL
 WHERE p.topic_id = @topic_id AND p.partition = @partition;
 
+-- Tenures over one partition of a live topic, the newest first, below the given epoch. One whose session ended has ended with it, although
+-- that is written down only when the next begins.
+-- name: ListTenures :many
+SELECT t.epoch, t.session_id, t.first_offset, t.started_at, s.agent_id, s.zone, t.end_reason,
+       t.ended_at, s.ended_at AS session_ended_at
+FROM partitions p
+JOIN tenures t ON t.partition_id = p.partition_id
+JOIN sessions s ON s.session_id = t.session_id
+WHERE p.topic_id = @topic_id AND p.partition = @partition AND t.epoch < @below_epoch
+ORDER BY t.epoch DESC
+LIMIT @page;
+
 -- name: AllLiveSessions :many
 SELECT * FROM sessions WHERE ended_at IS NULL ORDER BY agent_group, agent_id;

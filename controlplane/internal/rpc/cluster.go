@@ -58,6 +58,12 @@ func (s cluster) ExplainPlacement(
 	})
 }
 
+func (s cluster) GetPartitionHistory(
+	ctx context.Context, request *controlplanev1.GetPartitionHistoryRequest,
+) (*controlplanev1.GetPartitionHistoryResponse, error) {
+	return forCaller(ctx, request, s.Store.PartitionHistory)
+}
+
 func (s cluster) GetClusterStatus(
 	ctx context.Context, request *controlplanev1.GetClusterStatusRequest,
 ) (*controlplanev1.GetClusterStatusResponse, error) {

@@ -20,7 +20,7 @@ func verbs() map[string]verb {
 		"wait": doWait, "clock": doClock, "judge": doJudge, "settle": doSettle, "agents": doAgents,
 		"topic": doTopic, "update": doUpdate, "delete": doDelete, "purge": doPurge, "topics": doTopics, "resolve": doResolve,
 		"retain": doRetain, "remove": doRemove, "records": doRecords,
-		"acquire": doAcquire, "release": doRelease, "leases": doLeases,
+		"acquire": doAcquire, "release": doRelease, "leases": doLeases, "history": doHistory,
 		"commit": doCommit, "tombstone": doTombstone, "lookup": doLookup, "producer": doProducer, "ids": doIDs,
 		"report": doReport, "describe": doDescribe, "status": doStatus, "drain": doDrain, "transfer": doTransfer, "balance": doBalance,
 		"explain": doExplain, "lead": doLead,

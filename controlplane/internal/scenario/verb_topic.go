@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -182,4 +183,41 @@ func doLeases(w *World, c command) (call, error) {
 		}
 		return strings.Join(lines, "\n"), nil
 	}, c.known("topic", "leader", "group")
+}
+
+// doHistory: "history orders/0 group=blue" lists its tenures, by pages of two.
+func doHistory(w *World, c command) (call, error) {
+	name, err := c.word(0)
+	if err != nil {
+		return nil, err
+	}
+	topic, number, _ := strings.Cut(name, "/")
+	partition, err := strconv.ParseInt(number, 10, 32)
+	request := &controlplanev1.GetPartitionHistoryRequest{Topic: topic, Partition: int32(partition), PageSize: 2}
+	return func(ctx context.Context) (string, error) {
+		var lines []string
+		for more := true; more; more = request.GetPageToken() != "" {
+			response, err := w.catalog.PartitionHistory(ctx, store.AgentGroup(c.text("group", "")), request)
+			if err != nil {
+				return "", err
+			}
+			for _, t := range response.GetTenures() {
+				lines = append(lines, tenure(w, t))
+			}
+			request.PageToken = response.GetNextPageToken()
+		}
+		return strings.Join(lines, "\n"), nil
+	}, err
+}
+
+func tenure(w *World, t *controlplanev1.Tenure) string {
+	text := fmt.Sprintf("epoch=%d %s in %s from %d", t.GetEpoch(), w.sessionName(t.GetSessionId()), t.GetZone(), t.GetFirstOffset())
+	switch {
+	case t.GetEndedAt() == nil && t.GetEndReason() == "":
+		return text + ", lasts"
+	case t.GetEndedAt().AsTime().Before(t.GetStartedAt().AsTime()):
+		return text + ", ended before it began"
+	default:
+		return text + ", " + t.GetEndReason()
+	}
 }

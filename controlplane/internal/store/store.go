@@ -111,6 +111,10 @@ type Cluster interface {
 	ClusterView(ctx context.Context, agentGroup AgentGroup) (*ClusterView, error)
 	// ListLeases refuses a malformed page token with INVALID, an unknown topic with UNKNOWN_TOPIC.
 	ListLeases(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.ListLeasesRequest) (*controlplanev1.ListLeasesResponse, error)
+	// PartitionHistory lists a partition's tenures, newest first. It refuses a malformed page token with INVALID, what is unknown with UNKNOWN_TOPIC
+	// or UNKNOWN_PARTITION.
+	PartitionHistory(ctx context.Context, agentGroup AgentGroup, request *controlplanev1.GetPartitionHistoryRequest) (
+		*controlplanev1.GetPartitionHistoryResponse, error)
 }
 
 // AgentGroups come and go by the admins' will. One that was removed may be made again; until then whatever names it is refused with

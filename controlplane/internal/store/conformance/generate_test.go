@@ -411,7 +411,7 @@ func (s *teller) lookup(t *rapid.T) {
 
 func (s *teller) list(t *rapid.T) {
 	process := s.process(t)
-	s.do(t, one(t, "list", "agents", "leases", "topics", "ids 3", "topics group=blue", "leases group=default", "leases leader=a",
+	s.do(t, one(t, "list", "agents", "leases", "topics", "ids 3", "topics group=blue", "leases group=default", "leases leader=a", "history orders/0", "history visits/1 group=default",
 		"resolve "+process+" orders visits", "check "+process))
 }
 

@@ -180,6 +180,7 @@ func (s *Store) restamp(g *group) {
 	}
 	for _, t := range topics {
 		for _, p := range t.partitions {
+			p.endTenure(adopted)
 			p.leader, p.epoch, p.revision = nil, s.trust.incarnation<<23, s.stamp(g)
 		}
 	}

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -84,8 +85,10 @@ func (s *Store) acquire(me *session, name store.AgentGroup, entry *controlplanev
 
 // grant begins a new tenure: the epoch counts tenures, and nothing else moves it. Whoever leads a partition is assigned to it.
 func (s *Store) grant(p *partition, to *session) {
+	p.endBefore(to)
 	p.epoch++ // from the floor of the incarnation on
 	p.leader, p.tenureFirst = to, p.highWatermark
+	p.tenures = append(p.tenures, tenure{epoch: p.epoch, holder: to, first: p.tenureFirst, startedAt: time.Now()})
 	p.assigned, p.revision = to.agentID, s.stamp(p.topic.group)
 }
 
@@ -133,6 +136,7 @@ func (s *Store) release(id uuid.UUID, p *partition, epoch int32, outcome *contro
 		outcome.Released = true
 		before := p.leader
 		p.leader = nil
+		p.endTenure("released")
 		// The release grants it to whom it is assigned in the same transaction; gone, or no better: to nobody.
 		if next := s.live(p.assigned); next != nil && next.agentID != before.agentID && next.present(p.topic) && !next.suspect && s.trust.verified {
 			s.grant(p, next)

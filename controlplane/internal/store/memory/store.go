@@ -90,6 +90,7 @@ type partition struct {
 	revision      int64
 	segments      []segment
 	producers     map[int64]producer
+	tenures       []tenure // by epoch
 }
 
 // New makes an empty catalog with the default agent group.

@@ -1006,6 +1006,242 @@ func (x *PlacementZone) GetPartitions() int32 {
 	return 0
 }
 
+type GetPartitionHistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Topic name.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// Number, from 0.
+	Partition int32 `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// At most this many tenures; 0: 100.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before; empty: the newest tenures.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPartitionHistoryRequest) Reset() {
+	*x = GetPartitionHistoryRequest{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPartitionHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPartitionHistoryRequest) ProtoMessage() {}
+
+func (x *GetPartitionHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPartitionHistoryRequest.ProtoReflect.Descriptor instead.
+func (*GetPartitionHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetPartitionHistoryRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *GetPartitionHistoryRequest) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *GetPartitionHistoryRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetPartitionHistoryRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type GetPartitionHistoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ordered by epoch, the greatest first; empty: never led.
+	Tenures []*Tenure `protobuf:"bytes,1,rep,name=tenures,proto3" json:"tenures,omitempty"`
+	// Empty: this was the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPartitionHistoryResponse) Reset() {
+	*x = GetPartitionHistoryResponse{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPartitionHistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPartitionHistoryResponse) ProtoMessage() {}
+
+func (x *GetPartitionHistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPartitionHistoryResponse.ProtoReflect.Descriptor instead.
+func (*GetPartitionHistoryResponse) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetPartitionHistoryResponse) GetTenures() []*Tenure {
+	if x != nil {
+		return x.Tenures
+	}
+	return nil
+}
+
+func (x *GetPartitionHistoryResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// One session's time as a partition's leader.
+type Tenure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number, above that of every tenure before; at least 1.
+	Epoch int32 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Agent that led.
+	AgentId string `protobuf:"bytes,2,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// Zone of the agent.
+	Zone string `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`
+	// UUID of the session that led.
+	SessionId string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// First offset that the tenure could write: all below were committed in tenures before. At least 0.
+	FirstOffset int64 `protobuf:"varint,5,opt,name=first_offset,json=firstOffset,proto3" json:"first_offset,omitempty"`
+	// When it began, by PostgreSQL's clock.
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// When it ended, by PostgreSQL's clock; absent: it lasts.
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// "released" (handed over or given up), "resigned" (the same session began another), "taken over" (its agent was silent), "session ended",
+	// "adopted" (the catalog began a new incarnation); empty: it lasts.
+	EndReason     string `protobuf:"bytes,8,opt,name=end_reason,json=endReason,proto3" json:"end_reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tenure) Reset() {
+	*x = Tenure{}
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tenure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tenure) ProtoMessage() {}
+
+func (x *Tenure) ProtoReflect() protoreflect.Message {
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tenure.ProtoReflect.Descriptor instead.
+func (*Tenure) Descriptor() ([]byte, []int) {
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Tenure) GetEpoch() int32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Tenure) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *Tenure) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *Tenure) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *Tenure) GetFirstOffset() int64 {
+	if x != nil {
+		return x.FirstOffset
+	}
+	return 0
+}
+
+func (x *Tenure) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *Tenure) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
+	}
+	return nil
+}
+
+func (x *Tenure) GetEndReason() string {
+	if x != nil {
+		return x.EndReason
+	}
+	return ""
+}
+
 type GetClusterStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1014,7 +1250,7 @@ type GetClusterStatusRequest struct {
 
 func (x *GetClusterStatusRequest) Reset() {
 	*x = GetClusterStatusRequest{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[12]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1262,7 @@ func (x *GetClusterStatusRequest) String() string {
 func (*GetClusterStatusRequest) ProtoMessage() {}
 
 func (x *GetClusterStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[12]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1275,7 @@ func (x *GetClusterStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterStatusRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{15}
 }
 
 type GetClusterStatusResponse struct {
@@ -1058,7 +1294,7 @@ type GetClusterStatusResponse struct {
 
 func (x *GetClusterStatusResponse) Reset() {
 	*x = GetClusterStatusResponse{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[13]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1306,7 @@ func (x *GetClusterStatusResponse) String() string {
 func (*GetClusterStatusResponse) ProtoMessage() {}
 
 func (x *GetClusterStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[13]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1319,7 @@ func (x *GetClusterStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterStatusResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{13}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetClusterStatusResponse) GetAgentGroups() []*AgentGroupStatus {
@@ -1136,7 +1372,7 @@ type AgentGroupStatus struct {
 
 func (x *AgentGroupStatus) Reset() {
 	*x = AgentGroupStatus{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[14]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1148,7 +1384,7 @@ func (x *AgentGroupStatus) String() string {
 func (*AgentGroupStatus) ProtoMessage() {}
 
 func (x *AgentGroupStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[14]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1161,7 +1397,7 @@ func (x *AgentGroupStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentGroupStatus.ProtoReflect.Descriptor instead.
 func (*AgentGroupStatus) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{14}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AgentGroupStatus) GetAgentGroup() string {
@@ -1244,7 +1480,7 @@ type ZoneStatus struct {
 
 func (x *ZoneStatus) Reset() {
 	*x = ZoneStatus{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[15]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1492,7 @@ func (x *ZoneStatus) String() string {
 func (*ZoneStatus) ProtoMessage() {}
 
 func (x *ZoneStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[15]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1505,7 @@ func (x *ZoneStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZoneStatus.ProtoReflect.Descriptor instead.
 func (*ZoneStatus) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{15}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ZoneStatus) GetZone() string {
@@ -1341,7 +1577,7 @@ type ZoneTraffic struct {
 
 func (x *ZoneTraffic) Reset() {
 	*x = ZoneTraffic{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[16]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1353,7 +1589,7 @@ func (x *ZoneTraffic) String() string {
 func (*ZoneTraffic) ProtoMessage() {}
 
 func (x *ZoneTraffic) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[16]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1366,7 +1602,7 @@ func (x *ZoneTraffic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZoneTraffic.ProtoReflect.Descriptor instead.
 func (*ZoneTraffic) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{16}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ZoneTraffic) GetAgentZone() string {
@@ -1406,7 +1642,7 @@ type CreateAgentGroupRequest struct {
 
 func (x *CreateAgentGroupRequest) Reset() {
 	*x = CreateAgentGroupRequest{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[17]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1654,7 @@ func (x *CreateAgentGroupRequest) String() string {
 func (*CreateAgentGroupRequest) ProtoMessage() {}
 
 func (x *CreateAgentGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[17]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1667,7 @@ func (x *CreateAgentGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentGroupRequest.ProtoReflect.Descriptor instead.
 func (*CreateAgentGroupRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{17}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CreateAgentGroupRequest) GetAgentGroup() string {
@@ -1450,7 +1686,7 @@ type CreateAgentGroupResponse struct {
 
 func (x *CreateAgentGroupResponse) Reset() {
 	*x = CreateAgentGroupResponse{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[18]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1462,7 +1698,7 @@ func (x *CreateAgentGroupResponse) String() string {
 func (*CreateAgentGroupResponse) ProtoMessage() {}
 
 func (x *CreateAgentGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[18]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1475,7 +1711,7 @@ func (x *CreateAgentGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentGroupResponse.ProtoReflect.Descriptor instead.
 func (*CreateAgentGroupResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{18}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CreateAgentGroupResponse) GetAgentGroup() *AgentGroup {
@@ -1493,7 +1729,7 @@ type ListAgentGroupsRequest struct {
 
 func (x *ListAgentGroupsRequest) Reset() {
 	*x = ListAgentGroupsRequest{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[19]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1741,7 @@ func (x *ListAgentGroupsRequest) String() string {
 func (*ListAgentGroupsRequest) ProtoMessage() {}
 
 func (x *ListAgentGroupsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[19]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1754,7 @@ func (x *ListAgentGroupsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentGroupsRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{19}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{22}
 }
 
 type ListAgentGroupsResponse struct {
@@ -1531,7 +1767,7 @@ type ListAgentGroupsResponse struct {
 
 func (x *ListAgentGroupsResponse) Reset() {
 	*x = ListAgentGroupsResponse{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[20]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1779,7 @@ func (x *ListAgentGroupsResponse) String() string {
 func (*ListAgentGroupsResponse) ProtoMessage() {}
 
 func (x *ListAgentGroupsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[20]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1792,7 @@ func (x *ListAgentGroupsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentGroupsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentGroupsResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{20}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListAgentGroupsResponse) GetAgentGroups() []*AgentGroup {
@@ -1575,7 +1811,7 @@ type DeleteAgentGroupRequest struct {
 
 func (x *DeleteAgentGroupRequest) Reset() {
 	*x = DeleteAgentGroupRequest{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[21]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +1823,7 @@ func (x *DeleteAgentGroupRequest) String() string {
 func (*DeleteAgentGroupRequest) ProtoMessage() {}
 
 func (x *DeleteAgentGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[21]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +1836,7 @@ func (x *DeleteAgentGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentGroupRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAgentGroupRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{21}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeleteAgentGroupRequest) GetAgentGroup() string {
@@ -1618,7 +1854,7 @@ type DeleteAgentGroupResponse struct {
 
 func (x *DeleteAgentGroupResponse) Reset() {
 	*x = DeleteAgentGroupResponse{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[22]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1630,7 +1866,7 @@ func (x *DeleteAgentGroupResponse) String() string {
 func (*DeleteAgentGroupResponse) ProtoMessage() {}
 
 func (x *DeleteAgentGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[22]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1643,7 +1879,7 @@ func (x *DeleteAgentGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAgentGroupResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAgentGroupResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{22}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{25}
 }
 
 // An agent group and what is in it.
@@ -1661,7 +1897,7 @@ type AgentGroup struct {
 
 func (x *AgentGroup) Reset() {
 	*x = AgentGroup{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[23]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +1909,7 @@ func (x *AgentGroup) String() string {
 func (*AgentGroup) ProtoMessage() {}
 
 func (x *AgentGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[23]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +1922,7 @@ func (x *AgentGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentGroup.ProtoReflect.Descriptor instead.
 func (*AgentGroup) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{23}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AgentGroup) GetAgentGroup() string {
@@ -1727,7 +1963,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[24]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +1975,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[24]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +1988,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{24}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListAgentsRequest) GetAgentGroup() string {
@@ -1772,7 +2008,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[25]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +2020,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[25]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +2033,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{25}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -1835,7 +2071,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[26]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1847,7 +2083,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[26]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1860,7 +2096,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{26}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Lease) GetTopic() string {
@@ -1949,7 +2185,7 @@ type ListLeasesRequest struct {
 
 func (x *ListLeasesRequest) Reset() {
 	*x = ListLeasesRequest{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[27]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2197,7 @@ func (x *ListLeasesRequest) String() string {
 func (*ListLeasesRequest) ProtoMessage() {}
 
 func (x *ListLeasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[27]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2210,7 @@ func (x *ListLeasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLeasesRequest.ProtoReflect.Descriptor instead.
 func (*ListLeasesRequest) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{27}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListLeasesRequest) GetTopic() string {
@@ -2016,7 +2252,7 @@ type ListLeasesResponse struct {
 
 func (x *ListLeasesResponse) Reset() {
 	*x = ListLeasesResponse{}
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[28]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2264,7 @@ func (x *ListLeasesResponse) String() string {
 func (*ListLeasesResponse) ProtoMessage() {}
 
 func (x *ListLeasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[28]
+	mi := &file_streamhouse_controlplane_v1_cluster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2277,7 @@ func (x *ListLeasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLeasesResponse.ProtoReflect.Descriptor instead.
 func (*ListLeasesResponse) Descriptor() ([]byte, []int) {
-	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{28}
+	return file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListLeasesResponse) GetLeases() []*Lease {
@@ -2145,7 +2381,29 @@ const file_streamhouse_controlplane_v1_cluster_proto_rawDesc = "" +
 	"\x0fmost_partitions\x18\x05 \x01(\x05R\x0emostPartitions\x12\x1e\n" +
 	"\n" +
 	"partitions\x18\x06 \x01(\x05R\n" +
-	"partitions\"\x19\n" +
+	"partitions\"\xca\x01\n" +
+	"\x1aGetPartitionHistoryRequest\x123\n" +
+	"\x05topic\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9_-]{1,200}$R\x05topic\x12%\n" +
+	"\tpartition\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\tpartition\x12'\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"\x84\x01\n" +
+	"\x1bGetPartitionHistoryResponse\x12=\n" +
+	"\atenures\x18\x01 \x03(\v2#.streamhouse.controlplane.v1.TenureR\atenures\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa0\x02\n" +
+	"\x06Tenure\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x05R\x05epoch\x12\x19\n" +
+	"\bagent_id\x18\x02 \x01(\tR\aagentId\x12\x12\n" +
+	"\x04zone\x18\x03 \x01(\tR\x04zone\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x04 \x01(\tR\tsessionId\x12!\n" +
+	"\ffirst_offset\x18\x05 \x01(\x03R\vfirstOffset\x129\n" +
+	"\n" +
+	"started_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
+	"\bended_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1d\n" +
+	"\n" +
+	"end_reason\x18\b \x01(\tR\tendReason\"\x19\n" +
 	"\x17GetClusterStatusRequest\"\xcc\x01\n" +
 	"\x18GetClusterStatusResponse\x12P\n" +
 	"\fagent_groups\x18\x01 \x03(\v2-.streamhouse.controlplane.v1.AgentGroupStatusR\vagentGroups\x12\x1a\n" +
@@ -2240,7 +2498,7 @@ const file_streamhouse_controlplane_v1_cluster_proto_rawDesc = "" +
 	"\x13AGENT_STATE_SUSPECT\x10\x02\x12\x18\n" +
 	"\x14AGENT_STATE_DRAINING\x10\x03\x12\x15\n" +
 	"\x11AGENT_STATE_ENDED\x10\x04\x12\x15\n" +
-	"\x11AGENT_STATE_UNFIT\x10\x052\x9e\a\n" +
+	"\x11AGENT_STATE_UNFIT\x10\x052\xb4\b\n" +
 	"\x0eClusterService\x12x\n" +
 	"\n" +
 	"ListAgents\x12..streamhouse.controlplane.v1.ListAgentsRequest\x1a/.streamhouse.controlplane.v1.ListAgentsResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x01\x12x\n" +
@@ -2250,7 +2508,8 @@ const file_streamhouse_controlplane_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"DrainAgent\x12..streamhouse.controlplane.v1.DrainAgentRequest\x1a/.streamhouse.controlplane.v1.DrainAgentResponse\"\b\x8a\xe3\x18\x01\x01\x90\x02\x02\x12\x80\x01\n" +
 	"\rTransferLease\x121.streamhouse.controlplane.v1.TransferLeaseRequest\x1a2.streamhouse.controlplane.v1.TransferLeaseResponse\"\b\x8a\xe3\x18\x01\x01\x90\x02\x02\x12\x8a\x01\n" +
-	"\x10ExplainPlacement\x124.streamhouse.controlplane.v1.ExplainPlacementRequest\x1a5.streamhouse.controlplane.v1.ExplainPlacementResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x01\x12\x8a\x01\n" +
+	"\x10ExplainPlacement\x124.streamhouse.controlplane.v1.ExplainPlacementRequest\x1a5.streamhouse.controlplane.v1.ExplainPlacementResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x01\x12\x93\x01\n" +
+	"\x13GetPartitionHistory\x127.streamhouse.controlplane.v1.GetPartitionHistoryRequest\x1a8.streamhouse.controlplane.v1.GetPartitionHistoryResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x01\x12\x8a\x01\n" +
 	"\x10GetClusterStatus\x124.streamhouse.controlplane.v1.GetClusterStatusRequest\x1a5.streamhouse.controlplane.v1.GetClusterStatusResponse\"\t\x8a\xe3\x18\x02\x01\x03\x90\x02\x012\xae\x03\n" +
 	"\x11AgentGroupService\x12\x86\x01\n" +
 	"\x10CreateAgentGroup\x124.streamhouse.controlplane.v1.CreateAgentGroupRequest\x1a5.streamhouse.controlplane.v1.CreateAgentGroupResponse\"\x05\x8a\xe3\x18\x01\x01\x12\x86\x01\n" +
@@ -2271,89 +2530,97 @@ func file_streamhouse_controlplane_v1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_streamhouse_controlplane_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_streamhouse_controlplane_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_streamhouse_controlplane_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_streamhouse_controlplane_v1_cluster_proto_goTypes = []any{
-	(AgentState)(0),                  // 0: streamhouse.controlplane.v1.AgentState
-	(*Agent)(nil),                    // 1: streamhouse.controlplane.v1.Agent
-	(*DescribeAgentRequest)(nil),     // 2: streamhouse.controlplane.v1.DescribeAgentRequest
-	(*DescribeAgentResponse)(nil),    // 3: streamhouse.controlplane.v1.DescribeAgentResponse
-	(*DrainAgentRequest)(nil),        // 4: streamhouse.controlplane.v1.DrainAgentRequest
-	(*DrainAgentResponse)(nil),       // 5: streamhouse.controlplane.v1.DrainAgentResponse
-	(*Move)(nil),                     // 6: streamhouse.controlplane.v1.Move
-	(*TransferLeaseRequest)(nil),     // 7: streamhouse.controlplane.v1.TransferLeaseRequest
-	(*TransferLeaseResponse)(nil),    // 8: streamhouse.controlplane.v1.TransferLeaseResponse
-	(*ExplainPlacementRequest)(nil),  // 9: streamhouse.controlplane.v1.ExplainPlacementRequest
-	(*ExplainPlacementResponse)(nil), // 10: streamhouse.controlplane.v1.ExplainPlacementResponse
-	(*PlacementCandidate)(nil),       // 11: streamhouse.controlplane.v1.PlacementCandidate
-	(*PlacementZone)(nil),            // 12: streamhouse.controlplane.v1.PlacementZone
-	(*GetClusterStatusRequest)(nil),  // 13: streamhouse.controlplane.v1.GetClusterStatusRequest
-	(*GetClusterStatusResponse)(nil), // 14: streamhouse.controlplane.v1.GetClusterStatusResponse
-	(*AgentGroupStatus)(nil),         // 15: streamhouse.controlplane.v1.AgentGroupStatus
-	(*ZoneStatus)(nil),               // 16: streamhouse.controlplane.v1.ZoneStatus
-	(*ZoneTraffic)(nil),              // 17: streamhouse.controlplane.v1.ZoneTraffic
-	(*CreateAgentGroupRequest)(nil),  // 18: streamhouse.controlplane.v1.CreateAgentGroupRequest
-	(*CreateAgentGroupResponse)(nil), // 19: streamhouse.controlplane.v1.CreateAgentGroupResponse
-	(*ListAgentGroupsRequest)(nil),   // 20: streamhouse.controlplane.v1.ListAgentGroupsRequest
-	(*ListAgentGroupsResponse)(nil),  // 21: streamhouse.controlplane.v1.ListAgentGroupsResponse
-	(*DeleteAgentGroupRequest)(nil),  // 22: streamhouse.controlplane.v1.DeleteAgentGroupRequest
-	(*DeleteAgentGroupResponse)(nil), // 23: streamhouse.controlplane.v1.DeleteAgentGroupResponse
-	(*AgentGroup)(nil),               // 24: streamhouse.controlplane.v1.AgentGroup
-	(*ListAgentsRequest)(nil),        // 25: streamhouse.controlplane.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),       // 26: streamhouse.controlplane.v1.ListAgentsResponse
-	(*Lease)(nil),                    // 27: streamhouse.controlplane.v1.Lease
-	(*ListLeasesRequest)(nil),        // 28: streamhouse.controlplane.v1.ListLeasesRequest
-	(*ListLeasesResponse)(nil),       // 29: streamhouse.controlplane.v1.ListLeasesResponse
-	(*timestamppb.Timestamp)(nil),    // 30: google.protobuf.Timestamp
-	(*Traffic)(nil),                  // 31: streamhouse.controlplane.v1.Traffic
-	(TrafficDirection)(0),            // 32: streamhouse.controlplane.v1.TrafficDirection
+	(AgentState)(0),                     // 0: streamhouse.controlplane.v1.AgentState
+	(*Agent)(nil),                       // 1: streamhouse.controlplane.v1.Agent
+	(*DescribeAgentRequest)(nil),        // 2: streamhouse.controlplane.v1.DescribeAgentRequest
+	(*DescribeAgentResponse)(nil),       // 3: streamhouse.controlplane.v1.DescribeAgentResponse
+	(*DrainAgentRequest)(nil),           // 4: streamhouse.controlplane.v1.DrainAgentRequest
+	(*DrainAgentResponse)(nil),          // 5: streamhouse.controlplane.v1.DrainAgentResponse
+	(*Move)(nil),                        // 6: streamhouse.controlplane.v1.Move
+	(*TransferLeaseRequest)(nil),        // 7: streamhouse.controlplane.v1.TransferLeaseRequest
+	(*TransferLeaseResponse)(nil),       // 8: streamhouse.controlplane.v1.TransferLeaseResponse
+	(*ExplainPlacementRequest)(nil),     // 9: streamhouse.controlplane.v1.ExplainPlacementRequest
+	(*ExplainPlacementResponse)(nil),    // 10: streamhouse.controlplane.v1.ExplainPlacementResponse
+	(*PlacementCandidate)(nil),          // 11: streamhouse.controlplane.v1.PlacementCandidate
+	(*PlacementZone)(nil),               // 12: streamhouse.controlplane.v1.PlacementZone
+	(*GetPartitionHistoryRequest)(nil),  // 13: streamhouse.controlplane.v1.GetPartitionHistoryRequest
+	(*GetPartitionHistoryResponse)(nil), // 14: streamhouse.controlplane.v1.GetPartitionHistoryResponse
+	(*Tenure)(nil),                      // 15: streamhouse.controlplane.v1.Tenure
+	(*GetClusterStatusRequest)(nil),     // 16: streamhouse.controlplane.v1.GetClusterStatusRequest
+	(*GetClusterStatusResponse)(nil),    // 17: streamhouse.controlplane.v1.GetClusterStatusResponse
+	(*AgentGroupStatus)(nil),            // 18: streamhouse.controlplane.v1.AgentGroupStatus
+	(*ZoneStatus)(nil),                  // 19: streamhouse.controlplane.v1.ZoneStatus
+	(*ZoneTraffic)(nil),                 // 20: streamhouse.controlplane.v1.ZoneTraffic
+	(*CreateAgentGroupRequest)(nil),     // 21: streamhouse.controlplane.v1.CreateAgentGroupRequest
+	(*CreateAgentGroupResponse)(nil),    // 22: streamhouse.controlplane.v1.CreateAgentGroupResponse
+	(*ListAgentGroupsRequest)(nil),      // 23: streamhouse.controlplane.v1.ListAgentGroupsRequest
+	(*ListAgentGroupsResponse)(nil),     // 24: streamhouse.controlplane.v1.ListAgentGroupsResponse
+	(*DeleteAgentGroupRequest)(nil),     // 25: streamhouse.controlplane.v1.DeleteAgentGroupRequest
+	(*DeleteAgentGroupResponse)(nil),    // 26: streamhouse.controlplane.v1.DeleteAgentGroupResponse
+	(*AgentGroup)(nil),                  // 27: streamhouse.controlplane.v1.AgentGroup
+	(*ListAgentsRequest)(nil),           // 28: streamhouse.controlplane.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),          // 29: streamhouse.controlplane.v1.ListAgentsResponse
+	(*Lease)(nil),                       // 30: streamhouse.controlplane.v1.Lease
+	(*ListLeasesRequest)(nil),           // 31: streamhouse.controlplane.v1.ListLeasesRequest
+	(*ListLeasesResponse)(nil),          // 32: streamhouse.controlplane.v1.ListLeasesResponse
+	(*timestamppb.Timestamp)(nil),       // 33: google.protobuf.Timestamp
+	(*Traffic)(nil),                     // 34: streamhouse.controlplane.v1.Traffic
+	(TrafficDirection)(0),               // 35: streamhouse.controlplane.v1.TrafficDirection
 }
 var file_streamhouse_controlplane_v1_cluster_proto_depIdxs = []int32{
 	0,  // 0: streamhouse.controlplane.v1.Agent.state:type_name -> streamhouse.controlplane.v1.AgentState
-	30, // 1: streamhouse.controlplane.v1.Agent.started_at:type_name -> google.protobuf.Timestamp
-	30, // 2: streamhouse.controlplane.v1.Agent.last_heartbeat_at:type_name -> google.protobuf.Timestamp
-	30, // 3: streamhouse.controlplane.v1.Agent.expires_at:type_name -> google.protobuf.Timestamp
+	33, // 1: streamhouse.controlplane.v1.Agent.started_at:type_name -> google.protobuf.Timestamp
+	33, // 2: streamhouse.controlplane.v1.Agent.last_heartbeat_at:type_name -> google.protobuf.Timestamp
+	33, // 3: streamhouse.controlplane.v1.Agent.expires_at:type_name -> google.protobuf.Timestamp
 	1,  // 4: streamhouse.controlplane.v1.DescribeAgentResponse.agent:type_name -> streamhouse.controlplane.v1.Agent
-	31, // 5: streamhouse.controlplane.v1.DescribeAgentResponse.traffic:type_name -> streamhouse.controlplane.v1.Traffic
-	30, // 6: streamhouse.controlplane.v1.DescribeAgentResponse.reported_at:type_name -> google.protobuf.Timestamp
+	34, // 5: streamhouse.controlplane.v1.DescribeAgentResponse.traffic:type_name -> streamhouse.controlplane.v1.Traffic
+	33, // 6: streamhouse.controlplane.v1.DescribeAgentResponse.reported_at:type_name -> google.protobuf.Timestamp
 	6,  // 7: streamhouse.controlplane.v1.DrainAgentResponse.moves:type_name -> streamhouse.controlplane.v1.Move
-	27, // 8: streamhouse.controlplane.v1.TransferLeaseResponse.lease:type_name -> streamhouse.controlplane.v1.Lease
-	27, // 9: streamhouse.controlplane.v1.ExplainPlacementResponse.lease:type_name -> streamhouse.controlplane.v1.Lease
+	30, // 8: streamhouse.controlplane.v1.TransferLeaseResponse.lease:type_name -> streamhouse.controlplane.v1.Lease
+	30, // 9: streamhouse.controlplane.v1.ExplainPlacementResponse.lease:type_name -> streamhouse.controlplane.v1.Lease
 	11, // 10: streamhouse.controlplane.v1.ExplainPlacementResponse.candidates:type_name -> streamhouse.controlplane.v1.PlacementCandidate
 	12, // 11: streamhouse.controlplane.v1.ExplainPlacementResponse.zones:type_name -> streamhouse.controlplane.v1.PlacementZone
-	15, // 12: streamhouse.controlplane.v1.GetClusterStatusResponse.agent_groups:type_name -> streamhouse.controlplane.v1.AgentGroupStatus
-	16, // 13: streamhouse.controlplane.v1.AgentGroupStatus.zones:type_name -> streamhouse.controlplane.v1.ZoneStatus
-	17, // 14: streamhouse.controlplane.v1.AgentGroupStatus.traffic:type_name -> streamhouse.controlplane.v1.ZoneTraffic
-	32, // 15: streamhouse.controlplane.v1.ZoneTraffic.direction:type_name -> streamhouse.controlplane.v1.TrafficDirection
-	24, // 16: streamhouse.controlplane.v1.CreateAgentGroupResponse.agent_group:type_name -> streamhouse.controlplane.v1.AgentGroup
-	24, // 17: streamhouse.controlplane.v1.ListAgentGroupsResponse.agent_groups:type_name -> streamhouse.controlplane.v1.AgentGroup
-	1,  // 18: streamhouse.controlplane.v1.ListAgentsResponse.agents:type_name -> streamhouse.controlplane.v1.Agent
-	30, // 19: streamhouse.controlplane.v1.Lease.expires_at:type_name -> google.protobuf.Timestamp
-	27, // 20: streamhouse.controlplane.v1.ListLeasesResponse.leases:type_name -> streamhouse.controlplane.v1.Lease
-	25, // 21: streamhouse.controlplane.v1.ClusterService.ListAgents:input_type -> streamhouse.controlplane.v1.ListAgentsRequest
-	28, // 22: streamhouse.controlplane.v1.ClusterService.ListLeases:input_type -> streamhouse.controlplane.v1.ListLeasesRequest
-	2,  // 23: streamhouse.controlplane.v1.ClusterService.DescribeAgent:input_type -> streamhouse.controlplane.v1.DescribeAgentRequest
-	4,  // 24: streamhouse.controlplane.v1.ClusterService.DrainAgent:input_type -> streamhouse.controlplane.v1.DrainAgentRequest
-	7,  // 25: streamhouse.controlplane.v1.ClusterService.TransferLease:input_type -> streamhouse.controlplane.v1.TransferLeaseRequest
-	9,  // 26: streamhouse.controlplane.v1.ClusterService.ExplainPlacement:input_type -> streamhouse.controlplane.v1.ExplainPlacementRequest
-	13, // 27: streamhouse.controlplane.v1.ClusterService.GetClusterStatus:input_type -> streamhouse.controlplane.v1.GetClusterStatusRequest
-	18, // 28: streamhouse.controlplane.v1.AgentGroupService.CreateAgentGroup:input_type -> streamhouse.controlplane.v1.CreateAgentGroupRequest
-	20, // 29: streamhouse.controlplane.v1.AgentGroupService.ListAgentGroups:input_type -> streamhouse.controlplane.v1.ListAgentGroupsRequest
-	22, // 30: streamhouse.controlplane.v1.AgentGroupService.DeleteAgentGroup:input_type -> streamhouse.controlplane.v1.DeleteAgentGroupRequest
-	26, // 31: streamhouse.controlplane.v1.ClusterService.ListAgents:output_type -> streamhouse.controlplane.v1.ListAgentsResponse
-	29, // 32: streamhouse.controlplane.v1.ClusterService.ListLeases:output_type -> streamhouse.controlplane.v1.ListLeasesResponse
-	3,  // 33: streamhouse.controlplane.v1.ClusterService.DescribeAgent:output_type -> streamhouse.controlplane.v1.DescribeAgentResponse
-	5,  // 34: streamhouse.controlplane.v1.ClusterService.DrainAgent:output_type -> streamhouse.controlplane.v1.DrainAgentResponse
-	8,  // 35: streamhouse.controlplane.v1.ClusterService.TransferLease:output_type -> streamhouse.controlplane.v1.TransferLeaseResponse
-	10, // 36: streamhouse.controlplane.v1.ClusterService.ExplainPlacement:output_type -> streamhouse.controlplane.v1.ExplainPlacementResponse
-	14, // 37: streamhouse.controlplane.v1.ClusterService.GetClusterStatus:output_type -> streamhouse.controlplane.v1.GetClusterStatusResponse
-	19, // 38: streamhouse.controlplane.v1.AgentGroupService.CreateAgentGroup:output_type -> streamhouse.controlplane.v1.CreateAgentGroupResponse
-	21, // 39: streamhouse.controlplane.v1.AgentGroupService.ListAgentGroups:output_type -> streamhouse.controlplane.v1.ListAgentGroupsResponse
-	23, // 40: streamhouse.controlplane.v1.AgentGroupService.DeleteAgentGroup:output_type -> streamhouse.controlplane.v1.DeleteAgentGroupResponse
-	31, // [31:41] is the sub-list for method output_type
-	21, // [21:31] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	15, // 12: streamhouse.controlplane.v1.GetPartitionHistoryResponse.tenures:type_name -> streamhouse.controlplane.v1.Tenure
+	33, // 13: streamhouse.controlplane.v1.Tenure.started_at:type_name -> google.protobuf.Timestamp
+	33, // 14: streamhouse.controlplane.v1.Tenure.ended_at:type_name -> google.protobuf.Timestamp
+	18, // 15: streamhouse.controlplane.v1.GetClusterStatusResponse.agent_groups:type_name -> streamhouse.controlplane.v1.AgentGroupStatus
+	19, // 16: streamhouse.controlplane.v1.AgentGroupStatus.zones:type_name -> streamhouse.controlplane.v1.ZoneStatus
+	20, // 17: streamhouse.controlplane.v1.AgentGroupStatus.traffic:type_name -> streamhouse.controlplane.v1.ZoneTraffic
+	35, // 18: streamhouse.controlplane.v1.ZoneTraffic.direction:type_name -> streamhouse.controlplane.v1.TrafficDirection
+	27, // 19: streamhouse.controlplane.v1.CreateAgentGroupResponse.agent_group:type_name -> streamhouse.controlplane.v1.AgentGroup
+	27, // 20: streamhouse.controlplane.v1.ListAgentGroupsResponse.agent_groups:type_name -> streamhouse.controlplane.v1.AgentGroup
+	1,  // 21: streamhouse.controlplane.v1.ListAgentsResponse.agents:type_name -> streamhouse.controlplane.v1.Agent
+	33, // 22: streamhouse.controlplane.v1.Lease.expires_at:type_name -> google.protobuf.Timestamp
+	30, // 23: streamhouse.controlplane.v1.ListLeasesResponse.leases:type_name -> streamhouse.controlplane.v1.Lease
+	28, // 24: streamhouse.controlplane.v1.ClusterService.ListAgents:input_type -> streamhouse.controlplane.v1.ListAgentsRequest
+	31, // 25: streamhouse.controlplane.v1.ClusterService.ListLeases:input_type -> streamhouse.controlplane.v1.ListLeasesRequest
+	2,  // 26: streamhouse.controlplane.v1.ClusterService.DescribeAgent:input_type -> streamhouse.controlplane.v1.DescribeAgentRequest
+	4,  // 27: streamhouse.controlplane.v1.ClusterService.DrainAgent:input_type -> streamhouse.controlplane.v1.DrainAgentRequest
+	7,  // 28: streamhouse.controlplane.v1.ClusterService.TransferLease:input_type -> streamhouse.controlplane.v1.TransferLeaseRequest
+	9,  // 29: streamhouse.controlplane.v1.ClusterService.ExplainPlacement:input_type -> streamhouse.controlplane.v1.ExplainPlacementRequest
+	13, // 30: streamhouse.controlplane.v1.ClusterService.GetPartitionHistory:input_type -> streamhouse.controlplane.v1.GetPartitionHistoryRequest
+	16, // 31: streamhouse.controlplane.v1.ClusterService.GetClusterStatus:input_type -> streamhouse.controlplane.v1.GetClusterStatusRequest
+	21, // 32: streamhouse.controlplane.v1.AgentGroupService.CreateAgentGroup:input_type -> streamhouse.controlplane.v1.CreateAgentGroupRequest
+	23, // 33: streamhouse.controlplane.v1.AgentGroupService.ListAgentGroups:input_type -> streamhouse.controlplane.v1.ListAgentGroupsRequest
+	25, // 34: streamhouse.controlplane.v1.AgentGroupService.DeleteAgentGroup:input_type -> streamhouse.controlplane.v1.DeleteAgentGroupRequest
+	29, // 35: streamhouse.controlplane.v1.ClusterService.ListAgents:output_type -> streamhouse.controlplane.v1.ListAgentsResponse
+	32, // 36: streamhouse.controlplane.v1.ClusterService.ListLeases:output_type -> streamhouse.controlplane.v1.ListLeasesResponse
+	3,  // 37: streamhouse.controlplane.v1.ClusterService.DescribeAgent:output_type -> streamhouse.controlplane.v1.DescribeAgentResponse
+	5,  // 38: streamhouse.controlplane.v1.ClusterService.DrainAgent:output_type -> streamhouse.controlplane.v1.DrainAgentResponse
+	8,  // 39: streamhouse.controlplane.v1.ClusterService.TransferLease:output_type -> streamhouse.controlplane.v1.TransferLeaseResponse
+	10, // 40: streamhouse.controlplane.v1.ClusterService.ExplainPlacement:output_type -> streamhouse.controlplane.v1.ExplainPlacementResponse
+	14, // 41: streamhouse.controlplane.v1.ClusterService.GetPartitionHistory:output_type -> streamhouse.controlplane.v1.GetPartitionHistoryResponse
+	17, // 42: streamhouse.controlplane.v1.ClusterService.GetClusterStatus:output_type -> streamhouse.controlplane.v1.GetClusterStatusResponse
+	22, // 43: streamhouse.controlplane.v1.AgentGroupService.CreateAgentGroup:output_type -> streamhouse.controlplane.v1.CreateAgentGroupResponse
+	24, // 44: streamhouse.controlplane.v1.AgentGroupService.ListAgentGroups:output_type -> streamhouse.controlplane.v1.ListAgentGroupsResponse
+	26, // 45: streamhouse.controlplane.v1.AgentGroupService.DeleteAgentGroup:output_type -> streamhouse.controlplane.v1.DeleteAgentGroupResponse
+	35, // [35:46] is the sub-list for method output_type
+	24, // [24:35] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_streamhouse_controlplane_v1_cluster_proto_init() }
@@ -2368,7 +2635,7 @@ func file_streamhouse_controlplane_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_streamhouse_controlplane_v1_cluster_proto_rawDesc), len(file_streamhouse_controlplane_v1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

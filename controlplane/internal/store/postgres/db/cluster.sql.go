@@ -316,6 +316,73 @@ func (q *Queries) ListLeases(ctx context.Context, arg ListLeasesParams) ([]ListL
 	return items, nil
 }
 
+const listTenures = `-- name: ListTenures :many
+SELECT t.epoch, t.session_id, t.first_offset, t.started_at, s.agent_id, s.zone, t.end_reason,
+       t.ended_at, s.ended_at AS session_ended_at
+FROM partitions p
+JOIN tenures t ON t.partition_id = p.partition_id
+JOIN sessions s ON s.session_id = t.session_id
+WHERE p.topic_id = $1 AND p.partition = $2 AND t.epoch < $3
+ORDER BY t.epoch DESC
+LIMIT $4
+`
+
+type ListTenuresParams struct {
+	TopicID    uuid.UUID
+	Partition  int32
+	BelowEpoch int32
+	Page       int32
+}
+
+type ListTenuresRow struct {
+	Epoch          int32
+	SessionID      uuid.UUID
+	FirstOffset    int64
+	StartedAt      time.Time
+	AgentID        string
+	Zone           string
+	EndReason      *string
+	EndedAt        *time.Time
+	SessionEndedAt *time.Time
+}
+
+// Tenures over one partition of a live topic, the newest first, below the given epoch. One whose session ended has ended with it, although
+// that is written down only when the next begins.
+func (q *Queries) ListTenures(ctx context.Context, arg ListTenuresParams) ([]ListTenuresRow, error) {
+	rows, err := q.db.Query(ctx, listTenures,
+		arg.TopicID,
+		arg.Partition,
+		arg.BelowEpoch,
+		arg.Page,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListTenuresRow
+	for rows.Next() {
+		var i ListTenuresRow
+		if err := rows.Scan(
+			&i.Epoch,
+			&i.SessionID,
+			&i.FirstOffset,
+			&i.StartedAt,
+			&i.AgentID,
+			&i.Zone,
+			&i.EndReason,
+			&i.EndedAt,
+			&i.SessionEndedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const partitionTally = `-- name: PartitionTally :many
 SELECT p.agent_group, COALESCE(s.zone, '')::text AS zone, (s.session_id IS NOT NULL)::boolean AS led, count(*)::int AS partitions,
        count(*) FILTER (WHERE s.agent_id <> p.assigned_agent_id)::int AS moving

@@ -41,6 +41,9 @@ const (
 	// ClusterServiceExplainPlacementProcedure is the procedure name of the ClusterService's
 	// ExplainPlacement RPC.
 	ClusterServiceExplainPlacementProcedure = "/streamhouse.controlplane.v1.ClusterService/ExplainPlacement"
+	// ClusterServiceGetPartitionHistoryProcedure is the procedure name of the ClusterService's
+	// GetPartitionHistory RPC.
+	ClusterServiceGetPartitionHistoryProcedure = "/streamhouse.controlplane.v1.ClusterService/GetPartitionHistory"
 	// ClusterServiceGetClusterStatusProcedure is the procedure name of the ClusterService's
 	// GetClusterStatus RPC.
 	ClusterServiceGetClusterStatusProcedure = "/streamhouse.controlplane.v1.ClusterService/GetClusterStatus"
@@ -104,6 +107,14 @@ var (
 			IdempotencyLevel: connect.IdempotencyNoSideEffects,
 		}
 	})
+	clusterServiceGetPartitionHistorySpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_streamhouse_controlplane_v1_cluster_proto.Services().ByName("ClusterService").Methods().ByName("GetPartitionHistory"),
+			Procedure:        ClusterServiceGetPartitionHistoryProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
 	clusterServiceGetClusterStatusSpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType:       connect.StreamTypeUnary,
@@ -131,6 +142,9 @@ type ClusterServiceClient interface {
 	TransferLease(context.Context, *v1.TransferLeaseRequest) (*v1.TransferLeaseResponse, error)
 	// Says why a partition is where it is, and what would move it. Refusals: UNKNOWN_TOPIC, UNKNOWN_PARTITION.
 	ExplainPlacement(context.Context, *v1.ExplainPlacementRequest) (*v1.ExplainPlacementResponse, error)
+	// Lists the tenures over a partition, newest first: who led it, in which epoch, from which offset on, and how each ended.
+	// Refusals: UNKNOWN_TOPIC, UNKNOWN_PARTITION, INVALID (page_token).
+	GetPartitionHistory(context.Context, *v1.GetPartitionHistoryRequest) (*v1.GetPartitionHistoryResponse, error)
 	// The cluster at a glance: agents by agent group and zone, partitions without a leader, bytes across zones, warnings.
 	GetClusterStatus(context.Context, *v1.GetClusterStatusRequest) (*v1.GetClusterStatusResponse, error)
 }
@@ -159,6 +173,9 @@ type ClusterServiceHandler interface {
 	TransferLease(context.Context, *v1.TransferLeaseRequest) (*v1.TransferLeaseResponse, error)
 	// Says why a partition is where it is, and what would move it. Refusals: UNKNOWN_TOPIC, UNKNOWN_PARTITION.
 	ExplainPlacement(context.Context, *v1.ExplainPlacementRequest) (*v1.ExplainPlacementResponse, error)
+	// Lists the tenures over a partition, newest first: who led it, in which epoch, from which offset on, and how each ended.
+	// Refusals: UNKNOWN_TOPIC, UNKNOWN_PARTITION, INVALID (page_token).
+	GetPartitionHistory(context.Context, *v1.GetPartitionHistoryRequest) (*v1.GetPartitionHistoryResponse, error)
 	// The cluster at a glance: agents by agent group and zone, partitions without a leader, bytes across zones, warnings.
 	GetClusterStatus(context.Context, *v1.GetClusterStatusRequest) (*v1.GetClusterStatusResponse, error)
 }
@@ -174,6 +191,7 @@ func RegisterClusterServiceHandler(server *connect.Server, svc ClusterServiceHan
 		connect.Method{Spec: clusterServiceDrainAgentSpec(), Handler: adapter.drainAgent},
 		connect.Method{Spec: clusterServiceTransferLeaseSpec(), Handler: adapter.transferLease},
 		connect.Method{Spec: clusterServiceExplainPlacementSpec(), Handler: adapter.explainPlacement},
+		connect.Method{Spec: clusterServiceGetPartitionHistorySpec(), Handler: adapter.getPartitionHistory},
 		connect.Method{Spec: clusterServiceGetClusterStatusSpec(), Handler: adapter.getClusterStatus},
 	)
 }
@@ -203,6 +221,10 @@ func (UnimplementedClusterServiceHandler) TransferLease(context.Context, *v1.Tra
 
 func (UnimplementedClusterServiceHandler) ExplainPlacement(context.Context, *v1.ExplainPlacementRequest) (*v1.ExplainPlacementResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.controlplane.v1.ClusterService.ExplainPlacement is not implemented")
+}
+
+func (UnimplementedClusterServiceHandler) GetPartitionHistory(context.Context, *v1.GetPartitionHistoryRequest) (*v1.GetPartitionHistoryResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.controlplane.v1.ClusterService.GetPartitionHistory is not implemented")
 }
 
 func (UnimplementedClusterServiceHandler) GetClusterStatus(context.Context, *v1.GetClusterStatusRequest) (*v1.GetClusterStatusResponse, error) {
@@ -256,6 +278,14 @@ func (c *clusterServiceClient) TransferLease(ctx context.Context, req *v1.Transf
 func (c *clusterServiceClient) ExplainPlacement(ctx context.Context, req *v1.ExplainPlacementRequest) (*v1.ExplainPlacementResponse, error) {
 	var res v1.ExplainPlacementResponse
 	if err := c.client.CallUnary(ctx, clusterServiceExplainPlacementSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *clusterServiceClient) GetPartitionHistory(ctx context.Context, req *v1.GetPartitionHistoryRequest) (*v1.GetPartitionHistoryResponse, error) {
+	var res v1.GetPartitionHistoryResponse
+	if err := c.client.CallUnary(ctx, clusterServiceGetPartitionHistorySpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -337,6 +367,18 @@ func (h clusterServiceHandler) explainPlacement(ctx context.Context, _ connect.S
 		return err
 	}
 	res, err := h.svc.ExplainPlacement(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h clusterServiceHandler) getPartitionHistory(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.GetPartitionHistoryRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.GetPartitionHistory(ctx, &req)
 	if err != nil {
 		return err
 	}
