@@ -56,12 +56,12 @@ check: ## the inner loop: build, vet, fast tests
 	go test -short work
 
 .PHONY: test
-test: postgres spin build testsum ## set up whatever is missing, then run every test
+test: postgres spin browser build testsum ## set up whatever is missing, then run every test
 	@set -o pipefail; [ -n "$(RACE)" ] || echo "no C compiler: testing without the race detector"; \
 	go test $(RACE) -json -timeout 15m $(TESTFLAGS) $(PKG) | $(TOOLS)/testsum -record .tools/test.json
 
 .PHONY: prove
-prove: postgres spin build testsum ## the long proof: every test COUNT times in changing order, then TRIALS of each fault and their table; all with the race detector
+prove: postgres spin browser build testsum ## the long proof: every test COUNT times in changing order, then TRIALS of each fault and their table; all with the race detector
 	@scripts/prove '$(PKG)' $(COUNT) $(TRIALS) '$(COMMANDS)' $(TESTFLAGS)
 
 .PHONY: bench
@@ -73,9 +73,10 @@ images: ## the container images in bin/images/, reproducible, without a containe
 	@go run -buildvcs=false ./images/cmd/images -version '$(VERSION)' -created $(CREATED) -ca '$(CA)'
 
 .PHONY: generate
-generate: ## Go from proto/ and from sql/; CI fails if it changes anything
+generate: ## Go from proto/ and from sql/, and the web console; CI fails if it changes anything
 	@scripts/tool buf protoc-gen-go protoc-gen-connect-go sqlc
 	scripts/generate
+	scripts/console
 
 .PHONY: proto-release
 proto-release: ## make the present proto/ the state that buf breaking compares with (see CONTRIBUTING.md)
@@ -101,6 +102,10 @@ postgres:
 .PHONY: spin
 spin:
 	@scripts/spin
+
+.PHONY: browser
+browser:
+	@scripts/browser
 
 .PHONY: testsum
 testsum:

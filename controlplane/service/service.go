@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"strconv"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"github.com/streamhouse/streamhouse/serve/telemetry"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/streamhouse/streamhouse/controlplane/internal/console"
 	"github.com/streamhouse/streamhouse/controlplane/internal/job"
 	"github.com/streamhouse/streamhouse/controlplane/internal/judge"
 	"github.com/streamhouse/streamhouse/controlplane/internal/rebalance"
@@ -126,6 +128,10 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	routes, err := s.routes()
+	if err != nil {
+		return err
+	}
 	s.server, err = listen.New(listen.Options{ //nolint:contextcheck // binds a local address, at once
 		Config:        s.config.Listener,
 		Logger:        logger,
@@ -134,12 +140,24 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 		Valid:         rpc.Valid,
 		MaxCalls:      maxCalls,
 		Ready:         map[string]listen.Check{"catalog": s.ready},
-		Routes:        s.measured.Mount,
+		Routes:        routes,
 		Meter:         s.measured.Meter(),
 		Tracer:        tracer,
 		BeginsTrace:   rpc.BeginsTrace,
 	})
 	return err
+}
+
+// routes are what the listener has beside the API: metrics and the web console.
+func (s *Service) routes() (func(*http.ServeMux), error) {
+	pages, err := console.New()
+	if err != nil {
+		return nil, err
+	}
+	return func(mux *http.ServeMux) {
+		s.measured.Mount(mux)
+		pages.Mount(mux)
+	}, nil
 }
 
 // replicaName is what people see of this process: host and process id. PostgreSQL shows 40 bytes of it.

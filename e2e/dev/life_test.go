@@ -39,7 +39,8 @@ func TestLife(t *testing.T) {
 func (c *cluster) check(t *testing.T) {
 	t.Helper()
 	if len(c.ControlPlanes) != 2 || len(c.Agents) != 3 || c.Postgres.PID == 0 || c.S3.PID == 0 || c.S3.Bucket == "" || c.S3.AccessKey == "" ||
-		c.S3.SecretKey == "" || c.S3.Region == "" || !strings.HasPrefix(c.APIKey, "shk_") || c.ConsoleURL == nil {
+		c.S3.SecretKey == "" || c.S3.Region == "" || !strings.HasPrefix(c.APIKey, "shk_") ||
+		c.ConsoleURL == nil || *c.ConsoleURL != c.ControlPlanes[0].URL+"/console/#key="+c.APIKey {
 		t.Errorf("dev.json lacks something: %+v", c)
 	}
 	addresses := []string{c.Postgres.URL, c.S3.Endpoint}

@@ -164,8 +164,9 @@ func banner(e *env, dir datadir.Dir, cluster datadir.Cluster) {
 		flag = " --data-dir " + e.DataDir
 	}
 	fmt.Fprintf(w, `
-  addresses, keys  %s
-  logs             %s
+  web console      %[5]s
+  addresses, keys  %[1]s
+  logs             %[2]s
 
 In another shell, in this folder:
 
@@ -173,7 +174,7 @@ In another shell, in this folder:
   printf 'alice,one\nbob,two\n' | %[3]s produce orders --key-separator ,%[4]s
   %[3]s consume orders --from-beginning%[4]s
   %[3]s dev status%[4]s
-`, shortPath(dir.Join("dev.json")), shortPath(dir.Join("logs")), commandName(), flag)
+`, shortPath(dir.Join("dev.json")), shortPath(dir.Join("logs")), commandName(), flag, cluster.ConsoleURL)
 }
 
 func count(n int, thing string) string {

@@ -15,7 +15,7 @@ type Cluster struct {
 	S3            S3             `json:"s3"`
 	// APIKey is an admin's.
 	APIKey string `json:"api_key"`
-	// ConsoleURL is empty: there is no web console yet.
+	// ConsoleURL opens the web console, logged in: the key is behind the "#", which browsers send to nobody. Empty: no control plane runs.
 	ConsoleURL string `json:"console_url"`
 	// TracesURL takes OTLP over HTTP, and has the newest traces; empty: dev runs without --otel.
 	TracesURL string `json:"traces_url,omitempty"`

@@ -72,6 +72,15 @@ func (s *Supervisor) controlPlanePart(name string, port int) *part {
 	}}
 }
 
+// consoleOrigins are those of the web console's pages, which speak to agents themselves: each control plane, by both names of this machine.
+func (s *Supervisor) consoleOrigins() []string {
+	var origins []string
+	for _, url := range s.controlPlaneURLs() {
+		origins = append(origins, url, strings.Replace(url, loopback, "localhost", 1))
+	}
+	return origins
+}
+
 // agentPart takes flags ("name=value") that are this agent's alone; where one is also given to all agents, its own counts.
 func (s *Supervisor) agentPart(name, zone, group string, port int, key string, flags ...string) *part {
 	url := "http://" + address(port)
@@ -80,6 +89,7 @@ func (s *Supervisor) agentPart(name, zone, group string, port int, key string, f
 		"--control-plane", strings.Join(s.controlPlaneURLs(), ","),
 		"--s3-endpoint", s.s3.Endpoint, "--s3-bucket", s.s3.Bucket, "--s3-region", s.s3.Region, "--s3-path-style",
 		"--drain-deadline", drainDeadline.String(), "--drain-linger", drainLinger.String(),
+		"--cors-origins", strings.Join(s.consoleOrigins(), ","),
 	}
 	args = append(args, s.config.ServiceFlags...)
 	for _, flag := range s.config.AgentFlags {

@@ -165,6 +165,9 @@ func (s *Supervisor) cluster() datadir.Cluster {
 			c.Agents = append(c.Agents, datadir.Agent{ID: p.name, Zone: p.zone, AgentGroup: p.group, URL: p.url, PID: p.pid()})
 		}
 	}
+	if len(c.ControlPlanes) > 0 {
+		c.ConsoleURL = c.ControlPlanes[0].URL + "/console/#key=" + c.APIKey
+	}
 	return c
 }
 
