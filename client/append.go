@@ -50,7 +50,7 @@ func appendEntry(t *topic, partition int32, expected int64, records []*Record) (
 	case expected < AnyOffset:
 		return nil, failure(ReasonInvalid, "expected offset %d: must be at least 0, or AnyOffset", expected)
 	}
-	b := recordbatch.NewBuilder(recordbatch.LZ4, recordbatch.Limits{MaxRecordBytes: t.maxRecordBytes})
+	b := recordbatch.NewBuilder(recordbatch.LZ4, recordbatch.Limits{MaxRecordBytes: t.maxRecordBytes, KeysRequired: t.keysRequired})
 	for _, r := range records {
 		if err := b.Append(r.millis(), r.Key, r.Value, r.Headers); err != nil {
 			return nil, fromEncoding(err)

@@ -71,6 +71,7 @@ type topic struct {
 	name            string
 	maxRecordBytes  int
 	bufferedAllowed bool
+	keysRequired    bool // it is compacted by key
 	partitions      int32
 
 	stale atomic.Bool             // forgotten, or replaced: to be asked for anew
@@ -354,7 +355,7 @@ func (d *directory) learn(answer *dataplanev1.GetMetadataResponse, m *dataplanev
 	if !t.same(m) {
 		fresh := &topic{
 			id: m.GetTopicId(), name: m.GetName(), maxRecordBytes: int(m.GetMaxRecordBytes()), bufferedAllowed: m.GetAllowBufferedAcks(),
-			partitions: int32(len(m.GetPartitions())), leaders: make([]leader, len(m.GetPartitions())),
+			keysRequired: m.GetKeysRequired(), partitions: int32(len(m.GetPartitions())), leaders: make([]leader, len(m.GetPartitions())),
 		}
 		if t != nil {
 			t.stale.Store(true)
@@ -375,7 +376,8 @@ func (d *directory) learn(answer *dataplanev1.GetMetadataResponse, m *dataplanev
 // same reports whether an answer tells nothing new but leaders.
 func (t *topic) same(m *dataplanev1.TopicMetadata) bool {
 	return t != nil && t.id == m.GetTopicId() && t.partitions == int32(len(m.GetPartitions())) &&
-		t.maxRecordBytes == int(m.GetMaxRecordBytes()) && t.bufferedAllowed == m.GetAllowBufferedAcks()
+		t.maxRecordBytes == int(m.GetMaxRecordBytes()) && t.bufferedAllowed == m.GetAllowBufferedAcks() &&
+		t.keysRequired == m.GetKeysRequired()
 }
 
 func (d *directory) remember(t *topic) {

@@ -178,6 +178,10 @@ func (p *Producer) check(t *topic, r *Record) *Error {
 		p.client.agents.forget(t)
 		return failure(ReasonBufferedAcksNotAllowed, "set allow_buffered_acks on the topic, or use AcksDurable")
 	}
+	if t.keysRequired && r.Key == nil {
+		p.client.agents.forget(t) // as above
+		return failure(ReasonInvalid, "a record without a key: the topic is compacted by key, set Record.Key")
+	}
 	if t.partitions == 0 {
 		return failure(ReasonUnknownPartition, "the topic has no partitions")
 	}

@@ -114,6 +114,30 @@ func equalRecord(t *testing.T, got, want *Record) {
 	}
 }
 
+func TestCompactedTopicsTakeNoRecordWithoutAKey(t *testing.T) {
+	bubble(t, []string{"a1", "a2"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
+		f.CreateTopic("orders", 1)
+		p := producer(t, c)
+		if err := p.ProduceSync(t.Context(), &Record{Topic: "orders", Value: []byte("before")}); err != nil {
+			t.Fatal(err)
+		}
+		f.CompactByKey("orders")
+		// The first is refused by the agents, and makes the producer look the topic up again; others cost no round trip.
+		for range 2 {
+			err := p.ProduceSync(t.Context(), &Record{Topic: "orders", Value: []byte("v")})
+			if e, ok := errors.AsType[*Error](err); !ok || e.Reason != ReasonInvalid || e.Written != SurelyNotWritten {
+				t.Errorf("got %v, want invalid and surely not written", err)
+			}
+		}
+		if _, err := c.Append(t.Context(), "orders", 0, AnyOffset, &Record{Value: []byte("v")}); !errors.Is(err, ReasonInvalid) {
+			t.Errorf("append: %v", err)
+		}
+		if err := p.ProduceSync(t.Context(), &Record{Topic: "orders", Key: []byte("k")}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestBufferedAcks(t *testing.T) {
 	bubble(t, []string{"a1", "a2"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
 		f.CreateTopic("durable", 1)

@@ -50,8 +50,8 @@ func RecordBound(key, value []byte, headers []RecordHeader) int {
 
 // Append adds a record; key, value and header values may be nil for null, and all are copied.
 // timestamp is in ms since 1970 UTC. On error nothing was added: RecordTooLarge; TooLarge if the
-// batch is full, so build it and append to the next; BadTimestamp; Corrupt for a header key that is
-// not UTF-8.
+// batch is full, so build it and append to the next; BadTimestamp; NoKey; Corrupt for a header key
+// that is not UTF-8.
 func (b *Builder) Append(timestamp int64, key, value []byte, headers []RecordHeader) error {
 	size, e := b.check(timestamp, key, value, headers)
 	if e != nil {
@@ -76,6 +76,9 @@ func (b *Builder) Append(timestamp int64, key, value []byte, headers []RecordHea
 func (b *Builder) check(timestamp int64, key, value []byte, headers []RecordHeader) (int, *Error) {
 	if badTimestamp(timestamp) {
 		return 0, fault(BadTimestamp, "timestamps must lie between the years 1970 and 9999").at(int(b.count))
+	}
+	if b.limits.KeysRequired && key == nil {
+		return 0, fault(NoKey, keyless).at(int(b.count))
 	}
 	size := len(key) + len(value)
 	encoded := varintLen(uint64(len(headers)) << 1)

@@ -25,6 +25,8 @@ const (
 	BadTimestamp
 	// BadProducer: producer id, epoch and sequence are neither all -1 nor all at least 0.
 	BadProducer
+	// NoKey: a record without a key, where Limits.KeysRequired.
+	NoKey
 )
 
 var reasonNames = [...]string{
@@ -36,6 +38,7 @@ var reasonNames = [...]string{
 	Empty:          "empty",
 	BadTimestamp:   "bad timestamp",
 	BadProducer:    "bad producer",
+	NoKey:          "no key",
 }
 
 func (r Reason) String() string {

@@ -146,6 +146,26 @@ func TestP2_VerifyRefusesHolesBehindADenseHeader(t *testing.T) {
 	}
 }
 
+func TestKeysAreRequired(t *testing.T) {
+	t.Parallel()
+	limits := recordbatch.Limits{KeysRequired: true}
+	keyed := recordbatch.Record{Timestamp: now, Key: []byte{}, Value: []byte("an empty key is one")}
+	batch := build(t, recordbatch.LZ4, recordbatch.NoProducer(), keyed, keyed, recordbatch.Record{Timestamp: now, Value: []byte("v")})
+	if e := wantReason(t, verify(batch, limits), recordbatch.NoKey); e.Record != 2 {
+		t.Errorf("record %d is at fault, want 2", e.Record)
+	}
+	if err := verify(build(t, recordbatch.LZ4, recordbatch.NoProducer(), keyed), limits); err != nil {
+		t.Error(err)
+	}
+	_, err := recordbatch.VerifyFrame(batch, limits)
+	wantReason(t, err, recordbatch.Unsupported)
+	b := recordbatch.NewBuilder(recordbatch.LZ4, limits)
+	wantReason(t, b.Append(now, nil, []byte("v"), nil), recordbatch.NoKey)
+	if err := b.Append(now, keyed.Key, nil, nil); err != nil || b.Count() != 1 {
+		t.Errorf("%d records, %v", b.Count(), err)
+	}
+}
+
 func TestOpenRefusesImpossibleCounts(t *testing.T) {
 	t.Parallel()
 	good := build(t, recordbatch.None, recordbatch.NoProducer(), oddRecords()[:3]...)

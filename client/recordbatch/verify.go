@@ -24,6 +24,8 @@ type Limits struct {
 	// MaxUncompressedBytes bounds the records of one batch, uncompressed, with their framing; it is
 	// also the most that a Scratch allocates. At least 17/16 of MaxRecordBytes + 64 bytes, at most 1 GiB.
 	MaxUncompressedBytes int
+	// KeysRequired refuses records whose key is null: of a topic that is compacted by key. Open and readers do not look.
+	KeysRequired bool
 }
 
 // Validate reports limits under which a record of the greatest size would not fit a batch.
@@ -125,6 +127,9 @@ func Open(batch []byte, limits Limits, scratch *Scratch) (Info, error) {
 // only for trusted producers and for batches that were verified before. All errors are *Error.
 func VerifyFrame(batch []byte, limits Limits) (Header, error) {
 	limits = limits.orDefaults()
+	if limits.KeysRequired {
+		return Header{}, fault(Unsupported, "keys are only seen in what is decompressed")
+	}
 	h, e := checkBatch(batch, limits, produced)
 	if e == nil && h.Codec() == LZ4 {
 		e = verifyFrame(batch[HeaderBytes:], limits)
@@ -225,6 +230,9 @@ func (h *Header) checkCount(from origin) *Error {
 	return nil
 }
 
+// keyless says what is wrong with a record that has no key.
+const keyless = "the topic is compacted by key: every record needs one"
+
 func badTimestamp(ms int64) bool { return ms < 0 || ms > MaxTimestamp }
 
 func verifyRecords(info *Info, limits Limits) *Error {
@@ -237,6 +245,9 @@ func verifyRecords(info *Info, limits Limits) *Error {
 		}
 		if badTimestamp(v.Timestamp) {
 			return fault(BadTimestamp, "timestamps must lie between the years 1970 and 9999").at(i)
+		}
+		if limits.KeysRequired && v.Key == nil {
+			return fault(NoKey, keyless).at(i)
 		}
 		if i == 0 {
 			info.FirstKey = v.Key

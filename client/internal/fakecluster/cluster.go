@@ -336,6 +336,18 @@ func (c *Cluster) Trim(topic string, partition int, start int64) {
 	c.change()
 }
 
+// CompactByKey makes a topic one that takes no records without a key.
+func (c *Cluster) CompactByKey(topic string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	policy := controlplanev1.CleanupPolicy_CLEANUP_POLICY_COMPACT
+	c.topics[topic].config.CleanupPolicy = &policy
+}
+
+func (t *topic) keysRequired() bool {
+	return t.config.GetCleanupPolicy() >= controlplanev1.CleanupPolicy_CLEANUP_POLICY_COMPACT
+}
+
 // Compact removes the records of a partition whose offsets keep does not want, and the batches that have none left.
 func (c *Cluster) Compact(topic string, partition int, keep func(offset int64) bool) {
 	c.mu.Lock()

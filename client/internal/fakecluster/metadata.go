@@ -34,6 +34,7 @@ func (c *Cluster) describe(name string) *dataplanev1.TopicMetadata {
 	}
 	m := &dataplanev1.TopicMetadata{
 		Name: name, TopicId: t.id, MaxRecordBytes: t.config.GetMaxRecordBytes(), AllowBufferedAcks: t.config.GetAllowBufferedAcks(),
+		KeysRequired: t.keysRequired(),
 	}
 	for i, p := range t.partitions {
 		m.Partitions = append(m.Partitions, &dataplanev1.PartitionMetadata{Partition: int32(i), Leader: c.leader(p)})

@@ -111,11 +111,13 @@ func (c *Cluster) check(r *dataplanev1.ProduceRequest, e *dataplanev1.ProduceEnt
 	case r.GetAcks() == dataplanev1.Acks_ACKS_BUFFERED && !t.config.GetAllowBufferedAcks():
 		return no(refusalv1.Reason_REASON_BUFFERED_ACKS_NOT_ALLOWED, "not allowed")
 	}
-	limits := recordbatch.Limits{MaxRecordBytes: int(t.config.GetMaxRecordBytes())}
+	limits := recordbatch.Limits{MaxRecordBytes: int(t.config.GetMaxRecordBytes()), KeysRequired: t.keysRequired()}
 	if _, err := recordbatch.Verify(e.GetBatch(), limits, new(recordbatch.Scratch)); err != nil {
 		reason := refusalv1.Reason_REASON_CORRUPT_BATCH
 		if be, ok := errors.AsType[*recordbatch.Error](err); ok && be.Reason == recordbatch.RecordTooLarge {
 			reason = refusalv1.Reason_REASON_RECORD_TOO_LARGE
+		} else if ok && be.Reason == recordbatch.NoKey {
+			reason = refusalv1.Reason_REASON_INVALID
 		}
 		return no(reason, "%v", err)
 	}

@@ -22,7 +22,9 @@ const (
 )
 
 func limits(topic route.Topic) recordbatch.Limits {
-	return recordbatch.Limits{MaxRecordBytes: topic.MaxRecordBytes, MaxUncompressedBytes: recordbatch.DefaultMaxUncompressedBytes}
+	return recordbatch.Limits{
+		MaxRecordBytes: topic.MaxRecordBytes, MaxUncompressedBytes: recordbatch.DefaultMaxUncompressedBytes, KeysRequired: topic.KeysRequired,
+	}
 }
 
 // Level is how far batches are verified that producers have built.
@@ -90,7 +92,7 @@ func (s *Service) verify(in *dataplanev1.ProduceEntry, topic route.Topic, scratc
 		if e, ok := errors.AsType[*recordbatch.Error](err); !ok || e.Reason != recordbatch.Unsupported {
 			return nil, nil, err
 		}
-		// It may be a frame that says too little: the full verification knows.
+		// It may be a frame that says too little, or its keys count: the full verification knows.
 	}
 	info, err := recordbatch.Verify(encoded, limits(topic), scratch)
 	if err != nil {
@@ -146,6 +148,7 @@ var batchReasons = map[recordbatch.Reason]refusalv1.Reason{
 	recordbatch.Empty:          refusalv1.Reason_REASON_EMPTY_BATCH,
 	recordbatch.BadTimestamp:   refusalv1.Reason_REASON_INVALID,
 	recordbatch.BadProducer:    refusalv1.Reason_REASON_INVALID,
+	recordbatch.NoKey:          refusalv1.Reason_REASON_INVALID,
 }
 
 func (s *Service) refuseBatch(ctx context.Context, err error, field string) error {

@@ -94,3 +94,31 @@ func TestVerificationLevels(t *testing.T) {
 		t.Error("a batch whose key decides its partition was not read")
 	}
 }
+
+// A topic that is compacted by key takes no record without one, whoever batches and however far batches are verified.
+func TestCompactedTopicsTakeNoRecordWithoutAKey(t *testing.T) {
+	t.Parallel()
+	compacted := anyTopic
+	compacted.KeysRequired = true
+	_, _, err := build(threeRecords(), compacted)
+	wantNoKey(t, err)
+	built, _, err := build(threeRecords(), anyTopic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, level := range []Level{Full, Checksum} {
+		s := &Service{Config: Config{Verify: level}}
+		_, _, err := s.verify(&dataplanev1.ProduceEntry{
+			Partition: new(int32(0)), Payload: &dataplanev1.ProduceEntry_Batch{Batch: built.Bytes},
+		}, compacted, new(recordbatch.Scratch))
+		wantNoKey(t, err)
+	}
+}
+
+func wantNoKey(t *testing.T, err error) {
+	t.Helper()
+	e, ok := errors.AsType[*recordbatch.Error](err)
+	if !ok || e.Reason != recordbatch.NoKey || e.Record != 1 {
+		t.Errorf("%v, want that record 1 has no key", err)
+	}
+}

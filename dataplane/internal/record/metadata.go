@@ -55,7 +55,7 @@ func (m *Metadata) GetMetadata(ctx context.Context, req *dataplanev1.GetMetadata
 func (m *Metadata) topic(topic route.Topic) *dataplanev1.TopicMetadata {
 	res := &dataplanev1.TopicMetadata{
 		Name: topic.Name, TopicId: topic.ID.String(), AllowBufferedAcks: topic.AllowBufferedAcks,
-		MaxRecordBytes: int32(topic.MaxRecordBytes),
+		MaxRecordBytes: int32(topic.MaxRecordBytes), KeysRequired: topic.KeysRequired,
 		Partitions:     make([]*dataplanev1.PartitionMetadata, topic.PartitionCount),
 	}
 	for i := range topic.PartitionCount {

@@ -23,6 +23,8 @@ type Topic struct {
 	MaxRecordBytes int
 	// AllowBufferedAcks lets producers ask for ACKS_BUFFERED.
 	AllowBufferedAcks bool
+	// KeysRequired: it is compacted by key, so records without one are refused.
+	KeysRequired bool
 }
 
 // Partition names one of the topic's partitions.
@@ -74,6 +76,7 @@ func topicOf(t *controlplanev1.PlacedTopic) Topic {
 	return Topic{
 		ID: object.UUID(t.GetTopicId()), Name: t.GetName(), PartitionCount: t.GetPartitionCount(),
 		MaxRecordBytes: int(t.GetConfig().GetMaxRecordBytes()), AllowBufferedAcks: t.GetConfig().GetAllowBufferedAcks(),
+		KeysRequired: t.GetConfig().GetCleanupPolicy() >= controlplanev1.CleanupPolicy_CLEANUP_POLICY_COMPACT,
 	}
 }
 

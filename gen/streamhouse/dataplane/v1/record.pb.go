@@ -1939,7 +1939,9 @@ type TopicMetadata struct {
 	MaxRecordBytes    int32       `protobuf:"varint,4,opt,name=max_record_bytes,json=maxRecordBytes,proto3" json:"max_record_bytes,omitempty"`
 	AllowBufferedAcks bool        `protobuf:"varint,5,opt,name=allow_buffered_acks,json=allowBufferedAcks,proto3" json:"allow_buffered_acks,omitempty"`
 	// A row for each partition, in order; the leader's agent id is empty where nobody leads.
-	Partitions    []*PartitionMetadata `protobuf:"bytes,6,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	Partitions []*PartitionMetadata `protobuf:"bytes,6,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	// The topic is compacted by key: records without a key are refused.
+	KeysRequired  bool `protobuf:"varint,7,opt,name=keys_required,json=keysRequired,proto3" json:"keys_required,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2014,6 +2016,13 @@ func (x *TopicMetadata) GetPartitions() []*PartitionMetadata {
 		return x.Partitions
 	}
 	return nil
+}
+
+func (x *TopicMetadata) GetKeysRequired() bool {
+	if x != nil {
+		return x.KeysRequired
+	}
+	return false
 }
 
 type PartitionMetadata struct {
@@ -2306,7 +2315,7 @@ const file_streamhouse_dataplane_v1_record_proto_rawDesc = "" +
 	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x1a\n" +
 	"\bdraining\x18\x04 \x01(\bR\bdraining\x12\x18\n" +
-	"\asuspect\x18\x05 \x01(\bR\asuspect\"\xa0\x02\n" +
+	"\asuspect\x18\x05 \x01(\bR\asuspect\"\xc5\x02\n" +
 	"\rTopicMetadata\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\btopic_id\x18\x02 \x01(\tR\atopicId\x129\n" +
@@ -2315,7 +2324,8 @@ const file_streamhouse_dataplane_v1_record_proto_rawDesc = "" +
 	"\x13allow_buffered_acks\x18\x05 \x01(\bR\x11allowBufferedAcks\x12K\n" +
 	"\n" +
 	"partitions\x18\x06 \x03(\v2+.streamhouse.dataplane.v1.PartitionMetadataR\n" +
-	"partitions\"i\n" +
+	"partitions\x12#\n" +
+	"\rkeys_required\x18\a \x01(\bR\fkeysRequired\"i\n" +
 	"\x11PartitionMetadata\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x126\n" +
 	"\x06leader\x18\x02 \x01(\v2\x1e.streamhouse.refusal.v1.LeaderR\x06leader\"\x1b\n" +

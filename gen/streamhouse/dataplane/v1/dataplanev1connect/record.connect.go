@@ -91,8 +91,8 @@ var (
 type RecordServiceClient interface {
 	// Appends batches. Each entry has an outcome of its own; a request with a single entry answers its refusal as the call's error.
 	// Invalid input refuses the whole call before anything is appended: `entry` in the detail names the culprit.
-	// Refusals: INVALID, CORRUPT_BATCH, RECORD_COUNT_MISMATCH, EMPTY_BATCH, BATCH_TOO_LARGE, RECORD_TOO_LARGE, UNKNOWN_TOPIC, UNKNOWN_PARTITION,
-	// WRONG_AGENT_GROUP, BUFFERED_ACKS_NOT_ALLOWED; per entry: NOT_LEADER (with no_forward), NO_LEADER, SEQUENCE_GAP, PRODUCER_FENCED,
+	// Refusals: INVALID (a record without a key, too, where the topic is compacted by key), CORRUPT_BATCH, RECORD_COUNT_MISMATCH, EMPTY_BATCH,
+	// BATCH_TOO_LARGE, RECORD_TOO_LARGE, UNKNOWN_TOPIC, UNKNOWN_PARTITION, WRONG_AGENT_GROUP, BUFFERED_ACKS_NOT_ALLOWED; per entry: NOT_LEADER (with no_forward), NO_LEADER, SEQUENCE_GAP, PRODUCER_FENCED,
 	// PRODUCER_UNKNOWN, DUPLICATE_TOO_OLD, EXPECTED_OFFSET, OVERLOADED, CATALOG_UNAVAILABLE, BUCKET_UNAVAILABLE, UNANSWERED.
 	Produce(context.Context, *v1.ProduceRequest) (*v1.ProduceResponse, error)
 	// Reads from offsets on; waits up to max_wait_ms for the first record. Refusals: INVALID; per partition: UNKNOWN_TOPIC, UNKNOWN_PARTITION,
@@ -140,8 +140,8 @@ func (s RecordServiceConsumeClientStream) Close() error {
 type RecordServiceHandler interface {
 	// Appends batches. Each entry has an outcome of its own; a request with a single entry answers its refusal as the call's error.
 	// Invalid input refuses the whole call before anything is appended: `entry` in the detail names the culprit.
-	// Refusals: INVALID, CORRUPT_BATCH, RECORD_COUNT_MISMATCH, EMPTY_BATCH, BATCH_TOO_LARGE, RECORD_TOO_LARGE, UNKNOWN_TOPIC, UNKNOWN_PARTITION,
-	// WRONG_AGENT_GROUP, BUFFERED_ACKS_NOT_ALLOWED; per entry: NOT_LEADER (with no_forward), NO_LEADER, SEQUENCE_GAP, PRODUCER_FENCED,
+	// Refusals: INVALID (a record without a key, too, where the topic is compacted by key), CORRUPT_BATCH, RECORD_COUNT_MISMATCH, EMPTY_BATCH,
+	// BATCH_TOO_LARGE, RECORD_TOO_LARGE, UNKNOWN_TOPIC, UNKNOWN_PARTITION, WRONG_AGENT_GROUP, BUFFERED_ACKS_NOT_ALLOWED; per entry: NOT_LEADER (with no_forward), NO_LEADER, SEQUENCE_GAP, PRODUCER_FENCED,
 	// PRODUCER_UNKNOWN, DUPLICATE_TOO_OLD, EXPECTED_OFFSET, OVERLOADED, CATALOG_UNAVAILABLE, BUCKET_UNAVAILABLE, UNANSWERED.
 	Produce(context.Context, *v1.ProduceRequest) (*v1.ProduceResponse, error)
 	// Reads from offsets on; waits up to max_wait_ms for the first record. Refusals: INVALID; per partition: UNKNOWN_TOPIC, UNKNOWN_PARTITION,
