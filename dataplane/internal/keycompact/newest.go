@@ -28,7 +28,7 @@ type slot struct {
 
 // newNewest has room for as many keys as fit the memory, and for no more than there can be.
 func newNewest(memoryBytes, most int64) *newest {
-	return &newest{slots: make([]slot, max(4, min(memoryBytes/slotBytes, most+most/3+1)))}
+	return &newest{slots: make([]slot, max(4, min(memoryBytes/slotBytes, most+most/3+4)))}
 }
 
 // note says that a record of the key is at the offset. False: there is no room for another key.
@@ -36,7 +36,7 @@ func (n *newest) note(key []byte, offset int64) bool {
 	hash := hashOf(key)
 	s := n.find(hash)
 	if s.after == 0 {
-		if n.used >= len(n.slots)/4*3 {
+		if n.used >= len(n.slots)*3/4 {
 			return false
 		}
 		n.used++

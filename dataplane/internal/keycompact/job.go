@@ -1,0 +1,240 @@
+package keycompact
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
+)
+
+const (
+	// lookupSegments is how many segments are asked for at a time.
+	lookupSegments = 300
+	// runBytes bounds what is joined into one segment, as it is read: what is left is smaller. A single segment may be larger.
+	runBytes = 4 << 20
+	// runSegments bounds it by number.
+	runSegments = 500
+	// objectBytes ends an object, objectSegments too: a commit locks their rows.
+	objectBytes, objectSegments = 16 << 20, 20
+	// attempts bounds how often the partition is gone through, when other segments were found than had been read.
+	attempts = 5
+)
+
+// Catalog is what is asked of the control plane.
+type Catalog interface {
+	Lookup(ctx context.Context, request *controlplanev1.LookupRequest) (*controlplanev1.LookupResponse, error)
+	CommitKeyCompaction(ctx context.Context, request *controlplanev1.CommitKeyCompactionRequest) (*controlplanev1.CommitKeyCompactionResponse, error)
+	FinishKeyCompaction(ctx context.Context, request *controlplanev1.FinishKeyCompactionRequest) (*controlplanev1.FinishKeyCompactionResponse, error)
+}
+
+// Store is the bucket; an objectstore.Store is one.
+type Store interface {
+	object.Reader
+	Put(ctx context.Context, key string, body [][]byte, crc32c uint32) error
+}
+
+// Config of a compactor. A zero field means its default.
+type Config struct {
+	// AgentGroup is whose objects are read and written. Required.
+	AgentGroup string
+	// MemoryBytes bounds the keys that one pass knows, 32 bytes each; default 64 MiB, 4 KiB to 64 GiB. Besides, up to 64 MiB are needed.
+	MemoryBytes int64
+	// Pace is called before so many bytes are read, and holds them back; nil: nothing does.
+	Pace func(ctx context.Context, bytes int64) error
+	// Step is called between any two steps, with their name, in tests that end the process there; nil: nothing happens.
+	Step func(name string)
+}
+
+func (c Config) orDefaults() Config {
+	c.MemoryBytes = cmp.Or(c.MemoryBytes, 64<<20)
+	if c.Pace == nil {
+		c.Pace = func(ctx context.Context, _ int64) error { return ctx.Err() }
+	}
+	if c.Step == nil {
+		c.Step = func(string) {}
+	}
+	return c
+}
+
+// Validate reports the first field out of its bounds.
+func (c Config) Validate() error {
+	c = c.orDefaults()
+	switch {
+	case object.ValidateAgentGroup(c.AgentGroup) != nil:
+		return fmt.Errorf("agent group %q cannot be compacted", c.AgentGroup)
+	case c.MemoryBytes < 4<<10 || c.MemoryBytes > 64<<30:
+		return fmt.Errorf("key compaction memory %d: must be 4 KiB to 64 GiB", c.MemoryBytes)
+	}
+	return nil
+}
+
+// The steps between which a process may end.
+const (
+	StepNoted     = "keycompact.noted"
+	StepPut       = "keycompact.put"
+	StepCommitted = "keycompact.committed"
+	StepWhole     = "keycompact.whole"
+)
+
+// Compactor does one job at a time.
+type Compactor struct {
+	config  Config
+	catalog Catalog
+	store   Store
+	log     *slog.Logger
+}
+
+// New returns a compactor.
+func New(catalog Catalog, store Store, config Config, log *slog.Logger) (*Compactor, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	return &Compactor{config: config.orDefaults(), catalog: catalog, store: store, log: log}, nil
+}
+
+// Done is what one job came to.
+type Done struct {
+	// CleanEnd is where the pass ended.
+	CleanEnd int64
+	// Objects that were written, and the bytes of their segments; BytesRead from the bucket.
+	Objects, BytesWritten, BytesRead int64
+	// Removed records; Tombstones that are left below CleanEnd.
+	Removed, Tombstones int64
+	// LeftOut counts segments that were made for nothing, because others had taken the place of what they were made of.
+	LeftOut int64
+}
+
+// errMoving says that a partition's segments were exchanged more quickly than they could be read.
+var errMoving = errors.New("segments were exchanged again and again: the pass is given up")
+
+// running is one run of a job.
+type running struct {
+	*Compactor
+	jobID   object.UUID
+	work    *controlplanev1.KeyCompactWork
+	rules   rules
+	memory  scratches
+	counter uint64 // of objects
+	done    Done
+	// Of the present time through the partition.
+	bytes, tombstones, leftOut int64
+}
+
+// Run does a job. After an error another run, by whoever has the job then, begins anew, and finds less to do. Errors: the context's, the bucket's,
+// the control plane's; among these that the job is another agent's by now.
+func (c *Compactor) Run(ctx context.Context, jobID string, work *controlplanev1.KeyCompactWork) (Done, error) {
+	id, err := object.ParseUUID(jobID)
+	if err != nil {
+		return Done{}, fmt.Errorf("job: %w", err)
+	}
+	r := &running{Compactor: c, jobID: id, work: work}
+	r.rules = rules{
+		newest: newNewest(c.config.MemoryBytes, work.GetEnd()-work.GetCleanEnd()), end: work.GetCleanEnd(),
+		dropBelow: work.GetDropTombstonesBelow(), everyBatch: work.GetEveryProducerBatch(), batches: map[int64]bool{},
+	}
+	for _, o := range work.GetProducerBatches() {
+		r.rules.batches[o] = true
+	}
+	return r.done, r.run(ctx)
+}
+
+func (r *running) run(ctx context.Context) error {
+	if err := r.noteAll(ctx); err != nil {
+		return err
+	}
+	r.config.Step(StepNoted)
+	for range attempts {
+		r.bytes, r.tombstones, r.leftOut = 0, 0, 0
+		if err := r.cleanAll(ctx); err != nil {
+			return err
+		}
+		if r.leftOut > 0 {
+			continue
+		}
+		r.config.Step(StepWhole)
+		r.done.CleanEnd, r.done.Tombstones = r.rules.end, r.tombstones
+		_, err := r.catalog.FinishKeyCompaction(ctx, &controlplanev1.FinishKeyCompactionRequest{
+			JobId: r.jobID.String(), CleanEnd: r.rules.end, CleanBytes: r.bytes, Tombstones: r.tombstones,
+		})
+		if err != nil {
+			return fmt.Errorf("finish the pass: %w", err)
+		}
+		return nil
+	}
+	return errMoving
+}
+
+// noteAll is the first half: it puts the keys of what is dirty into the map, and sets where the pass ends.
+func (r *running) noteAll(ctx context.Context) error {
+	next := r.work.GetCleanEnd()
+	for next < r.work.GetEnd() {
+		segments, err := r.lookup(ctx, next)
+		if err != nil {
+			return err
+		}
+		for _, s := range segments {
+			if s.GetBaseOffset() >= r.work.GetEnd() {
+				break
+			}
+			b, err := r.read(ctx, s)
+			if err != nil {
+				return err
+			}
+			end, full, err := r.rules.note(b, next, r.work.GetEnd(), &r.memory.opened)
+			if err != nil {
+				return fmt.Errorf("segment %q at %d: %w", s.GetObjectKey(), s.GetBytePosition(), err)
+			}
+			if full {
+				r.rules.end = end
+				return nil
+			}
+			next = s.GetBaseOffset() + int64(s.GetRecordCount())
+		}
+	}
+	r.rules.end = r.work.GetEnd()
+	return nil
+}
+
+// lookup answers segments from the one with the offset on; one at least.
+func (r *running) lookup(ctx context.Context, offset int64) ([]*controlplanev1.Segment, error) {
+	o, err := r.ask(ctx, &controlplanev1.LookupPartition{MaxSegments: lookupSegments, Position: &controlplanev1.LookupPartition_Offset{Offset: offset}})
+	if err == nil && len(o.GetSegments()) == 0 {
+		err = fmt.Errorf("look segments up: nothing at offset %d, there is %d to %d", offset, o.GetLogStartOffset(), o.GetHighWatermark())
+	}
+	return o.GetSegments(), err
+}
+
+// ask asks about the job's partition.
+func (r *running) ask(ctx context.Context, q *controlplanev1.LookupPartition) (*controlplanev1.LookupOutcome, error) {
+	q.TopicId, q.Partition = r.work.GetTopicId(), r.work.GetPartition()
+	response, err := r.catalog.Lookup(ctx, &controlplanev1.LookupRequest{Partitions: []*controlplanev1.LookupPartition{q}})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("look segments up: %w", err)
+	case len(response.GetOutcomes()) != 1:
+		return nil, fmt.Errorf("look segments up: %d answers to 1 question", len(response.GetOutcomes()))
+	case response.GetOutcomes()[0].GetRefusal() != nil:
+		return nil, fmt.Errorf("look segments up: %s", response.GetOutcomes()[0].GetRefusal().GetMessage())
+	}
+	return response.GetOutcomes()[0], nil
+}
+
+func (r *running) read(ctx context.Context, s *controlplanev1.Segment) ([]byte, error) {
+	if err := r.config.Pace(ctx, int64(s.GetSizeBytes())); err != nil {
+		return nil, err
+	}
+	b := make([]byte, s.GetSizeBytes())
+	if err := r.store.GetRange(ctx, s.GetObjectKey(), s.GetBytePosition(), b); err != nil {
+		return nil, fmt.Errorf("read segment: %w", err)
+	}
+	r.done.BytesRead += int64(len(b))
+	if sum := object.Checksum(b); sum != s.GetCrc32C() {
+		return nil, fmt.Errorf("segment %q at %d is damaged: checksum %08x, want %08x", s.GetObjectKey(), s.GetBytePosition(), sum, s.GetCrc32C())
+	}
+	return b, nil
+}
