@@ -49,6 +49,10 @@ type Config struct {
 	CheckpointInterval time.Duration `default:"10m" help:"Time between two checkpoints of what the bucket's objects alone do not say; a tenth of it where a new topic, or an object that waits to be deleted, waits for one."`
 	SweepInterval      time.Duration `default:"6h"  help:"Time in which all of the bucket is looked at for objects that nobody has committed."`
 	SweepAge           time.Duration `default:"1h"  help:"Age from which an object that nobody has committed is looked at. It spares questions; what is deleted is decided otherwise."`
+
+	Compaction            bool          `default:"true"      help:"Objects of many short segments are rewritten as few large ones, which agents do in the background." negatable:""`
+	CompactionMinAge      time.Duration `default:"5m"        help:"Age from which on an object may be compacted; what is younger is read from memory and caches anyway. Twelve times this is how long objects wait for others."`
+	CompactionTargetBytes int64         `default:"134217728" help:"Size of the objects that compaction writes, 1 MiB to 4 GiB."                                                          placeholder:"N"`
 }
 
 // DefaultConfig has every default but DatabaseURL, which has none.
@@ -71,6 +75,10 @@ func DefaultConfig() Config {
 		CheckpointInterval: 10 * time.Minute,
 		SweepInterval:      6 * time.Hour,
 		SweepAge:           time.Hour,
+
+		Compaction:            true,
+		CompactionMinAge:      5 * time.Minute,
+		CompactionTargetBytes: 128 << 20,
 	}
 }
 
@@ -115,6 +123,7 @@ func (c Config) Validate() error {
 		between("checkpoint-interval", c.CheckpointInterval, minJobTime, maxCheckpointInterval),
 		between("sweep-interval", c.SweepInterval, minJobTime, maxJobTime),
 		between("sweep-age", c.SweepAge, minJobTime, maxJobTime),
+		between("compaction-min-age", c.CompactionMinAge, minJobTime, maxJobTime),
 	)
 }
 
@@ -199,5 +208,6 @@ func between(name string, value, least, most time.Duration) error {
 func (c Config) jobs() store.JobConfig {
 	return store.JobConfig{
 		DeletionGrace: c.DeletionGrace, CheckpointInterval: c.CheckpointInterval, SweepInterval: c.SweepInterval, SweepAge: c.SweepAge,
+		CompactionOff: !c.Compaction, CompactionMinAge: c.CompactionMinAge, CompactionTargetBytes: c.CompactionTargetBytes,
 	}
 }

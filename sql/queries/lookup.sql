@@ -7,14 +7,15 @@ SELECT e.ordinal::int AS ordinal, p.agent_group, p.epoch, p.leader_session_id, p
        COALESCE(s.key, '')::text AS object_key, COALESCE(s.byte_position, 0)::bigint AS byte_position,
        COALESCE(s.size_bytes, 0)::int AS size_bytes, COALESCE(s.crc32c, 0)::int AS crc32c,
        COALESCE(s.base_offset, -1)::bigint AS base_offset, COALESCE(s.record_count, 0)::int AS record_count,
-       COALESCE(s.epoch, 0)::int AS segment_epoch, COALESCE(s.max_timestamp_ms, 0)::bigint AS max_timestamp_ms
+       COALESCE(s.epoch, 0)::int AS segment_epoch, COALESCE(s.max_timestamp_ms, 0)::bigint AS max_timestamp_ms,
+       COALESCE(s.object_size_bytes, 0)::bigint AS object_size_bytes
 FROM ROWS FROM (unnest(@topic_ids::uuid[]), unnest(@partitions::int[]), unnest(@positions::int[]), unnest(@offsets::bigint[]),
                 unnest(@max_segments::int[]), unnest(@ordinals::int[]))
      AS e(topic_id, partition, position, "offset", max_segments, ordinal)
 JOIN partitions p ON p.topic_id = e.topic_id AND p.partition = e.partition
 JOIN topics t ON t.topic_id = p.topic_id
 LEFT JOIN LATERAL (
-    SELECT g.base_offset, g.byte_position, g.size_bytes, g.crc32c, g.record_count, g.epoch, g.max_timestamp_ms, o.key
+    SELECT g.base_offset, g.byte_position, g.size_bytes, g.crc32c, g.record_count, g.epoch, g.max_timestamp_ms, o.key, o.size_bytes AS object_size_bytes
     FROM (
         SELECT * FROM segments f
         WHERE e.position <> 0 AND f.partition_id = p.partition_id

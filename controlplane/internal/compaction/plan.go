@@ -13,6 +13,8 @@ const (
 	Page = 2000
 	// MaxInputs bounds the objects of one job: what an agent reads at a time is divided among them.
 	MaxInputs = 256
+	// maxSegments bounds the segments of one job: an agent keeps some 130 bytes of each.
+	maxSegments = 300_000
 	// minDepth is from how many objects of one partition on it is worth rewriting them once more.
 	minDepth = 8
 	// longSegment is the mean length of segments in bytes from which on an object is left as it is. Agents join segments up to twice this.
@@ -80,12 +82,12 @@ func Choose(level int, candidates []Candidate, config Config) (plan Plan) {
 	return plan
 }
 
-// bounded is the beginning of a set that one job may have.
+// bounded is the beginning of a set that one job may have: two at least.
 func bounded(set []Candidate, inputs int, bytes int64) []Candidate {
-	size := int64(0)
+	size, segments := int64(0), int64(0)
 	for i, c := range set {
-		size += c.SizeBytes
-		if i == inputs || (i >= minDepth && size > bytes) {
+		size, segments = size+c.SizeBytes, segments+int64(c.References)
+		if i == inputs || (i >= minDepth && size > bytes) || (i >= 2 && segments > maxSegments) {
 			return set[:i]
 		}
 	}
@@ -96,15 +98,15 @@ func due(level int, set []Candidate, config Config, crowded bool) bool {
 	if len(set) < 2 {
 		return false
 	}
-	size := int64(0)
+	size, segments := int64(0), int64(0)
 	for _, c := range set {
-		size += c.SizeBytes
+		size, segments = size+c.SizeBytes, segments+int64(c.References)
 	}
-	if crowded || len(set) == MaxInputs {
+	if crowded || len(set) == MaxInputs || segments >= maxSegments/2 {
 		return true
 	}
 	if level == 0 {
-		return size >= config.jobBytes(0) || set[0].Age >= config.Patience
+		return size >= config.jobBytes(0)*3/4 || set[0].Age >= config.Patience
 	}
 	return (len(set) >= minDepth && size >= config.TargetBytes) || set[0].Age >= config.longPatience()
 }

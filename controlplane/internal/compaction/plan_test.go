@@ -42,6 +42,7 @@ func TestChoose(t *testing.T) {
 		"one alone has nobody to be joined with": {candidates: objects(1, 8<<20, 1000, 24*time.Hour)},
 		"enough bytes for a job":                 {candidates: objects(300, 8<<20, 1000, time.Minute), inputs: 128},
 		"enough objects for a job":               {candidates: objects(300, 8<<10, 10, time.Minute), inputs: MaxInputs},
+		"segments enough for a job":              {candidates: objects(100, 8<<20, 20_000, time.Minute), inputs: 15},
 		"long segments are left":                 {candidates: objects(300, 8<<20, 8, time.Hour), leave: 300},
 		"level 1, too few":                       {level: 1, candidates: at(objects(7, 128<<20, 640, time.Hour), 1, 9)},
 		"level 1, deep enough":                   {level: 1, candidates: at(objects(8, 128<<20, 640, time.Minute), 1, 9), inputs: 8},
@@ -118,15 +119,18 @@ func TestChooseProperties(t *testing.T) {
 		if !slices.IsSortedFunc(plan.Inputs, func(a, b Candidate) int { return int(a.ObjectID - b.ObjectID) }) {
 			t.Fatal("inputs are out of order")
 		}
-		bytes := int64(0)
+		bytes, segments := int64(0), int64(0)
 		for _, c := range plan.Inputs {
-			bytes += c.SizeBytes
+			bytes, segments = bytes+c.SizeBytes, segments+int64(c.References)
 			if c.SizeBytes/int64(c.References) >= longSegment {
 				t.Fatalf("object %d has long segments", c.ObjectID)
 			}
 		}
 		if len(plan.Inputs) > minDepth && bytes > config.jobBytes(level) {
 			t.Fatalf("%d inputs of %d bytes", len(plan.Inputs), bytes)
+		}
+		if len(plan.Inputs) > 2 && segments > maxSegments {
+			t.Fatalf("%d inputs of %d segments", len(plan.Inputs), segments)
 		}
 		var common Place
 		for _, c := range plan.Inputs {
@@ -208,8 +212,10 @@ func TestCompactionEnds(t *testing.T) {
 					next++
 					size := min(bytes, config.TargetBytes)
 					bytes -= size
-					at[level+1] = append(at[level+1], Candidate{ObjectID: next, SizeBytes: size, References: 600,
-						First: PlaceOf(uuid.UUID{}, part*100), Last: PlaceOf(uuid.UUID{}, part*100+99)})
+					at[level+1] = append(at[level+1], Candidate{
+						ObjectID: next, SizeBytes: size, References: 600,
+						First: PlaceOf(uuid.UUID{}, part*100), Last: PlaceOf(uuid.UUID{}, part*100+99),
+					})
 				}
 			}
 		}

@@ -31,3 +31,11 @@ func (s jobs) SweepKeys(ctx context.Context, request *controlplanev1.SweepKeysRe
 func (s jobs) ReadCheckpoint(ctx context.Context, request *controlplanev1.ReadCheckpointRequest) (*controlplanev1.ReadCheckpointResponse, error) {
 	return forAgent(ctx, reads, request, s.Store.ReadCheckpoint)
 }
+
+func (s jobs) AnnounceOutput(ctx context.Context, request *controlplanev1.AnnounceOutputRequest) (*controlplanev1.AnnounceOutputResponse, error) {
+	return forAgent(ctx, writes, request, s.Store.AnnounceOutput)
+}
+
+func (s jobs) CommitCompaction(ctx context.Context, request *controlplanev1.CommitCompactionRequest) (*controlplanev1.CommitCompactionResponse, error) {
+	return forAgent(ctx, writes, request, s.Store.CommitCompaction)
+}

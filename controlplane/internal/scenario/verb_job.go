@@ -42,6 +42,7 @@ func doClaim(w *World, c command) (call, error) {
 			return "nothing to do", nil
 		}
 		w.jobs[label] = response.GetJob().GetJobId()
+		w.outputs[response.GetJob().GetJobId()] = response.GetJob().GetOutputId()
 		return label + ": " + w.job(response.GetJob()), nil
 	}, c.known("as", "key")
 }
@@ -55,6 +56,11 @@ func (w *World) job(job *controlplanev1.Job) string {
 		text = "delete " + w.keyLabels(work.Delete.GetKeys())
 	case *controlplanev1.Job_Sweep:
 		text = "sweep " + work.Sweep.GetPrefix()
+	case *controlplanev1.Job_Compact:
+		text = "compact " + w.keyLabels(work.Compact.GetObjectKeys())
+		if announced := work.Compact.GetOutput(); announced != nil {
+			text += fmt.Sprintf(", %s announced", w.labels[announced.GetObjectKey()])
+		}
 	}
 	if job.GetTakenOver() {
 		text += " (taken over)"

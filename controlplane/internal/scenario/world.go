@@ -21,6 +21,7 @@ type World struct {
 	topics    map[string][]uuid.UUID // by name, oldest first
 	counters  map[string]int         // by object label
 	jobs      map[string]string      // ids by label
+	outputs   map[string]string      // of jobs, what stands for the session in keys, by id
 	labels    map[string]string      // by object key
 	watchers  map[string]*watcher
 	keys      map[string]uuid.UUID // by name
@@ -49,7 +50,8 @@ type verb func(w *World, c command) (call, error)
 func NewWorld(ctx context.Context, catalog Catalog) (*World, error) {
 	w := &World{
 		catalog: catalog, processes: map[string][]process{}, topics: map[string][]uuid.UUID{}, counters: map[string]int{},
-		jobs: map[string]string{}, labels: map[string]string{}, watchers: map[string]*watcher{}, keys: map[string]uuid.UUID{}, candidates: map[string]store.PlacementCandidate{},
+		jobs: map[string]string{}, outputs: map[string]string{},
+		labels: map[string]string{}, watchers: map[string]*watcher{}, keys: map[string]uuid.UUID{}, candidates: map[string]store.PlacementCandidate{},
 	}
 	if _, err := catalog.Beat(ctx); err != nil { // judges are at work before the story begins
 		return nil, fmt.Errorf("beat: %w", err)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/compaction"
 )
 
 // Jobs are the work on the bucket: who has which, and what follows from it (protocol, sections 7 and 8). Whatever names a job that is not the
@@ -70,6 +72,24 @@ type JobConfig struct {
 	SweepInterval time.Duration
 	// SweepAge is the age from which an object may be an orphan; default 1 h.
 	SweepAge time.Duration
+	// CompactionOff: nothing is compacted.
+	CompactionOff bool
+	// CompactionMinAge is the age from which on an object may be compacted, default 5 min; what is younger is the tail. Objects wait for others
+	// twelve times as long.
+	CompactionMinAge time.Duration
+	// CompactionTargetBytes is the size of the objects that compaction writes; default 128 MiB, 1 MiB to 4 GiB.
+	CompactionTargetBytes int64
+}
+
+// Bounds of CompactionTargetBytes, and how long objects wait for others in terms of CompactionMinAge.
+const (
+	minCompactionTarget, maxCompactionTarget = 1 << 20, 4 << 30
+	compactionPatience                       = 12
+)
+
+// CompactionConfig says when compaction is worth it.
+func (c JobConfig) CompactionConfig() compaction.Config {
+	return compaction.Config{TargetBytes: c.CompactionTargetBytes, Patience: compactionPatience * c.CompactionMinAge}
 }
 
 // checkpointPace is the share of the interval between two checkpoints when something waits for the next one.
@@ -84,6 +104,8 @@ func (c JobConfig) WithDefaults() JobConfig {
 	c.CheckpointInterval = cmp.Or(c.CheckpointInterval, 10*time.Minute)
 	c.SweepInterval = cmp.Or(c.SweepInterval, 6*time.Hour)
 	c.SweepAge = cmp.Or(c.SweepAge, time.Hour)
+	c.CompactionMinAge = cmp.Or(c.CompactionMinAge, 5*time.Minute)
+	c.CompactionTargetBytes = cmp.Or(c.CompactionTargetBytes, 128<<20)
 	return c
 }
 
@@ -95,10 +117,14 @@ func (c JobConfig) Validate() error {
 	c = c.WithDefaults()
 	for name, value := range map[string]time.Duration{
 		"deletion-grace": c.DeletionGrace, "checkpoint-interval": c.CheckpointInterval, "sweep-interval": c.SweepInterval, "sweep-age": c.SweepAge,
+		"compaction-min-age": c.CompactionMinAge,
 	} {
 		if value < time.Millisecond || value > maxJobTime {
 			return fmt.Errorf("%s: %v is not between %v and %v", name, value, time.Millisecond, maxJobTime)
 		}
+	}
+	if c.CompactionTargetBytes < minCompactionTarget || c.CompactionTargetBytes > maxCompactionTarget {
+		return fmt.Errorf("compaction-target-bytes: %d is not between %d and %d", c.CompactionTargetBytes, int64(minCompactionTarget), int64(maxCompactionTarget))
 	}
 	return nil
 }

@@ -36,6 +36,7 @@ type Store interface {
 	Retention
 	Catalog
 	Jobs
+	Compactions
 
 	// Ping says whether the database answers.
 	Ping(ctx context.Context) error

@@ -112,7 +112,7 @@ func answerOf(o *controlplanev1.LookupOutcome) Answer {
 			BaseOffset:     s.GetBaseOffset(),
 			RecordCount:    s.GetRecordCount(),
 			Epoch:          s.GetEpoch(),
-			MaxTimestampMs: s.GetMaxTimestampMs(),
+			MaxTimestampMs: s.GetMaxTimestampMs(), ObjectBytes: s.GetObjectSizeBytes(),
 		})
 	}
 	return a

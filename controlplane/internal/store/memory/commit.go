@@ -26,6 +26,9 @@ type object struct {
 	outcome *controlplanev1.ObjectOutcome
 	// references of segments; when the last went, and the checkpoint that began after that (0: none yet).
 	references int
+	sizeBytes  int64
+	committed  time.Time // the newest commit of what is in it
+	compacted  compacted
 	freeSince  time.Time
 	freedIn    int64
 	killedAt   time.Time // of a tombstone
@@ -91,7 +94,7 @@ func (s *Store) commitObject(name store.AgentGroup, writer *session, o *controlp
 	for _, entry := range o.GetSegments() {
 		outcome.Segments = append(outcome.Segments, s.commitSegment(name, writer, o.GetKey(), entry))
 	}
-	kept := &object{outcome: proto.CloneOf(outcome), freeSince: time.Now()}
+	kept := &object{outcome: proto.CloneOf(outcome), freeSince: time.Now(), sizeBytes: o.GetSizeBytes(), committed: time.Now()}
 	for _, segment := range outcome.GetSegments() {
 		if segment.GetResult() == controlplanev1.SegmentResult_SEGMENT_RESULT_COMMITTED {
 			kept.references++

@@ -29,13 +29,14 @@ type upkeep struct {
 
 // job is work that somebody is at.
 type job struct {
-	group    *group
-	kind     controlplanev1.JobKind
-	subject  string
-	id       uuid.UUID
-	output   uuid.UUID
-	owner    uuid.UUID // session
-	sequence int       // in the order of claims
+	group      *group
+	kind       controlplanev1.JobKind
+	subject    string
+	id         uuid.UUID
+	output     uuid.UUID
+	owner      uuid.UUID      // session
+	sequence   int            // in the order of claims
+	compaction *compactionJob // of that kind alone
 }
 
 // groupOf is the agent group that a key lies under.
@@ -115,6 +116,9 @@ func (s *Store) findJob(n *session, kinds []controlplanev1.JobKind) *controlplan
 		s.jobCount++
 		j := &job{group: n.group, kind: kind, subject: subject, id: s.config.NewID(), owner: n.id, sequence: s.jobCount}
 		j.output = j.id
+		if kind == controlplanev1.JobKind_JOB_KIND_COMPACT {
+			j.compaction = s.planCompaction(n.group)
+		}
 		s.jobs = append(s.jobs, j)
 		if told := s.tell(j, false); told != nil {
 			return told
@@ -162,6 +166,8 @@ func (s *Store) due(g *group, kind controlplanev1.JobKind) (subject string, due 
 		u.nextShard = (u.nextShard + 1) % store.SweepShards
 		u.shardDueAt = time.Now().Add(s.config.Jobs.SweepInterval / store.SweepShards)
 		return subject, !s.working(g, kind, subject)
+	case controlplanev1.JobKind_JOB_KIND_COMPACT:
+		return s.compactionDue(g)
 	default:
 		return "", false
 	}
@@ -216,6 +222,8 @@ func (s *Store) tell(j *job, takenOver bool) *controlplanev1.Job {
 			return nil
 		}
 		told.Work = &controlplanev1.Job_Delete{Delete: &controlplanev1.DeleteWork{Keys: keys}}
+	case controlplanev1.JobKind_JOB_KIND_COMPACT:
+		told.Work = &controlplanev1.Job_Compact{Compact: j.compaction.work(s.trust.incarnation)}
 	default:
 		told.Work = &controlplanev1.Job_Sweep{Sweep: &controlplanev1.SweepWork{
 			Prefix: fmt.Sprintf("%s/%s/", j.group.name, j.subject), MinAgeMs: s.config.Jobs.SweepAge.Milliseconds(),
@@ -253,7 +261,14 @@ func (s *Store) FinishJob(_ context.Context, name store.AgentGroup, request *con
 	if err != nil {
 		return nil, err
 	}
+	if j.compaction != nil && request.GetGivenUp() { // it waits for whoever claims a job next
+		j.owner = uuid.Nil
+		return &controlplanev1.FinishJobResponse{}, nil
+	}
 	s.endJob(j)
+	if j.compaction != nil {
+		s.compacted(j.compaction)
+	}
 	if j.kind == controlplanev1.JobKind_JOB_KIND_CHECKPOINT && !request.GetGivenUp() {
 		s.checkpointed(j.group)
 	}

@@ -35,10 +35,18 @@ func (s *Store) Lookup(_ context.Context, name store.AgentGroup, request *contro
 			outcome.Refusal = refuseUnknown(t, l)
 		default:
 			p.describe(l, outcome)
+			s.measure(outcome.GetSegments())
 		}
 		response.Outcomes = append(response.Outcomes, outcome)
 	}
 	return response, nil
+}
+
+// measure adds how large the objects are.
+func (s *Store) measure(segments []*controlplanev1.Segment) {
+	for _, g := range segments {
+		g.ObjectSizeBytes = s.objects[g.GetObjectKey()].sizeBytes
+	}
 }
 
 func (p *partition) describe(l *controlplanev1.LookupPartition, outcome *controlplanev1.LookupOutcome) {

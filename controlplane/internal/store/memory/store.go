@@ -201,7 +201,7 @@ func (s *Store) Age(d time.Duration) {
 	}
 	s.pulse.quietUntil = s.pulse.quietUntil.Add(-d)
 	for _, o := range s.objects {
-		o.freeSince, o.killedAt = o.freeSince.Add(-d), o.killedAt.Add(-d)
+		o.freeSince, o.killedAt, o.committed = o.freeSince.Add(-d), o.killedAt.Add(-d), o.committed.Add(-d)
 	}
 	for _, g := range s.groups {
 		g.upkeep.finishedAt, g.upkeep.shardDueAt = g.upkeep.finishedAt.Add(-d), g.upkeep.shardDueAt.Add(-d)

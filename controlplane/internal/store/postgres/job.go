@@ -30,6 +30,8 @@ type jobKind struct {
 	tell func(ctx context.Context, c *claim, row db.Job, job *controlplanev1.Job) (bool, error)
 	// done writes down what follows from a job that was done, under the locks of upkeep and job. nil: nothing does.
 	done func(ctx context.Context, p *place, row db.Job) error
+	// lasting: what is given up waits for whoever claims a job next, with what it remembers.
+	lasting bool
 }
 
 // jobKinds are all that can be claimed.
@@ -38,6 +40,7 @@ func jobKinds() map[controlplanev1.JobKind]jobKind {
 		controlplanev1.JobKind_JOB_KIND_CHECKPOINT: {due: checkpointDue, tell: tellCheckpoint, done: checkpointDone},
 		controlplanev1.JobKind_JOB_KIND_DELETE:     {due: deleteDue, tell: tellDelete},
 		controlplanev1.JobKind_JOB_KIND_SWEEP:      {due: sweepDue, tell: tellSweep},
+		controlplanev1.JobKind_JOB_KIND_COMPACT:    {due: compactDue, tell: tellCompact, done: compactDone, lasting: true},
 	}
 }
 
@@ -212,6 +215,10 @@ func (s *Store) FinishJob(ctx context.Context, agentGroup store.AgentGroup, requ
 		}
 		if changed, err = finish(ctx, q, agentGroup, row, request.GetGivenUp()); err != nil {
 			return err
+		}
+		if request.GetGivenUp() && jobKinds()[controlplanev1.JobKind(row.Kind)].lasting {
+			left, err := q.LeaveJob(ctx, id)
+			return verdict("leave job", left, 1, err)
 		}
 		_, err = q.DeleteJob(ctx, id)
 		return err

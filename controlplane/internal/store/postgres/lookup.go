@@ -102,6 +102,7 @@ func addLookupRow(outcomes []*controlplanev1.LookupOutcome, agentGroup store.Age
 		outcomes[i].Segments = append(outcomes[i].Segments, &controlplanev1.Segment{
 			ObjectKey: row.ObjectKey, BytePosition: row.BytePosition, SizeBytes: row.SizeBytes, Crc32C: uint32(row.Crc32c),
 			BaseOffset: row.BaseOffset, RecordCount: row.RecordCount, Epoch: row.SegmentEpoch, MaxTimestampMs: row.MaxTimestampMs,
+			ObjectSizeBytes: row.ObjectSizeBytes,
 		})
 	}
 }

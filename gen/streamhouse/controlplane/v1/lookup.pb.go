@@ -342,8 +342,10 @@ type Segment struct {
 	Epoch       int32  `protobuf:"varint,7,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Greatest record timestamp, milliseconds since 1970 UTC.
 	MaxTimestampMs int64 `protobuf:"varint,8,opt,name=max_timestamp_ms,json=maxTimestampMs,proto3" json:"max_timestamp_ms,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Size of the whole object in bytes: who knows it does not read a large one for the sake of a few segments.
+	ObjectSizeBytes int64 `protobuf:"varint,9,opt,name=object_size_bytes,json=objectSizeBytes,proto3" json:"object_size_bytes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Segment) Reset() {
@@ -428,6 +430,13 @@ func (x *Segment) GetEpoch() int32 {
 func (x *Segment) GetMaxTimestampMs() int64 {
 	if x != nil {
 		return x.MaxTimestampMs
+	}
+	return 0
+}
+
+func (x *Segment) GetObjectSizeBytes() int64 {
+	if x != nil {
+		return x.ObjectSizeBytes
 	}
 	return 0
 }
@@ -664,7 +673,7 @@ const file_streamhouse_controlplane_v1_lookup_proto_rawDesc = "" +
 	"\x11leader_session_id\x18\x05 \x01(\tR\x0fleaderSessionId\x12(\n" +
 	"\x10log_start_offset\x18\x06 \x01(\x03R\x0elogStartOffset\x12%\n" +
 	"\x0ehigh_watermark\x18\a \x01(\x03R\rhighWatermark\x12@\n" +
-	"\bsegments\x18\b \x03(\v2$.streamhouse.controlplane.v1.SegmentR\bsegments\"\x88\x02\n" +
+	"\bsegments\x18\b \x03(\v2$.streamhouse.controlplane.v1.SegmentR\bsegments\"\xb4\x02\n" +
 	"\aSegment\x12\x1d\n" +
 	"\n" +
 	"object_key\x18\x01 \x01(\tR\tobjectKey\x12#\n" +
@@ -676,7 +685,8 @@ const file_streamhouse_controlplane_v1_lookup_proto_rawDesc = "" +
 	"baseOffset\x12!\n" +
 	"\frecord_count\x18\x06 \x01(\x05R\vrecordCount\x12\x14\n" +
 	"\x05epoch\x18\a \x01(\x05R\x05epoch\x12(\n" +
-	"\x10max_timestamp_ms\x18\b \x01(\x03R\x0emaxTimestampMs\"l\n" +
+	"\x10max_timestamp_ms\x18\b \x01(\x03R\x0emaxTimestampMs\x12*\n" +
+	"\x11object_size_bytes\x18\t \x01(\x03R\x0fobjectSizeBytes\"l\n" +
 	"\x16LookupProducersRequest\x12R\n" +
 	"\alookups\x18\x01 \x03(\v2+.streamhouse.controlplane.v1.ProducerLookupB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\alookups\"\x85\x01\n" +
 	"\x0eProducerLookup\x12\"\n" +

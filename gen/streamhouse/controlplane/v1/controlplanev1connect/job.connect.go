@@ -34,6 +34,11 @@ const (
 	JobServiceSweepKeysProcedure = "/streamhouse.controlplane.v1.JobService/SweepKeys"
 	// JobServiceReadCheckpointProcedure is the procedure name of the JobService's ReadCheckpoint RPC.
 	JobServiceReadCheckpointProcedure = "/streamhouse.controlplane.v1.JobService/ReadCheckpoint"
+	// JobServiceAnnounceOutputProcedure is the procedure name of the JobService's AnnounceOutput RPC.
+	JobServiceAnnounceOutputProcedure = "/streamhouse.controlplane.v1.JobService/AnnounceOutput"
+	// JobServiceCommitCompactionProcedure is the procedure name of the JobService's CommitCompaction
+	// RPC.
+	JobServiceCommitCompactionProcedure = "/streamhouse.controlplane.v1.JobService/CommitCompaction"
 )
 
 var (
@@ -76,6 +81,22 @@ var (
 			IdempotencyLevel: connect.IdempotencyNoSideEffects,
 		}
 	})
+	jobServiceAnnounceOutputSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_streamhouse_controlplane_v1_job_proto.Services().ByName("JobService").Methods().ByName("AnnounceOutput"),
+			Procedure:        JobServiceAnnounceOutputProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
+	jobServiceCommitCompactionSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_streamhouse_controlplane_v1_job_proto.Services().ByName("JobService").Methods().ByName("CommitCompaction"),
+			Procedure:        JobServiceCommitCompactionProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
 )
 
 // JobServiceClient is a client for the streamhouse.controlplane.v1.JobService service.
@@ -98,6 +119,14 @@ type JobServiceClient interface {
 	// Reads a page of what a checkpoint is made of. Pages are read one after the other; what changes meanwhile may be in it or not.
 	// Refusals: JOB_LOST, INVALID (the page token), CATALOG_HALTED, CATALOG_UNAVAILABLE.
 	ReadCheckpoint(context.Context, *v1.ReadCheckpointRequest) (*v1.ReadCheckpointResponse, error)
+	// Says what object a job of compaction is about to write, before anything of it is written, so that whoever takes the job over can go on.
+	// Idempotent. Refusals: JOB_LOST, INVALID (a key that is not the job's), CATALOG_HALTED, CATALOG_UNAVAILABLE.
+	AnnounceOutput(context.Context, *v1.AnnounceOutputRequest) (*v1.AnnounceOutputResponse, error)
+	// Puts segments of the output that was announced last, and is in the bucket, in the place of those that they were copied of: one transaction, each
+	// segment for itself. Where what it is to replace has changed, nothing changes. Idempotent: a repeat is answered with what is in the catalog
+	// (replaced is 0). Refusals: JOB_LOST, INVALID (not announced, out of order), OBJECT_TOMBSTONED (the output was taken for an orphan: write it
+	// under another key), CATALOG_HALTED, CATALOG_UNAVAILABLE.
+	CommitCompaction(context.Context, *v1.CommitCompactionRequest) (*v1.CommitCompactionResponse, error)
 }
 
 // NewJobServiceClient constructs a client for the streamhouse.controlplane.v1.JobService service.
@@ -126,6 +155,14 @@ type JobServiceHandler interface {
 	// Reads a page of what a checkpoint is made of. Pages are read one after the other; what changes meanwhile may be in it or not.
 	// Refusals: JOB_LOST, INVALID (the page token), CATALOG_HALTED, CATALOG_UNAVAILABLE.
 	ReadCheckpoint(context.Context, *v1.ReadCheckpointRequest) (*v1.ReadCheckpointResponse, error)
+	// Says what object a job of compaction is about to write, before anything of it is written, so that whoever takes the job over can go on.
+	// Idempotent. Refusals: JOB_LOST, INVALID (a key that is not the job's), CATALOG_HALTED, CATALOG_UNAVAILABLE.
+	AnnounceOutput(context.Context, *v1.AnnounceOutputRequest) (*v1.AnnounceOutputResponse, error)
+	// Puts segments of the output that was announced last, and is in the bucket, in the place of those that they were copied of: one transaction, each
+	// segment for itself. Where what it is to replace has changed, nothing changes. Idempotent: a repeat is answered with what is in the catalog
+	// (replaced is 0). Refusals: JOB_LOST, INVALID (not announced, out of order), OBJECT_TOMBSTONED (the output was taken for an orphan: write it
+	// under another key), CATALOG_HALTED, CATALOG_UNAVAILABLE.
+	CommitCompaction(context.Context, *v1.CommitCompactionRequest) (*v1.CommitCompactionResponse, error)
 }
 
 // RegisterJobServiceHandler registers svc as the streamhouse.controlplane.v1.JobService
@@ -138,6 +175,8 @@ func RegisterJobServiceHandler(server *connect.Server, svc JobServiceHandler) {
 		connect.Method{Spec: jobServiceConfirmDeletedSpec(), Handler: adapter.confirmDeleted},
 		connect.Method{Spec: jobServiceSweepKeysSpec(), Handler: adapter.sweepKeys},
 		connect.Method{Spec: jobServiceReadCheckpointSpec(), Handler: adapter.readCheckpoint},
+		connect.Method{Spec: jobServiceAnnounceOutputSpec(), Handler: adapter.announceOutput},
+		connect.Method{Spec: jobServiceCommitCompactionSpec(), Handler: adapter.commitCompaction},
 	)
 }
 
@@ -162,6 +201,14 @@ func (UnimplementedJobServiceHandler) SweepKeys(context.Context, *v1.SweepKeysRe
 
 func (UnimplementedJobServiceHandler) ReadCheckpoint(context.Context, *v1.ReadCheckpointRequest) (*v1.ReadCheckpointResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.controlplane.v1.JobService.ReadCheckpoint is not implemented")
+}
+
+func (UnimplementedJobServiceHandler) AnnounceOutput(context.Context, *v1.AnnounceOutputRequest) (*v1.AnnounceOutputResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.controlplane.v1.JobService.AnnounceOutput is not implemented")
+}
+
+func (UnimplementedJobServiceHandler) CommitCompaction(context.Context, *v1.CommitCompactionRequest) (*v1.CommitCompactionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.controlplane.v1.JobService.CommitCompaction is not implemented")
 }
 
 type jobServiceClient struct {
@@ -203,6 +250,22 @@ func (c *jobServiceClient) SweepKeys(ctx context.Context, req *v1.SweepKeysReque
 func (c *jobServiceClient) ReadCheckpoint(ctx context.Context, req *v1.ReadCheckpointRequest) (*v1.ReadCheckpointResponse, error) {
 	var res v1.ReadCheckpointResponse
 	if err := c.client.CallUnary(ctx, jobServiceReadCheckpointSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *jobServiceClient) AnnounceOutput(ctx context.Context, req *v1.AnnounceOutputRequest) (*v1.AnnounceOutputResponse, error) {
+	var res v1.AnnounceOutputResponse
+	if err := c.client.CallUnary(ctx, jobServiceAnnounceOutputSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *jobServiceClient) CommitCompaction(ctx context.Context, req *v1.CommitCompactionRequest) (*v1.CommitCompactionResponse, error) {
+	var res v1.CommitCompactionResponse
+	if err := c.client.CallUnary(ctx, jobServiceCommitCompactionSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -264,6 +327,30 @@ func (h jobServiceHandler) readCheckpoint(ctx context.Context, _ connect.Spec, s
 		return err
 	}
 	res, err := h.svc.ReadCheckpoint(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h jobServiceHandler) announceOutput(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.AnnounceOutputRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.AnnounceOutput(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h jobServiceHandler) commitCompaction(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.CommitCompactionRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.CommitCompaction(ctx, &req)
 	if err != nil {
 		return err
 	}
