@@ -59,6 +59,8 @@ type Config struct {
 	Jobs        bool          `default:"true" help:"This agent works on the bucket, too: checkpoints, deletion, looking for orphans. An agent group needs one that does." negatable:""`
 	JobInterval time.Duration `default:"5s"   help:"Time between two questions for such work, 10ms to 10m."`
 
+	CompactionBytesPerSecond int64 `default:"67108864" help:"Bytes that compaction reads from the bucket in a second at most, at least 64 KiB; it writes as many, and waits while producers fill half of max-buffered-bytes." placeholder:"N"`
+
 	DrainDeadline time.Duration `default:"60s" help:"Longest time at SIGTERM for handing partitions over; then the agent stops hard, which loses nothing that was acknowledged as durable."`
 	DrainLinger   time.Duration `default:"5s"  help:"How long late requests are still forwarded after partitions were handed over."`
 }
@@ -85,6 +87,8 @@ func DefaultConfig() Config {
 		ProduceTimeout:   30 * time.Second,
 		Jobs:             true,
 		JobInterval:      5 * time.Second,
+
+		CompactionBytesPerSecond: 64 << 20,
 		DrainDeadline:    time.Minute,
 		DrainLinger:      5 * time.Second,
 	}
@@ -92,6 +96,8 @@ func DefaultConfig() Config {
 
 const (
 	minObjectBytes = 64 << 10
+
+	minCompactionBytes = 64 << 10
 	maxObjectBytes = 256 << 20
 	maxUploads     = 64
 	minPuts        = 0.1
@@ -174,6 +180,9 @@ func (c Config) validateBucket() error {
 
 func (c Config) validateSizes() error {
 	var faults []error
+	if c.CompactionBytesPerSecond < minCompactionBytes {
+		faults = append(faults, fmt.Errorf("compaction-bytes-per-second: %d is below %d", c.CompactionBytesPerSecond, minCompactionBytes))
+	}
 	if c.MaxObjectBytes < minObjectBytes || c.MaxObjectBytes > maxObjectBytes {
 		faults = append(faults, fmt.Errorf("max-object-bytes: %d is not between %d and %d", c.MaxObjectBytes, minObjectBytes, maxObjectBytes))
 	}

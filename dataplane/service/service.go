@@ -154,6 +154,7 @@ func (s *Service) agentConfig(id string) agent.Config {
 		Flush:          flush.Config{Linger: c.Linger, MaxUploads: c.MaxUploads, PutsPerSecond: c.PutsPerSecond, PutBurst: c.PutBurst},
 		Fetch:          fetch.Config{LookupInterval: c.LookupInterval, Cache: cache.Config{MaxBytes: c.CacheBytes}},
 		ProduceTimeout: c.ProduceTimeout, DrainDeadline: c.DrainDeadline, DrainLinger: c.DrainLinger, JobInterval: c.jobInterval(),
+		CompactionBytesPerSecond: c.CompactionBytesPerSecond,
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
 	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
 	"github.com/streamhouse/streamhouse/dataplane/internal/commit"
+	"github.com/streamhouse/streamhouse/dataplane/internal/compact"
 	"github.com/streamhouse/streamhouse/dataplane/internal/evidence"
 	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
@@ -64,6 +65,8 @@ type Config struct {
 	DrainLinger   time.Duration
 	// JobInterval is the time between two questions for work on the bucket; 0: this agent does none.
 	JobInterval time.Duration
+	// CompactionBytesPerSecond is what compaction reads at most; 0: its default.
+	CompactionBytesPerSecond int64
 }
 
 // Deps are how the agent reaches the world.
@@ -185,6 +188,12 @@ func (a *Agent) work() error {
 	if err != nil {
 		return err
 	}
+	compactor, err := compact.New(a.control, a.deps.Store, compact.Config{
+		AgentGroup: a.config.Session.AgentGroup, BytesPerSecond: a.config.CompactionBytesPerSecond, Busy: a.busy, Meter: a.deps.Meter,
+	}, a.deps.Log)
+	if err != nil {
+		return err
+	}
 	checkpoints := job.Checkpointer{AgentGroup: a.config.Session.AgentGroup, Control: a.control, Store: a.deps.Store}
 	a.jobs, err = job.New(job.Config{
 		Interval: a.config.JobInterval, Session: a.desk.Session, Control: a.control, Log: a.deps.Log, Meter: a.deps.Meter,
@@ -192,10 +201,17 @@ func (a *Agent) work() error {
 			controlplanev1.JobKind_JOB_KIND_CHECKPOINT: {Do: checkpoints.Checkpoint},
 			controlplanev1.JobKind_JOB_KIND_DELETE:     {Do: deleter.Delete},
 			controlplanev1.JobKind_JOB_KIND_SWEEP:      {Do: deleter.Sweep},
+			controlplanev1.JobKind_JOB_KIND_COMPACT:    {Do: compactor.Compact, Timeout: compactTimeout},
 		},
 	})
 	return err
 }
+
+// compactTimeout bounds one run of a compaction: gigabytes, held back while producers need the agent. What it has done by then stays done.
+const compactTimeout = time.Hour
+
+// busy tells whether producers fill half of what may be held for them: work that can wait should.
+func (a *Agent) busy() bool { return a.gate.Held() > int64(a.config.MaxBufferedBytes)/2 }
 
 // observers are told one after the other.
 type observers []partition.Observer

@@ -86,3 +86,13 @@ func (c *Client) SweepKeys(ctx context.Context, req *controlplanev1.SweepKeysReq
 func (c *Client) ReadCheckpoint(ctx context.Context, req *controlplanev1.ReadCheckpointRequest) (*controlplanev1.ReadCheckpointResponse, error) {
 	return callJobs(ctx, c, req, controlplanev1connect.JobServiceClient.ReadCheckpoint)
 }
+
+// AnnounceOutput says what a compaction is about to write; see the proto.
+func (c *Client) AnnounceOutput(ctx context.Context, req *controlplanev1.AnnounceOutputRequest) (*controlplanev1.AnnounceOutputResponse, error) {
+	return callJobs(ctx, c, req, controlplanev1connect.JobServiceClient.AnnounceOutput)
+}
+
+// CommitCompaction puts what was compacted in the place of what it was copied of; see the proto.
+func (c *Client) CommitCompaction(ctx context.Context, req *controlplanev1.CommitCompactionRequest) (*controlplanev1.CommitCompactionResponse, error) {
+	return callJobs(ctx, c, req, controlplanev1connect.JobServiceClient.CommitCompaction)
+}
