@@ -79,14 +79,14 @@ func (s *Store) Register(_ context.Context, name store.AgentGroup, request *cont
 	if err != nil {
 		return nil, err
 	}
-	if owner, seen := s.agents[request.GetAgentId()]; seen && owner != name {
-		return nil, store.Refuse(refusalv1.Reason_REASON_WRONG_AGENT_GROUP, "the agent id is taken in another agent group")
-	}
 	if before := s.registered(request.GetRegistrationId()); before != nil {
 		if before.agentID != request.GetAgentId() || before.group != g {
 			return nil, invalid("registration_id", "was used by another agent")
 		}
 		return s.registration(before), nil
+	}
+	if owner, seen := s.agents[request.GetAgentId()]; seen && owner != name {
+		return nil, store.Refuse(refusalv1.Reason_REASON_WRONG_AGENT_GROUP, "the agent id is taken in another agent group")
 	}
 	s.agents[request.GetAgentId()] = name
 	if before := s.live(request.GetAgentId()); before != nil {
