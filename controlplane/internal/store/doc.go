@@ -8,5 +8,5 @@
 // clock alone judges silence, P10).
 //
 // Promises: P1, P2, P3, P5, P7 are kept by the transactions behind this interface.
-// Read: store.go, refused.go.
+// Read: store.go, job.go, refused.go.
 package store

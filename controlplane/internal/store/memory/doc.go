@@ -6,5 +6,5 @@
 //
 // Not here: durability, paging for speed, races (one call at a time), SQL, other packages' rules.
 // Promises, as a reference: P1 to P5, P7.
-// Read: store.go, session.go, judge.go, lease.go, commit.go, producer.go; then lookup.go, placement.go, topic.go, cluster.go, key.go.
+// Read: store.go, session.go, judge.go, lease.go, commit.go, producer.go; then lookup.go, placement.go, topic.go, cluster.go, key.go, job.go.
 package memory
