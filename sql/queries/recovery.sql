@@ -9,9 +9,9 @@ SELECT * FROM recoveries;
 -- name: InsertRecovery :exec
 INSERT INTO recoveries (recovery_id, kind, notes) VALUES (@recovery_id, @kind, @notes::text[]);
 
--- Whether the catalog has, or ever had, anything that a rebuild would meet.
+-- Whether the catalog never had a topic (whose partitions would have been numbered), nor has anything else that a rebuild would meet.
 -- name: CatalogIsEmpty :one
-SELECT (NOT EXISTS (SELECT 1 FROM topics) AND NOT EXISTS (SELECT 1 FROM segments)
+SELECT (pg_sequence_last_value('partitions_partition_id_seq'::regclass) IS NULL AND NOT EXISTS (SELECT 1 FROM topics)
         AND NOT EXISTS (SELECT 1 FROM object_keys o WHERE o.outcome IS NOT NULL))::boolean AS empty;
 
 -- A rebuild halts the catalog, so that nobody makes topics, commits or sweeps meanwhile. Requires: LockCatalog.

@@ -101,7 +101,6 @@ type plan struct {
 // world is a cluster that keeps the rules, its bucket, and the truth.
 type world struct {
 	*rand.Rand
-	steps   int
 	topics  []*topic
 	agents  []*agent
 	objects []*object
@@ -120,8 +119,6 @@ type world struct {
 type memory struct {
 	rows    map[*part]row
 	decided map[*object]bool
-	topics  []*topic
-	deleted map[*topic]bool
 }
 
 func newWorld(seed uint64) *world {
@@ -167,8 +164,21 @@ func (w *world) run(steps int) {
 		weight int
 		do     func()
 	}{
-		{40, w.write}, {60, w.commit}, {6, w.takeOver}, {3, w.arrive}, {2, w.retain}, {5, w.retainReferences}, {5, w.planCompaction}, {5, w.commitCompaction},
-		{6, w.checkpoint}, {5, w.deleteFreed}, {3, w.sweep}, {1, w.createTopic}, {1, w.deleteTopic}, {2, w.purge}, {2, w.widen},
+		{40, w.write},
+		{60, w.commit},
+		{6, w.takeOver},
+		{3, w.arrive},
+		{2, w.retain},
+		{5, w.retainReferences},
+		{5, w.planCompaction},
+		{5, w.commitCompaction},
+		{6, w.checkpoint},
+		{5, w.deleteFreed},
+		{3, w.sweep},
+		{1, w.createTopic},
+		{1, w.deleteTopic},
+		{2, w.purge},
+		{2, w.widen},
 	}
 	total := 0
 	for _, c := range chances {

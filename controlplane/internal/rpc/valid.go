@@ -21,8 +21,8 @@ const (
 	uuidHyphenInterval = 5
 )
 
-// Valid vouches for requests with a thousand parts (commits, lookups, acquisitions, what the bucket has): their rules, by hand. Everything else, and what breaks a rule, is left to
-// the rules themselves.
+// Valid vouches for requests with a thousand parts (commits, lookups, acquisitions, what the bucket has): their rules, by hand. Everything else,
+// and what breaks a rule, is left to the rules themselves.
 func Valid(message proto.Message) bool {
 	switch request := message.(type) {
 	case *controlplanev1.CommitRequest:

@@ -61,6 +61,12 @@ func (s *Store) ClaimJob(ctx context.Context, agentGroup store.AgentGroup, reque
 		if err != nil || live.Draining {
 			return err
 		}
+		if blank, err := q.CatalogIsEmpty(ctx); err != nil || blank {
+			// P8, P9: what lies in the bucket may be the log of a catalog that was lost, and is yet to be recovered. Nothing of it is an orphan,
+			// and no checkpoint may say that there are no topics.
+			response.RetryAfterMs = claimWait.Milliseconds()
+			return err
+		}
 		c, err := s.enterClaim(ctx, q, agentGroup, session)
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -130,10 +131,8 @@ func (s *Store) recover(ctx context.Context, id string, fn func(ctx context.Cont
 		if err != nil {
 			return err
 		}
-		for _, step := range steps {
-			if row.Step == step {
-				return fn(ctx, q, row)
-			}
+		if slices.Contains(steps, row.Step) {
+			return fn(ctx, q, row)
 		}
 		return store.Refuse(refusalv1.Reason_REASON_INVALID, "the recovery waits for something else (step %s)", controlplanev1.RecoveryStep(row.Step))
 	})

@@ -466,3 +466,26 @@ func TestAudit(t *testing.T) {
 }
 
 var _ store.Recovery = (*postgres.Store)(nil)
+
+// P9: a database that is new may stand before the bucket of one that was lost. Until it has a topic, nobody sweeps that bucket, or writes a
+// checkpoint that knows of nothing.
+func TestP9_AnEmptyCatalogHasNoJobs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres.Config{})
+	a := w.register("agent-1")
+	claim := func() *controlplanev1.Job {
+		t.Helper()
+		response, err := w.ClaimJob(t.Context(), group, &controlplanev1.ClaimJobRequest{SessionId: a.session.String(), Kinds: []controlplanev1.JobKind{
+			controlplanev1.JobKind_JOB_KIND_CHECKPOINT, controlplanev1.JobKind_JOB_KIND_DELETE, controlplanev1.JobKind_JOB_KIND_SWEEP,
+		}})
+		w.must(err)
+		return response.GetJob()
+	}
+	for range 5 {
+		if job := claim(); job != nil {
+			t.Fatalf("there is a job: %v", job)
+		}
+	}
+	w.topic("orders", 1)
+	eventually(t, "a job", func() bool { return claim() != nil })
+}

@@ -192,11 +192,11 @@ func (q *Queries) AgentGroupsWithTopics(ctx context.Context) ([]string, error) {
 }
 
 const catalogIsEmpty = `-- name: CatalogIsEmpty :one
-SELECT (NOT EXISTS (SELECT 1 FROM topics) AND NOT EXISTS (SELECT 1 FROM segments)
+SELECT (pg_sequence_last_value('partitions_partition_id_seq'::regclass) IS NULL AND NOT EXISTS (SELECT 1 FROM topics)
         AND NOT EXISTS (SELECT 1 FROM object_keys o WHERE o.outcome IS NOT NULL))::boolean AS empty
 `
 
-// Whether the catalog has, or ever had, anything that a rebuild would meet.
+// Whether the catalog never had a topic (whose partitions would have been numbered), nor has anything else that a rebuild would meet.
 func (q *Queries) CatalogIsEmpty(ctx context.Context) (bool, error) {
 	row := q.db.QueryRow(ctx, catalogIsEmpty)
 	var empty bool
