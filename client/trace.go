@@ -169,8 +169,9 @@ func (t *tracing) fetch(ctx context.Context, agent, topic string) (context.Conte
 	if !t.wanted(ctx) {
 		return ctx, nil
 	}
-	return t.tracer.Start(ctx, "streamhouse.dataplane.v1.RecordService/Fetch", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes( //nolint:spancheck // the caller ends it
-		attribute.String("server.address", agent), attribute.String("messaging.destination.name", topic)))
+	return t.tracer.Start(ctx, "streamhouse.dataplane.v1.RecordService/Fetch", //nolint:spancheck // the caller ends it
+		trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(attribute.String("server.address", agent), attribute.String("messaging.destination.name", topic)))
 }
 
 // received makes the span of a poll that brought traced records: within the caller's, if it has one, else a trace of its own, linked to theirs.

@@ -89,8 +89,8 @@ func DefaultConfig() Config {
 		JobInterval:      5 * time.Second,
 
 		CompactionBytesPerSecond: 64 << 20,
-		DrainDeadline:    time.Minute,
-		DrainLinger:      5 * time.Second,
+		DrainDeadline:            time.Minute,
+		DrainLinger:              5 * time.Second,
 	}
 }
 
@@ -98,12 +98,12 @@ const (
 	minObjectBytes = 64 << 10
 
 	minCompactionBytes = 64 << 10
-	maxObjectBytes = 256 << 20
-	maxUploads     = 64
-	minPuts        = 0.1
-	maxPuts        = 10_000
-	minCacheBytes  = 1 << 20
-	maxWait        = 10 * time.Minute
+	maxObjectBytes     = 256 << 20
+	maxUploads         = 64
+	minPuts            = 0.1
+	maxPuts            = 10_000
+	minCacheBytes      = 1 << 20
+	maxWait            = 10 * time.Minute
 )
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)

@@ -33,7 +33,11 @@ func export(config Config, log *slog.Logger) (sdkmetric.Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("otlp-endpoint: %w", err)
 	}
-	return sdkmetric.NewPeriodicReader(&saidMetrics{Exporter: exporter, saying: saying{broke: "metrics are not exported", mended: "metrics are exported again", log: log}},
+	said := &saidMetrics{
+		Exporter: exporter,
+		saying:   saying{broke: "metrics are not exported", mended: "metrics are exported again", log: log},
+	}
+	return sdkmetric.NewPeriodicReader(said,
 		sdkmetric.WithInterval(config.OTLPInterval), sdkmetric.WithTimeout(exportTimeout)), nil
 }
 

@@ -113,7 +113,8 @@ func (t Target) commitLimit(ctx context.Context, entries, producers int) (*Commi
 	}
 	t.Say("measuring commits of %d entries by themselves", entries)
 	err := t.ask(ctx, &found, env, controlPlaneProgram,
-		"bench-commit", "--entries", fmt.Sprint(entries), "--producers", fmt.Sprint(producers), "--duration", t.LimitTime.String(), "--every", t.Every.String(), "-o", "json")
+		"bench-commit", "--entries", fmt.Sprint(entries), "--producers", fmt.Sprint(producers),
+		"--duration", t.LimitTime.String(), "--every", t.Every.String(), "-o", "json")
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +141,10 @@ type storeNumber struct {
 // storeLimit measures PutObject and GetObject of objects of that size.
 func (t Target) storeLimit(ctx context.Context, size int64, concurrency int) (put, get *Store, err error) {
 	var found storeAnswer
-	args := []string{"bench-store", "--bytes", fmt.Sprint(size), "--concurrency", fmt.Sprint(concurrency), "--duration", t.LimitTime.String(), "--every", t.Every.String(), "-o", "json"}
+	args := []string{
+		"bench-store", "--bytes", fmt.Sprint(size), "--concurrency", fmt.Sprint(concurrency),
+		"--duration", t.LimitTime.String(), "--every", t.Every.String(), "-o", "json",
+	}
 	var env []string
 	var server []cputime.Group
 	if t.Dev != nil {

@@ -10,7 +10,7 @@
 // and the same partition (depth): taking them by age would join nothing.
 //
 //	level 0      level 1                 level 2
-//	abcd abcd    aabb ccdd  aabb ccdd    aaaa bbbb cccc dddd
+//	abcd, abcd   aabb ccdd  aabb ccdd    aaaa bbbb cccc dddd
 //
 // An object whose segments are long already is left as it is, and so are one that has waited in vain for others of its partitions and
 // one that could not be compacted (Level.Finish): nothing is planned for ever.

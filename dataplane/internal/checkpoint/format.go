@@ -25,7 +25,7 @@ var (
 	trailerMagic = []byte("SHCEND")
 )
 
-// ErrInvalid: these bytes are no checkpoint, or a damaged one, or one of a version that is not known here.
+// ErrInvalid says that these bytes are no checkpoint, or a damaged one, or one of a version that is not known here.
 var ErrInvalid = errors.New("not a valid checkpoint")
 
 func invalid(format string, args ...any) error {

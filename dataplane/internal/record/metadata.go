@@ -56,7 +56,7 @@ func (m *Metadata) topic(topic route.Topic) *dataplanev1.TopicMetadata {
 	res := &dataplanev1.TopicMetadata{
 		Name: topic.Name, TopicId: topic.ID.String(), AllowBufferedAcks: topic.AllowBufferedAcks,
 		MaxRecordBytes: int32(topic.MaxRecordBytes), KeysRequired: topic.KeysRequired,
-		Partitions:     make([]*dataplanev1.PartitionMetadata, topic.PartitionCount),
+		Partitions: make([]*dataplanev1.PartitionMetadata, topic.PartitionCount),
 	}
 	for i := range topic.PartitionCount {
 		res.Partitions[i] = &dataplanev1.PartitionMetadata{Partition: i, Leader: m.leader(topic.Partition(i))}

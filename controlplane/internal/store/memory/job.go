@@ -65,7 +65,7 @@ func (o *object) deletable(finished int64, grace time.Duration) bool {
 	}
 }
 
-// ClaimJob: the session's own first, then what was left, then new work.
+// ClaimJob looks for the session's own first, then what was left, then new work.
 func (s *Store) ClaimJob(_ context.Context, name store.AgentGroup, request *controlplanev1.ClaimJobRequest) (*controlplanev1.ClaimJobResponse, error) {
 	id, err := parseSession(request.GetSessionId())
 	if err != nil {

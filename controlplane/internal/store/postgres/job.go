@@ -131,14 +131,14 @@ func (c *claim) abandoned(ctx context.Context, kinds []controlplanev1.JobKind) (
 	if err != nil {
 		return nil, fmt.Errorf("find abandoned job: %w", err)
 	}
-	for _, row := range rows {
-		taken, err := c.TakeOverJob(ctx, uuid.New(), c.session, row.JobID)
-		if err != nil {
-			return nil, fmt.Errorf("take job over: %w", err)
-		}
-		return c.tell(ctx, taken, true)
+	if len(rows) == 0 {
+		return nil, nil //nolint:nilnil // as find
 	}
-	return nil, nil //nolint:nilnil // as find
+	taken, err := c.TakeOverJob(ctx, uuid.New(), c.session, rows[0].JobID)
+	if err != nil {
+		return nil, fmt.Errorf("take job over: %w", err)
+	}
+	return c.tell(ctx, taken, true)
 }
 
 // fresh begins new work of one kind.
@@ -205,7 +205,9 @@ func kindNumbers(kinds []controlplanev1.JobKind) []int16 {
 }
 
 // FinishJob ends a job. Locks: upkeep, job, then what the kind needs.
-func (s *Store) FinishJob(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.FinishJobRequest) (*controlplanev1.FinishJobResponse, error) {
+func (s *Store) FinishJob(
+	ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.FinishJobRequest,
+) (*controlplanev1.FinishJobResponse, error) {
 	id, err := parseJob(request.GetJobId())
 	if err != nil {
 		return nil, err

@@ -108,7 +108,9 @@ func ownKeys(agentGroup store.AgentGroup, keys []string) error {
 
 // SweepKeys first kills what nobody has committed and nobody who lives may, then looks what is dead: a key that a commit has inserted in between,
 // or was inserting, is not.
-func (s *Store) SweepKeys(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.SweepKeysRequest) (*controlplanev1.SweepKeysResponse, error) {
+func (s *Store) SweepKeys(
+	ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.SweepKeysRequest,
+) (*controlplanev1.SweepKeysResponse, error) {
 	id, err := parseJob(request.GetJobId())
 	if err != nil {
 		return nil, err
@@ -127,7 +129,7 @@ func (s *Store) SweepKeys(ctx context.Context, agentGroup store.AgentGroup, requ
 			return err
 		}
 		described, err := sweepDescriptions(ctx, q, agentGroup, topics)
-		response.Dead = append(dead, described...)
+		response.Dead = slices.Concat(dead, described)
 		return err
 	})
 	if err != nil {

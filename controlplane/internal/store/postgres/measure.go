@@ -33,11 +33,13 @@ func (m meters) judged(ctx context.Context, verdict string, sessions int) {
 // anything else.
 func (s *Store) Measure(meter metric.Meter) (err error) {
 	if s.meters.tenures, err = meter.Int64Counter("streamhouse.leases.tenures", metric.WithUnit("{tenure}"),
-		metric.WithDescription("Tenures that began, each with an epoch of its own, by what ended the one before: vacant (it had ended), taken over, session ended, resigned.")); err != nil {
+		metric.WithDescription("Tenures that began, each with an epoch of its own, "+
+			"by what ended the one before: vacant (it had ended), taken over, session ended, resigned.")); err != nil {
 		return fmt.Errorf("measure leases: %w", err)
 	}
 	if s.meters.sessions, err = meter.Int64Counter("streamhouse.sessions.judged", metric.WithUnit("{session}"),
-		metric.WithDescription("Sessions of agents that this replica has judged: suspected (their partitions may be led by others) or ended (silence).")); err != nil {
+		metric.WithDescription("Sessions of agents that this replica has judged: "+
+			"suspected (their partitions may be led by others) or ended (silence).")); err != nil {
 		return fmt.Errorf("measure sessions: %w", err)
 	}
 	return s.measurePool(meter)

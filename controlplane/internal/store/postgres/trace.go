@@ -89,8 +89,8 @@ func end(span trace.Span, err error) {
 // queryName is the name that sqlc leaves in front of a query, else its first word: begin, commit, set.
 func queryName(text string) string {
 	const mark = "-- name: "
-	if at := strings.Index(text, mark); at >= 0 {
-		name, _, _ := strings.Cut(text[at+len(mark):], " ")
+	if _, named, found := strings.Cut(text, mark); found {
+		name, _, _ := strings.Cut(named, " ")
 		return name
 	}
 	word, _, _ := strings.Cut(strings.TrimSpace(text), " ")
