@@ -57,6 +57,7 @@ func (s Services) Register(server *connect.Server) {
 	controlplanev1connect.RegisterAgentGroupServiceHandler(server, agentGroups{s})
 	controlplanev1connect.RegisterKeyServiceHandler(server, keys{s})
 	controlplanev1connect.RegisterCatalogServiceHandler(server, catalog{s})
+	controlplanev1connect.RegisterJobServiceHandler(server, jobs{s})
 	controlplanev1connect.RegisterRecoveryServiceHandler(server, recovery{s})
 }
 
