@@ -28,7 +28,7 @@ type layerSums struct{ stored, archive string }
 // all have the same time, and nothing of the machine is in them.
 func writeLayer(w io.Writer, files []File, at time.Time) (layerSums, error) {
 	stored, archive := sha256.New(), sha256.New()
-	zip, err := gzip.NewWriterLevel(io.MultiWriter(w, stored), gzip.BestCompression)
+	zip, err := gzip.NewWriterLevel(io.MultiWriter(w, stored), gzip.DefaultCompression)
 	if err != nil {
 		return layerSums{}, err
 	}
