@@ -59,8 +59,10 @@ DELETE FROM jobs WHERE job_id = @job_id;
 DELETE FROM jobs;
 
 -- The next part of the bucket is due to be swept: the one after it is due a share of the interval later, and is
--- what is returned. No row: not yet. Requires: LockUpkeep.
+-- what is returned. No row: not yet, or never: a catalog that was adopted does not know the objects of lost transactions, which look like
+-- orphans and are all that is left of acknowledged records (P1). Requires: LockUpkeep.
 -- name: TakeShard :many
 UPDATE upkeep u SET next_shard = (u.next_shard + 1) % @shards::int, shard_due_at = clock_timestamp() + make_interval(secs => @share_seconds::float8)
 WHERE u.agent_group = @agent_group AND u.shard_due_at <= clock_timestamp()
+  AND (SELECT c.incarnation FROM catalog c) = 0
 RETURNING u.next_shard;

@@ -309,11 +309,13 @@ func (q *Queries) TakeOverJob(ctx context.Context, newJobID uuid.UUID, sessionID
 const takeShard = `-- name: TakeShard :many
 UPDATE upkeep u SET next_shard = (u.next_shard + 1) % $1::int, shard_due_at = clock_timestamp() + make_interval(secs => $2::float8)
 WHERE u.agent_group = $3 AND u.shard_due_at <= clock_timestamp()
+  AND (SELECT c.incarnation FROM catalog c) = 0
 RETURNING u.next_shard
 `
 
 // The next part of the bucket is due to be swept: the one after it is due a share of the interval later, and is
-// what is returned. No row: not yet. Requires: LockUpkeep.
+// what is returned. No row: not yet, or never: a catalog that was adopted does not know the objects of lost transactions, which look like
+// orphans and are all that is left of acknowledged records (P1). Requires: LockUpkeep.
 func (q *Queries) TakeShard(ctx context.Context, shards int32, shareSeconds float64, agentGroup string) ([]int32, error) {
 	rows, err := q.db.Query(ctx, takeShard, shards, shareSeconds, agentGroup)
 	if err != nil {
