@@ -205,6 +205,11 @@ func between(name string, value, least, most time.Duration) error {
 	return nil
 }
 
+// forgetting is the time between two looks for rows of objects that are gone: where they go faster, as in tests, more often.
+func (c Config) forgetting() time.Duration {
+	return min(max(c.DeletionGrace, time.Second), time.Minute)
+}
+
 func (c Config) jobs() store.JobConfig {
 	return store.JobConfig{
 		DeletionGrace: c.DeletionGrace, CheckpointInterval: c.CheckpointInterval, SweepInterval: c.SweepInterval, SweepAge: c.SweepAge,

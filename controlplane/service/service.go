@@ -28,6 +28,7 @@ import (
 	"github.com/streamhouse/streamhouse/controlplane/internal/rpc"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres"
 	"github.com/streamhouse/streamhouse/controlplane/internal/suspicion"
+	"github.com/streamhouse/streamhouse/controlplane/internal/upkeep"
 	"github.com/streamhouse/streamhouse/controlplane/internal/watch"
 )
 
@@ -65,6 +66,7 @@ type Service struct {
 	asker    *suspicion.Asker
 	balancer *rebalance.Rebalancer
 	keeper   *retention.Keeper
+	upkeep   *upkeep.Watcher
 	server   *listen.Server
 	measured *telemetry.Provider
 	admin    *admin.Server // nil: none
@@ -117,7 +119,7 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.janitor = job.NewJanitor(s.catalog, job.Config{Logger: logger})
+	s.janitor = job.NewJanitor(s.catalog, job.Config{Interval: s.config.forgetting(), Logger: logger})
 	name := replicaName()
 	s.balancer, err = rebalance.New(s.catalog, rebalance.Config{Name: name, Logger: logger, Meter: s.measured.Meter()})
 	if err != nil {
@@ -125,6 +127,12 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 	}
 	keys := rpc.NewAuthenticator(s.catalog)
 	s.keeper, err = retention.New(s.catalog, retention.Config{Interval: s.config.RetentionInterval, Logger: logger, Meter: s.measured.Meter()})
+	if err != nil {
+		return err
+	}
+	s.upkeep, err = upkeep.New(s.catalog, upkeep.Config{
+		CheckpointInterval: s.config.CheckpointInterval, Leads: s.balancer.Leading, Logger: logger, Meter: s.measured.Meter(),
+	})
 	if err != nil {
 		return err
 	}
@@ -237,5 +245,6 @@ func (s *Service) work(ctx context.Context) error {
 	group.Go(func() error { return s.asker.Run(ctx) })
 	group.Go(func() error { return s.balancer.Run(ctx) })
 	group.Go(func() error { return s.keeper.Run(ctx) })
+	group.Go(func() error { return s.upkeep.Run(ctx) })
 	return group.Wait()
 }

@@ -109,6 +109,13 @@ func (r *Rebalancer) Run(ctx context.Context) error {
 	}
 }
 
+// Leading tells whether this replica decides placement now. Another may believe the same for a moment.
+func (r *Rebalancer) Leading() bool {
+	r.metrics.mu.Lock()
+	defer r.metrics.mu.Unlock()
+	return r.metrics.leading
+}
+
 // leads asks for the lead, or keeps it alive. Who begins to lead knows nothing of plans made before.
 func (r *Rebalancer) leads(ctx context.Context, candidate store.PlacementCandidate) bool {
 	leads, err := candidate.Leads(ctx)
