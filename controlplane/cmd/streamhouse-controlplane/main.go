@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/streamhouse/streamhouse/serve/config"
+	"github.com/streamhouse/streamhouse/serve/crashpoint"
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/logs"
 
@@ -34,6 +35,7 @@ type commands struct {
 	Migrate     struct{} `cmd:"" help:"Bring the database's schema up to date."`
 	Healthcheck struct{} `cmd:"" help:"Exit with 0 if the control plane that listens here is ready."`
 	Version     struct{} `cmd:"" help:"Print the version."`
+	CrashPoints struct{} `cmd:"" hidden:"" help:"List the places at which STREAMHOUSE_CRASH_AT ends the process."`
 
 	BenchCommit bench.Config `cmd:"" hidden:"" help:"Measure commits in a scratch database on the server of --database-url."`
 }
@@ -61,6 +63,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "version":
 		fmt.Fprintln(stdout, version)
 		return nil
+	case "crash-points":
+		return crashpoint.List(stdout)
 	case "healthcheck":
 		return listen.Healthcheck(ctx, settings.Listener)
 	}

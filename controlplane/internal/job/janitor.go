@@ -13,8 +13,12 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/streamhouse/streamhouse/serve/crashpoint"
+
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 )
+
+var afterForget = crashpoint.Register("forget.after-objects")
 
 // Config of a janitor.
 type Config struct {
@@ -77,6 +81,9 @@ func (j *Janitor) objects(ctx context.Context) error {
 			return fmt.Errorf("forget objects: %w", err)
 		}
 		forgotten += page.Objects
+		if page.Objects > 0 {
+			afterForget.Here()
+		}
 		after, more = page.Next, page.Next != "" && rest(ctx, pageRest)
 	}
 	j.tell(ctx, "objects", forgotten)

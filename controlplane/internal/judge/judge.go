@@ -8,8 +8,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/streamhouse/streamhouse/serve/crashpoint"
+
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 )
+
+var afterPurge = crashpoint.Register("purge.after-page")
 
 // Store is what a judge needs of the catalog.
 type Store = store.Judging
@@ -223,7 +227,10 @@ func (j *Judge) purge(ctx context.Context) {
 	ticker := time.NewTicker(j.config.Interval)
 	defer ticker.Stop()
 	for {
-		_, more, err := j.store.PurgeDeleted(ctx)
+		purged, more, err := j.store.PurgeDeleted(ctx)
+		if purged > 0 {
+			afterPurge.Here()
+		}
 		if err != nil && ctx.Err() == nil {
 			j.config.Logger.WarnContext(ctx, "purging deleted topics failed", "error", err)
 		}

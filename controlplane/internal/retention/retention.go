@@ -10,6 +10,8 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/streamhouse/streamhouse/serve/crashpoint"
+
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 )
 
@@ -23,6 +25,12 @@ const (
 	pageTimeout = 10 * time.Second
 	// leastInterval between two passes.
 	leastInterval = 100 * time.Millisecond
+)
+
+var (
+	afterRaise  = crashpoint.Register("retention.after-raise")
+	afterRaised = crashpoint.Register("retention.after-raised")
+	afterRemove = crashpoint.Register("retention.after-remove")
 )
 
 // Config of a keeper.
@@ -72,6 +80,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 func (k *Keeper) pass(ctx context.Context) {
 	start := time.Now()
 	raised, err := k.raise(ctx)
+	if raised > 0 {
+		afterRaised.Here()
+	}
 	removed, err2 := k.remove(ctx)
 	if ctx.Err() != nil {
 		return
@@ -89,6 +100,9 @@ func (k *Keeper) raise(ctx context.Context) (partitions int, err error) {
 	err = pages(ctx, func(ctx context.Context, after store.RetentionCursor) (*store.RetentionCursor, error) {
 		page, err := k.store.RaiseLogStarts(ctx, after)
 		partitions += page.Partitions
+		if page.Partitions > 0 {
+			afterRaise.Here()
+		}
 		return page.Next, err
 	})
 	return partitions, err
@@ -99,6 +113,9 @@ func (k *Keeper) remove(ctx context.Context) (removed store.RemovedPage, err err
 		page, err := k.store.RemoveBelowLogStarts(ctx, after)
 		removed.Segments += page.Segments
 		removed.Bytes += page.Bytes
+		if page.Segments > 0 {
+			afterRemove.Here()
+		}
 		return page.Next, err
 	})
 	return removed, err

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/streamhouse/streamhouse/serve/config"
+	"github.com/streamhouse/streamhouse/serve/crashpoint"
 	"github.com/streamhouse/streamhouse/serve/listen"
 	"github.com/streamhouse/streamhouse/serve/logs"
 
@@ -32,6 +33,7 @@ type commands struct {
 	Serve       struct{} `cmd:"" default:"1" help:"Serve until SIGTERM or SIGINT, then hand everything over; a second one stops at once. The default."`
 	Healthcheck struct{} `cmd:"" help:"Exit with 0 if the agent that listens here is ready."`
 	Version     struct{} `cmd:"" help:"Print the version."`
+	CrashPoints struct{} `cmd:"" hidden:"" help:"List the places at which STREAMHOUSE_CRASH_AT ends the process."`
 
 	Bench service.Bench `embed:""`
 }
@@ -59,6 +61,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "version":
 		fmt.Fprintln(stdout, version)
 		return nil
+	case "crash-points":
+		return crashpoint.List(stdout)
 	case "healthcheck":
 		return listen.Healthcheck(ctx, settings.Listener)
 	case "bench-store", "bench-cpu":

@@ -20,8 +20,11 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/crashpoint"
 	"github.com/streamhouse/streamhouse/serve/tracing"
 )
+
+var afterCommit = crashpoint.Register("write.after-commit")
 
 // attempt bounds one call over all control-plane addresses.
 const attempt = 10 * time.Second
@@ -76,6 +79,7 @@ func (c *Committer) commit(ctx context.Context, next *ingest.Commit) (answered b
 		tracing.Fail(span, "unanswered")
 		return false, err
 	}
+	afterCommit.Here()
 	effect, err := c.ledger.Answered(next, res)
 	if err != nil {
 		return false, fmt.Errorf("settle commit: %w", err)

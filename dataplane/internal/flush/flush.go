@@ -34,8 +34,11 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/crashpoint"
 	"github.com/streamhouse/streamhouse/serve/tracing"
 )
+
+var afterPut = crashpoint.Register("write.after-put")
 
 // gather is how long a tenure's first object waits for more: producers who waited for the leader come with it.
 const gather = time.Millisecond
@@ -167,6 +170,7 @@ func (f *Flusher) upload(ctx context.Context, o *ingest.Object) {
 	f.uploads.health.end(upload, stored)
 	switch {
 	case stored:
+		afterPut.Here()
 		f.ledger.Uploaded(o, sealed)
 		f.uploads.measure(ctx, o, sealed, time.Since(began))
 	case err != nil:
