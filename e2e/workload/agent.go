@@ -3,7 +3,10 @@ package workload
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -111,36 +114,42 @@ func SurelyNot(r *refusalv1.Refusal) bool {
 	return r.GetWritten() == refusalv1.Written_WRITTEN_SURELY_NOT
 }
 
-// ReadLog reads a topic from its beginning until each partition has nothing more.
+// ReadLog reads a topic from its beginning until each partition has nothing more. All partitions are read at once: an agent that does not lead them asks
+// the catalog once a second, for everybody who waits, before it says that there is no more.
 func (a *Agent) ReadLog(ctx context.Context, t testing.TB, topic string) []history.Read {
 	t.Helper()
 	metadata, err := a.GetMetadata(ctx, &dataplanev1.GetMetadataRequest{Topics: []string{topic}})
 	if err != nil {
 		t.Fatalf("metadata: %v", err)
 	}
-	var log []history.Read
-	for _, p := range metadata.GetTopics()[0].GetPartitions() {
-		log = append(log, a.readPartition(ctx, t, topic, p.GetPartition())...)
+	partitions := metadata.GetTopics()[0].GetPartitions()
+	logs, errs := make([][]history.Read, len(partitions)), make([]error, len(partitions))
+	var reading sync.WaitGroup
+	for i, p := range partitions {
+		reading.Go(func() { logs[i], errs[i] = a.readPartition(ctx, topic, p.GetPartition()) })
 	}
-	return log
+	reading.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	return slices.Concat(logs...)
 }
 
-func (a *Agent) readPartition(ctx context.Context, t testing.TB, topic string, partition int32) []history.Read {
-	t.Helper()
+func (a *Agent) readPartition(ctx context.Context, topic string, partition int32) ([]history.Read, error) {
 	var log []history.Read
 	for offset := int64(0); ; {
 		response, err := a.Fetch(ctx, &dataplanev1.FetchRequest{Decode: true, Partitions: []*dataplanev1.FetchPartition{{
 			Topic: &dataplanev1.FetchPartition_TopicName{TopicName: topic}, Partition: partition, Offset: offset,
 		}}})
 		if err != nil {
-			t.Fatalf("fetch %s/%d from %d: %v", topic, partition, offset, err)
+			return nil, fmt.Errorf("fetch %s/%d from %d: %w", topic, partition, offset, err)
 		}
 		fetched := response.GetPartitions()[0]
 		for _, r := range fetched.GetRecords() {
 			log = append(log, history.Read{Partition: partition, Offset: r.GetOffset(), ID: string(r.GetValue())})
 		}
 		if len(fetched.GetRecords()) == 0 {
-			return log
+			return log, nil
 		}
 		offset = fetched.GetNextOffset()
 	}
