@@ -102,7 +102,7 @@ func (s *Service) assemble() error {
 	}
 	dial := dialer(client)
 	deps := agent.Deps{
-		Dial: dial, Interceptors: []connect.ClientInterceptor{spans, bearer(s.config.AgentKey)}, Store: store, Log: s.deps.Log.Logger,
+		Dial: dial, Interceptors: []connect.ClientInterceptor{spans, bearer(s.config.AgentKey)}, Store: store, Bucket: s.config.S3Bucket, Log: s.deps.Log.Logger,
 		Meter: s.meters.Meter(), Tracer: tracer, Ready: s.ready,
 	}
 	for _, address := range s.config.ControlPlane {

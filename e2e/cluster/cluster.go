@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,6 +137,19 @@ func (c *Cluster) createKeys(ctx context.Context, t testing.TB) {
 	admin := c.Client(t, client.WithAPIKey(c.AdminKey)).Admin()
 	c.agentKey = CreateKey(ctx, t, admin, client.RoleAgent, "default")
 	c.ClientKey = CreateKey(ctx, t, admin, client.RoleClient, "default")
+}
+
+// RenewKeys makes new keys for agents and clients, in a catalog that has lost the old ones. Agents use theirs when they are started again.
+func (c *Cluster) RenewKeys(ctx context.Context, t testing.TB) {
+	t.Helper()
+	c.createKeys(ctx, t)
+	for _, a := range c.Agents {
+		for i, variable := range a.spec.Env {
+			if strings.HasPrefix(variable, agentKeyVariable) {
+				a.spec.Env[i] = agentKeyVariable + c.agentKey
+			}
+		}
+	}
 }
 
 // CreateKey makes an API key and returns its secret.

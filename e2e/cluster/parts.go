@@ -10,6 +10,9 @@ import (
 	"github.com/streamhouse/streamhouse/e2e/process"
 )
 
+// agentKeyVariable begins what tells an agent its key.
+const agentKeyVariable = "STREAMHOUSE_AGENT_KEY="
+
 // S3 is the bucket's server.
 type S3 struct {
 	*process.Process
@@ -139,7 +142,7 @@ func (c *Cluster) newAgent(t testing.TB, id, zone, agentGroup, key string) *Agen
 			"--puts-per-second", "1000", "--put-burst", "1000", // these tests wait for each acknowledgement, and nobody pays
 		}, c.Options.AgentArgs...),
 		Enter: a.enter,
-		Env:   []string{"STREAMHOUSE_AGENT_KEY=" + key, "STREAMHOUSE_S3_ACCESS_KEY=" + c.S3.AccessKey, "STREAMHOUSE_S3_SECRET_KEY=" + c.S3.SecretKey},
+		Env:   []string{agentKeyVariable + key, "STREAMHOUSE_S3_ACCESS_KEY=" + c.S3.AccessKey, "STREAMHOUSE_S3_SECRET_KEY=" + c.S3.SecretKey},
 	}
 	return a
 }

@@ -221,7 +221,7 @@ func (s *story) explains() {
 func (s *story) adopts() {
 	s.Helper()
 	operator := command.Of(s, s.cluster, s.cluster.AdminKey)
-	r := operator.Run(s.ctx, s, []byte("adopt\n"), "catalog", "adopt", "-o", "json")
+	r := operator.Run(s.ctx, s, []byte("adopt\n"), "catalog", "adopt", "--without-bucket", "-o", "json")
 	var adopted struct {
 		Incarnation int32 `json:"incarnation"`
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/streamhouse/streamhouse/client"
 
 	"github.com/streamhouse/streamhouse/cli/internal/output"
+	"github.com/streamhouse/streamhouse/cli/internal/recovery"
 )
 
 type catalogCommand struct {
@@ -75,14 +76,22 @@ func (catalogStatusCommand) Run(ctx context.Context, e *env) error {
 }
 
 type catalogAdoptCommand struct {
-	Yes bool `help:"Do not ask."`
+	Yes            bool          `help:"Do not ask."`
+	WithoutBucket  bool          `help:"Do not look into the bucket: what the lost transactions had acknowledged is lost for readers."`
+	AcceptLoss     bool          `help:"Adopt though acknowledged records are not in the bucket."`
+	ProducerWindow time.Duration `default:"168h" help:"As for recover. Default: ${default}."`
+}
+
+// Help says how it is done.
+func (catalogAdoptCommand) Help() string {
+	return `The catalog is rolled forward: agents look into the bucket for what the lost transactions had committed, and it becomes part of the logs again; ` +
+		`then the catalog begins a new incarnation and serves. It may be stopped and run again. Every agent group that has topics needs an agent that can be reached.`
 }
 
 // adoptWarning is what an operator must know before and after.
-const adoptWarning = `WARNING: this catalog has lost transactions. Adopting it makes the loss final for readers:
-  - records that were acknowledged by the lost transactions cannot be read any more, and their offsets go to other records;
-  - their objects stay in the bucket, unreferenced: keep the bucket as it is if you may still find a newer state of the database;
-  - topics, deletions, keys and settings made by the lost transactions are undone; producers may have to begin anew.
+const adoptWarning = `WARNING: this catalog has lost transactions. Adopting it rolls it forward by what the bucket has, and makes the rest of the loss final:
+  - records come back; keys, settings and deletions made by the lost transactions are undone, and topics that had no record yet are gone;
+  - with --without-bucket records do not come back either: they cannot be read any more, and their offsets go to other records.
 If a newer backup, or the former primary, can be had: start the database from that instead, and do not adopt.
 `
 
@@ -107,6 +116,11 @@ func (c catalogAdoptCommand) Run(ctx context.Context, e *env) error {
 	}
 	if err := c.confirm(e, status); err != nil {
 		return err
+	}
+	if !c.WithoutBucket {
+		return e.restore(ctx, admin, "", "adopt catalog", recovery.Options{
+			RollForward: true, Incarnation: status.Incarnation, AcceptLoss: c.AcceptLoss, ProducerWindow: c.ProducerWindow,
+		})
 	}
 	incarnation, err := admin.AdoptCatalog(ctx, status.Incarnation)
 	if err != nil {

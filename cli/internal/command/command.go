@@ -2,7 +2,7 @@
 // A command or flag appears with its feature; what is unknown is a usage error. Errors go to stderr as one line that says what to do.
 // Nothing here keeps a process running or encodes records: supervisor, produce and consume do.
 // Read: command.go, dev.go, topic.go, produce.go, consume.go, agent.go, drain.go, agentgroup.go, lease.go, placement.go, status.go, top.go,
-// key.go, trace.go, catalog.go, bench.go, benchrecords.go, benchfailover.go, cost.go.
+// key.go, trace.go, catalog.go, recover.go, fsck.go, bench.go, benchrecords.go, benchfailover.go, cost.go.
 package command
 
 import (
@@ -60,6 +60,8 @@ type commands struct {
 	Trace      traceCommand      `cmd:"" help:"Traces that a dev with --otel has kept."`
 	Key        keyCommand        `cmd:"" help:"API keys."`
 	Catalog    catalogCommand    `cmd:"" help:"The catalog itself: whether it may be trusted."`
+	Fsck       fsckCommand       `cmd:"" help:"Compare the catalog with the bucket, and change nothing."`
+	Recover    recoverCommand    `cmd:"" help:"Make a lost catalog anew, from the objects in the bucket alone."`
 	Bench      benchCommand      `cmd:"" help:"Measurements."`
 	Cost       costCommand       `cmd:"" help:"Compute what a cluster in AWS costs a month, beside Kafka and WarpStream. Asks nobody."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`

@@ -32,6 +32,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/evidence"
 	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
+	"github.com/streamhouse/streamhouse/dataplane/internal/inventory"
 	"github.com/streamhouse/streamhouse/dataplane/internal/job"
 	"github.com/streamhouse/streamhouse/dataplane/internal/lease"
 	"github.com/streamhouse/streamhouse/dataplane/internal/object"
@@ -79,7 +80,9 @@ type Deps struct {
 	Interceptors []connect.ClientInterceptor
 	// Store is the bucket.
 	Store objectstore.Store
-	Log   *slog.Logger
+	// Bucket is its name, for operators.
+	Bucket string
+	Log    *slog.Logger
 	// Meter measures. nil: nothing does.
 	Meter metric.Meter
 	// Tracer makes spans. nil: nothing does.
@@ -252,6 +255,7 @@ func (a *Agent) Interceptor() connect.ServerInterceptor { return a.traffic.Readi
 // Register adds the agent's RPCs to a server.
 func (a *Agent) Register(server *connect.Server) {
 	dataplanev1connect.RegisterRecordServiceHandler(server, a.records)
+	dataplanev1connect.RegisterBucketServiceHandler(server, inventory.New(a.deps.Bucket, a.config.Session.AgentGroup, a.deps.Store))
 	dataplanev1connect.RegisterPeerServiceHandler(server, peerService{agentGroup: a.config.Session.AgentGroup, produce: a.produce, reader: a.reader})
 }
 
