@@ -29,6 +29,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
 	"github.com/streamhouse/streamhouse/dataplane/internal/commit"
 	"github.com/streamhouse/streamhouse/dataplane/internal/compact"
+	"github.com/streamhouse/streamhouse/dataplane/internal/describe"
 	"github.com/streamhouse/streamhouse/dataplane/internal/evidence"
 	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
@@ -132,7 +133,8 @@ func New(config Config, deps Deps) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	uploads, err := flush.NewUploads(deps.Store, config.Flush, deps.Meter, deps.Tracer)
+	topics := describe.New(config.Session.AgentGroup, a.table, deps.Store, deps.Log)
+	uploads, err := flush.NewUploads(deps.Store, topics, config.Flush, deps.Meter, deps.Tracer)
 	if err != nil {
 		return nil, err
 	}

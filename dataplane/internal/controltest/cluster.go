@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,8 +16,10 @@ import (
 	"connectrpc.com/connect/v2/connectinprocess"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/agent"
+	"github.com/streamhouse/streamhouse/dataplane/internal/checkpoint"
 	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
 	"github.com/streamhouse/streamhouse/dataplane/internal/session"
 	accessv1 "github.com/streamhouse/streamhouse/gen/streamhouse/access/v1"
@@ -25,6 +28,9 @@ import (
 	"github.com/streamhouse/streamhouse/serve/access"
 	"github.com/streamhouse/streamhouse/serve/refusal"
 )
+
+// agentGroup is every agent's.
+const agentGroup = "default"
 
 // Cluster is a control plane, a bucket and agents, in one process. To be used inside a synctest bubble.
 type Cluster struct {
@@ -61,6 +67,11 @@ type Node struct {
 func NewCluster(t testing.TB) *Cluster {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Cluster{Control: New(), Bucket: &Bucket{}, t: t, ctx: ctx, nodes: map[string]*Node{}}
+	c.Control.undescribed = func(topic object.UUID) {
+		if !c.Bucket.describes(topic) {
+			t.Errorf("P9: a commit names topic %s, of which the bucket says nothing", topic)
+		}
+	}
 	server := connect.NewServer()
 	controlplanev1connect.RegisterAgentServiceHandler(server, c.Control)
 	c.control = connectinprocess.New(server)
@@ -82,7 +93,7 @@ func (c *Cluster) Start(id string, change ...func(*agent.Config)) *Node {
 	address := "http://" + id
 	n := &Node{ID: id, Link: &Link{}}
 	config := agent.Config{
-		Session:        session.Config{AgentID: id, AgentGroup: "default", Zone: "z", Address: func() string { return address }},
+		Session:        session.Config{AgentID: id, AgentGroup: agentGroup, Zone: "z", Address: func() string { return address }},
 		MaxObjectBytes: 1 << 20, MaxBufferedBytes: 8 << 20, MaxRequestBytes: 4 << 20,
 		Flush: flush.Config{Linger: 250 * time.Millisecond, MaxUploads: 4, PutsPerSecond: 1000, PutBurst: 1000},
 		Fetch: fetch.Config{}, ProduceTimeout: 30 * time.Second, DrainDeadline: time.Minute, DrainLinger: 5 * time.Second,
@@ -185,7 +196,7 @@ const groupHeader = "Test-Agent-Group"
 // authenticated makes every caller a client of its agent group, peers too.
 func authenticated(next connect.ServerFunc) connect.ServerFunc {
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
-		caller := access.Principal{KeyID: "key", Role: accessv1.Role_ROLE_CLIENT, AgentGroup: "default"}
+		caller := access.Principal{KeyID: "key", Role: accessv1.Role_ROLE_CLIENT, AgentGroup: agentGroup}
 		if info, ok := connect.CallInfoForServerContext(ctx); ok {
 			caller.AgentGroup = cmp.Or(info.RequestHeader().Get(groupHeader), caller.AgentGroup)
 		}
@@ -212,7 +223,8 @@ type Bucket struct {
 	mu    sync.Mutex
 	delay time.Duration
 	down  bool
-	puts  int
+	apart string // nor are there PUTs of keys with this part
+	puts  map[string]int
 	reads reads
 }
 
@@ -230,17 +242,53 @@ func (b *Bucket) Down(down bool) {
 	b.down = down
 }
 
-// Puts is how many PUTs succeeded.
-func (b *Bucket) Puts() int {
+// Refuse keeps keys with a part out of reach for writes; empty: none.
+func (b *Bucket) Refuse(part string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.puts
+	b.apart = part
+}
+
+// Puts is how many PUTs of objects were taken; descriptions of topics do not count.
+func (b *Bucket) Puts() (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, puts := range b.puts {
+		if !isDescription(key) {
+			n += puts
+		}
+	}
+	return n
+}
+
+// Descriptions are the keys of topics' descriptions, with how often each was written.
+func (b *Bucket) Descriptions() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	puts := map[string]int{}
+	for key, n := range b.puts {
+		if isDescription(key) {
+			puts[key] = n
+		}
+	}
+	return puts
+}
+
+func isDescription(key string) bool {
+	_, is := checkpoint.ParseDescriptionKey(agentGroup, key)
+	return is
+}
+
+// describes tells whether the bucket says what the topic is.
+func (b *Bucket) describes(topic object.UUID) bool {
+	_, err := b.Head(context.Background(), checkpoint.DescriptionKey(agentGroup, topic))
+	return err == nil
 }
 
 // Put takes its time.
 func (b *Bucket) Put(ctx context.Context, key string, body [][]byte, crc32c uint32) error {
 	b.mu.Lock()
-	delay, down := b.delay, b.down
+	delay, down := b.delay, b.down || b.apart != "" && strings.Contains(key, b.apart)
 	b.mu.Unlock()
 	if down {
 		delay = time.Second
@@ -256,7 +304,10 @@ func (b *Bucket) Put(ctx context.Context, key string, body [][]byte, crc32c uint
 		return &objectstore.OpError{Op: "put", Key: key, MayHaveArrived: true, Err: objectstore.ErrUnavailable}
 	}
 	b.mu.Lock()
-	b.puts++
+	if b.puts == nil {
+		b.puts = map[string]int{}
+	}
+	b.puts[key]++
 	b.mu.Unlock()
 	return b.Memory.Put(ctx, key, body, crc32c)
 }

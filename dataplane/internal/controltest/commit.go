@@ -29,6 +29,7 @@ func (c *Control) Commit(_ context.Context, req *controlplanev1.CommitRequest) (
 				outcome.Refusal = refusal.New(refusalv1.Reason_REASON_SESSION_EXPIRED, "no such session")
 			}
 			for _, s := range o.GetSegments() {
+				c.checkDescribed(object.UUID(s.GetTopicId()))
 				outcome.Segments = append(outcome.Segments, c.decide(req.GetSessionId(), o.GetKey(), s))
 			}
 			c.objects[o.GetKey()] = outcome
@@ -56,6 +57,13 @@ func (c *Control) decide(session, key string, s *controlplanev1.SegmentCommit) *
 		p.take(key, s)
 	}
 	return &controlplanev1.SegmentOutcome{Result: result, HighWatermark: p.high, CurrentEpoch: p.epoch}
+}
+
+// checkDescribed holds every commit to P9.
+func (c *Control) checkDescribed(topic object.UUID) {
+	if t := c.topics[topic]; t != nil && !t.placed.GetDescribed() && !t.placed.GetDeleted() && c.undescribed != nil {
+		c.undescribed(topic)
+	}
 }
 
 // follows tells whether every batch follows its producer's last one.
@@ -145,5 +153,5 @@ func (c *Control) AllocateProducerIds(_ context.Context, req *controlplanev1.All
 
 // Authenticate takes every key for a client's.
 func (c *Control) Authenticate(context.Context, *controlplanev1.AuthenticateRequest) (*controlplanev1.AuthenticateResponse, error) {
-	return &controlplanev1.AuthenticateResponse{KeyId: "key", Role: accessv1.Role_ROLE_CLIENT, AgentGroup: "default"}, nil
+	return &controlplanev1.AuthenticateResponse{KeyId: "key", Role: accessv1.Role_ROLE_CLIENT, AgentGroup: agentGroup}, nil
 }

@@ -36,6 +36,8 @@ type Control struct {
 	// Commits counts the objects that were decided, repeats left out.
 	commits int
 	changed chan struct{}
+	// undescribed is called where a commit names a topic that no checkpoint has; nil: never.
+	undescribed func(object.UUID)
 }
 
 type topic struct {
@@ -109,6 +111,15 @@ func (c *Control) CreateTopic(name string, partitions int32, config *controlplan
 	}
 	c.place()
 	return id
+}
+
+// Record says that a checkpoint has the topic.
+func (c *Control) Record(id object.UUID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.topics[id]
+	t.placed = clone(t.placed)
+	t.placed.Described, t.placed.Revision = true, c.bump()
 }
 
 // DeleteTopic marks a topic; its partitions are gone.

@@ -70,7 +70,7 @@ func uploads(t *testing.T, config Config, l load, lasts time.Duration) (puts []t
 
 func newUploads(t *testing.T, store Store, config Config) *Uploads {
 	t.Helper()
-	u, err := NewUploads(store, config, noop.Meter{}, nil)
+	u, err := NewUploads(store, nil, config, noop.Meter{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

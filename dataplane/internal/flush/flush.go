@@ -16,7 +16,9 @@
 // An upload that is slower than most is begun a second time, under the same key with the same bytes: the bucket takes one of them, and
 // whoever comes second finds its own bytes there.
 //
-// Promises: P8 in part (a key is written once, by If-None-Match, with the same bytes at every repeat).
+// A topic that the bucket says nothing of is described there beside the upload; the object counts as uploaded when both are done.
+//
+// Promises: P8 in part (a key is written once, by If-None-Match, with the same bytes at every repeat), P9 in part.
 // Read: flush.go, budget.go, uploads.go, hedge.go, health.go.
 package flush
 
@@ -165,14 +167,17 @@ func (f *Flusher) upload(ctx context.Context, o *ingest.Object) {
 	if span.IsRecording() {
 		span.SetAttributes(attribute.Int64("streamhouse.size_bytes", sealed.SizeBytes))
 	}
+	described := f.uploads.describe(ctx, o)
 	began, upload := time.Now(), f.uploads.health.begin()
 	stored, err := f.put(ctx, sealed)
+	took := time.Since(began)
+	stored = described(stored) // P9: nothing is committed of a topic that the bucket says nothing of
 	f.uploads.health.end(upload, stored)
 	switch {
 	case stored:
 		afterPut.Here()
 		f.ledger.Uploaded(o, sealed)
-		f.uploads.measure(ctx, o, sealed, time.Since(began))
+		f.uploads.measure(ctx, o, sealed, took)
 	case err != nil:
 		tracing.Fail(span, "object_key_taken")
 		f.log.ErrorContext(ctx, "object key is taken", slog.String("object_key", sealed.Key.String()), slog.Any("error", err))

@@ -19,6 +19,7 @@ type Uploads struct {
 	budget *Budget
 	hedger *hedger
 	health *Health
+	topics Topics          // nil: none needs a description
 	tracer *tracing.Tracer // nil: nothing is traced
 
 	size, duration metric.Float64Histogram
@@ -26,9 +27,19 @@ type Uploads struct {
 	reasons        [8]metric.MeasurementOption // by ingest.Reason
 }
 
-// NewUploads prepares uploads to store. tracer may be nil. An error comes from meter.
-func NewUploads(store Store, config Config, meter metric.Meter, tracer *tracing.Tracer) (u *Uploads, err error) {
-	u = &Uploads{config: config, tracer: tracer, budget: NewBudget(config.PutsPerSecond, config.PutBurst), hedger: newHedger(store), health: NewHealth()}
+// Topics sees to it that the bucket says what topics are; a *describe.Describer does.
+type Topics interface {
+	// Missing leaves the topics that have to be described; it waits for nothing.
+	Missing(incarnation int32, topics func(yield func(object.UUID) bool)) []object.UUID
+	// Describe returns when they are, or with an error when ctx has ended.
+	Describe(ctx context.Context, incarnation int32, topics []object.UUID) error
+}
+
+// NewUploads prepares uploads to store. topics and tracer may be nil. An error comes from meter.
+func NewUploads(store Store, topics Topics, config Config, meter metric.Meter, tracer *tracing.Tracer) (u *Uploads, err error) {
+	u = &Uploads{
+		config: config, topics: topics, tracer: tracer, budget: NewBudget(config.PutsPerSecond, config.PutBurst), hedger: newHedger(store), health: NewHealth(),
+	}
 	for _, r := range ingest.Reasons() {
 		u.reasons[r] = metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", r.String())))
 	}
@@ -51,6 +62,28 @@ func NewUploads(store Store, config Config, meter metric.Meter, tracer *tracing.
 
 // Unfit tells whether an upload has been going on for 5 s without any upload succeeding.
 func (u *Uploads) Unfit() bool { return u.health.Unfit(time.Now()) }
+
+// describe has the topics of an object described, beside its upload. wait is to be called once, when that has ended: it tells whether the object may be
+// committed, and returns when nothing is going on any more.
+func (u *Uploads) describe(ctx context.Context, o *ingest.Object) (wait func(stored bool) bool) {
+	var missing []object.UUID
+	if u.topics != nil {
+		missing = u.topics.Missing(o.Key.Incarnation, o.Topics)
+	}
+	if len(missing) == 0 {
+		return func(stored bool) bool { return stored }
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	described := make(chan error, 1)
+	go func() { described <- u.topics.Describe(ctx, o.Key.Incarnation, missing) }()
+	return func(stored bool) bool {
+		defer cancel()
+		if !stored {
+			cancel()
+		}
+		return <-described == nil && stored
+	}
+}
 
 // put makes one attempt, hedged.
 func (u *Uploads) put(ctx context.Context, sealed *object.Sealed) error {

@@ -141,6 +141,19 @@ func (o *Object) Reason() Reason { return o.reason }
 // Segments is how many it has. Requires: it was sealed.
 func (o *Object) Segments() int { return len(o.segments) }
 
+// Topics are those of its segments, each once. Requires: it was sealed.
+func (o *Object) Topics(yield func(object.UUID) bool) {
+	for i, s := range o.segments {
+		topic := s.tenure.partition.Topic
+		if i > 0 && topic == o.segments[i-1].tenure.partition.Topic {
+			continue
+		}
+		if !yield(topic) {
+			return
+		}
+	}
+}
+
 // growing tells whether its segments are many and small.
 func (o *Object) growing() bool {
 	n := len(o.segments)

@@ -4,7 +4,7 @@
 // Nothing here acquires, forwards or judges a lease: it may be old, and whoever acts on it finds out.
 //
 // Promises: P7 (only topics of the agent's own agent group are ever in it).
-// Read: route.go, table.go, hearsay.go, resolve.go, names.go.
+// Read: route.go, table.go, hearsay.go, resolve.go, names.go, describe.go.
 package route
 
 import (

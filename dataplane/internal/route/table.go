@@ -38,8 +38,9 @@ type Table struct {
 
 type placedTopic struct {
 	Topic
-	revision int64
-	deleted  bool
+	revision    int64
+	deleted     bool
+	undescribed *controlplanev1.CheckpointTopic // what the bucket may not say of it yet; nil: a checkpoint has it
 }
 
 // New returns an empty table of the agent self.
@@ -223,7 +224,7 @@ func (t *Table) applyTopic(p *controlplanev1.PlacedTopic) bool {
 	if known && (old.deleted || old.revision >= p.GetRevision()) {
 		return false
 	}
-	t.topics[topic.ID] = placedTopic{Topic: topic, revision: p.GetRevision(), deleted: p.GetDeleted()}
+	t.topics[topic.ID] = placedTopic{Topic: topic, revision: p.GetRevision(), deleted: p.GetDeleted(), undescribed: undescribed(p)}
 	if p.GetDeleted() {
 		t.forget(topic.ID, old.Name)
 		return true
