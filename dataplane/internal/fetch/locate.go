@@ -27,12 +27,14 @@ const doubtPatience = 200 * time.Millisecond
 // now: so "nothing there" and "out of range" are never said from memory (P4). The error is the context's.
 func (s *Service) locate(ctx context.Context, targets []target) ([]place, error) {
 	places := make([]place, len(targets))
-	var asked, doubted []int
+	var asked, aged, doubted []int
 	for i, t := range targets {
 		places[i].state, places[i].segments = s.index.Find(t.id, t.offset, locatedSegments)
 		switch {
 		case len(places[i].segments) == 0:
 			asked = append(asked, i)
+		case t.topic.KeysRequired && s.index.Aged(t.id):
+			aged = append(aged, i)
 		case s.index.Doubtful(t.id):
 			doubted = append(doubted, i)
 		}
@@ -40,7 +42,35 @@ func (s *Service) locate(ctx context.Context, targets []target) ([]place, error)
 	if err := s.ask(ctx, targets, asked, places); err != nil {
 		return nil, err
 	}
+	if err := s.renew(ctx, targets, aged, places); err != nil {
+		return nil, err
+	}
 	return places, s.confirm(ctx, targets, doubted, places)
+}
+
+// renew asks the catalog whether compaction by key has put other segments in the place of those that are known. As with confirm, a catalog that does not
+// answer keeps nobody from reading: what was replaced was committed, too.
+func (s *Service) renew(ctx context.Context, targets []target, which []int, places []place) error {
+	if len(which) == 0 || !s.watch.FailingSince().IsZero() {
+		return nil
+	}
+	queries := make([]lookup.Query, len(which))
+	for i, at := range which {
+		queries[i] = lookup.Query{Partition: targets[at].id, By: lookup.ByOffset, At: targets[at].offset, MaxSegments: locatedSegments}
+	}
+	bounded, cancel := context.WithTimeout(ctx, doubtPatience)
+	defer cancel()
+	answers, err := s.coalescer.Ask(bounded, queries...)
+	if err != nil {
+		return ctx.Err()
+	}
+	for i, at := range which {
+		s.index.Renew(targets[at].id, answers[i].Segments)
+		if places[at], err = placeOf(targets[at], answers[i]); err != nil {
+			places[at].refusal = s.refusalOf(ctx, targets[at], err)
+		}
+	}
+	return nil
 }
 
 // confirm asks the catalog whether partitions that nobody has read for a while still begin where they did: their records may have been

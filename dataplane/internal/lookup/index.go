@@ -41,6 +41,7 @@ type entry struct {
 	partition partition.ID
 	state     State
 	segments  segments
+	since     time.Time // of segments, when the first of them became known
 	confirmed time.Time // when the newest lookup that was answered was sent; zero: the catalog was never asked
 }
 
@@ -164,6 +165,9 @@ func (x *Index) merge(e *entry, a Answer) {
 		e.state = newest(before, a.State)
 	}
 	x.entries -= len(e.segments)
+	if len(e.segments) == 0 {
+		e.since = time.Now()
+	}
 	e.segments = e.segments.insert(a.Segments, maxPartitionSegments).after(e.state.LogStart)
 	x.entries += len(e.segments)
 	if e.state.HighWatermark != before.HighWatermark {

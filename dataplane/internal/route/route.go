@@ -23,7 +23,7 @@ type Topic struct {
 	MaxRecordBytes int
 	// AllowBufferedAcks lets producers ask for ACKS_BUFFERED.
 	AllowBufferedAcks bool
-	// KeysRequired: it is compacted by key, so records without one are refused.
+	// KeysRequired: it is compacted by key, so records without one are refused, and segments are replaced by others with fewer records.
 	KeysRequired bool
 }
 
