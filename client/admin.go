@@ -117,9 +117,10 @@ type CleanupPolicy int8
 const (
 	// CleanupDelete deletes what exceeds the topic's retention.
 	CleanupDelete = CleanupPolicy(controlplanev1.CleanupPolicy_CLEANUP_POLICY_DELETE)
-	// CleanupCompact keeps of each key the newest record, for ever.
+	// CleanupCompact keeps of each key the newest record, for ever. Older ones go some time after they were replaced; a record without a value goes,
+	// too, DeleteRetention after that. What is left keeps its offset. Records need a key (ReasonInvalid).
 	CleanupCompact = CleanupPolicy(controlplanev1.CleanupPolicy_CLEANUP_POLICY_COMPACT)
-	// CleanupCompactAndDelete does both.
+	// CleanupCompactAndDelete does both: what is left of a key goes with the topic's retention.
 	CleanupCompactAndDelete = CleanupPolicy(controlplanev1.CleanupPolicy_CLEANUP_POLICY_COMPACT_AND_DELETE)
 )
 

@@ -53,6 +53,8 @@ type Config struct {
 	Compaction            bool          `default:"true"      help:"Objects of many short segments are rewritten as few large ones, which agents do in the background." negatable:""`
 	CompactionMinAge      time.Duration `default:"5m"        help:"Age from which on an object may be compacted; what is younger is read from memory and caches anyway. Twelve times this is how long objects wait for others."`
 	CompactionTargetBytes int64         `default:"134217728" help:"Size of the objects that compaction writes, 1 MiB to 4 GiB."                                                          placeholder:"N"`
+	KeyCompactionInterval time.Duration `default:"10m" help:"Time between two passes over the same partition of a topic that is compacted by key, unless much of it is new."`
+	KeyCompactionMinAge   time.Duration `default:"1m"  help:"Records younger than this stay as they are, in every topic that is compacted by key; a topic may say more."`
 }
 
 // DefaultConfig has every default but DatabaseURL, which has none.
@@ -79,6 +81,8 @@ func DefaultConfig() Config {
 		Compaction:            true,
 		CompactionMinAge:      5 * time.Minute,
 		CompactionTargetBytes: 128 << 20,
+		KeyCompactionInterval: 10 * time.Minute,
+		KeyCompactionMinAge:   time.Minute,
 	}
 }
 
@@ -124,6 +128,8 @@ func (c Config) Validate() error {
 		between("sweep-interval", c.SweepInterval, minJobTime, maxJobTime),
 		between("sweep-age", c.SweepAge, minJobTime, maxJobTime),
 		between("compaction-min-age", c.CompactionMinAge, minJobTime, maxJobTime),
+		between("key-compaction-interval", c.KeyCompactionInterval, minJobTime, maxJobTime),
+		between("key-compaction-min-age", c.KeyCompactionMinAge, minJobTime, maxJobTime),
 	)
 }
 
@@ -214,5 +220,6 @@ func (c Config) jobs() store.JobConfig {
 	return store.JobConfig{
 		DeletionGrace: c.DeletionGrace, CheckpointInterval: c.CheckpointInterval, SweepInterval: c.SweepInterval, SweepAge: c.SweepAge,
 		CompactionOff: !c.Compaction, CompactionMinAge: c.CompactionMinAge, CompactionTargetBytes: c.CompactionTargetBytes,
+		KeyCompactionInterval: c.KeyCompactionInterval, KeyCompactionMinAge: c.KeyCompactionMinAge,
 	}
 }

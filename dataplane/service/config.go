@@ -59,7 +59,8 @@ type Config struct {
 	Jobs        bool          `default:"true" help:"This agent works on the bucket, too: checkpoints, deletion, looking for orphans. An agent group needs one that does." negatable:""`
 	JobInterval time.Duration `default:"5s"   help:"Time between two questions for such work, 10ms to 10m."`
 
-	CompactionBytesPerSecond int64 `default:"67108864" help:"Bytes that compaction reads from the bucket in a second at most, at least 64 KiB; it writes as many, and waits while producers fill half of max-buffered-bytes." placeholder:"N"`
+	CompactionBytesPerSecond int64 `default:"67108864" help:"Bytes that compaction, of objects and by key together, reads from the bucket in a second at most, at least 64 KiB; it writes as many, and waits while producers fill half of max-buffered-bytes." placeholder:"N"`
+	KeyCompactionMemory      int64 `default:"67108864" help:"Bytes for the keys that one pass over a topic that is compacted by key knows, 32 a key, 4 KiB to 64 GiB. What does not fit is left to the next pass."`
 
 	DrainDeadline time.Duration `default:"60s" help:"Longest time at SIGTERM for handing partitions over; then the agent stops hard, which loses nothing that was acknowledged as durable."`
 	DrainLinger   time.Duration `default:"5s"  help:"How long late requests are still forwarded after partitions were handed over."`
@@ -89,6 +90,7 @@ func DefaultConfig() Config {
 		JobInterval:      5 * time.Second,
 
 		CompactionBytesPerSecond: 64 << 20,
+		KeyCompactionMemory:      64 << 20,
 		DrainDeadline:            time.Minute,
 		DrainLinger:              5 * time.Second,
 	}

@@ -155,6 +155,7 @@ func (s *Service) agentConfig(id string) agent.Config {
 		Fetch:          fetch.Config{LookupInterval: c.LookupInterval, Cache: cache.Config{MaxBytes: c.CacheBytes}},
 		ProduceTimeout: c.ProduceTimeout, DrainDeadline: c.DrainDeadline, DrainLinger: c.DrainLinger, JobInterval: c.jobInterval(),
 		CompactionBytesPerSecond: c.CompactionBytesPerSecond,
+		KeyCompactionMemory:      c.KeyCompactionMemory,
 	}
 }
 

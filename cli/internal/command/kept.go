@@ -33,9 +33,25 @@ func (s topicSettings) keep(c *client.TopicConfig) error {
 		c.RetentionBytes = &bytes
 	}
 	if s.CleanupPolicy != nil {
-		c.CleanupPolicy = new(client.CleanupDelete)
+		policy, err := parsePolicy(*s.CleanupPolicy)
+		if err != nil {
+			return usage("--cleanup-policy %s: %w", *s.CleanupPolicy, err)
+		}
+		c.CleanupPolicy = &policy
 	}
 	return nil
+}
+
+// policies are all that a topic can have.
+var policies = []client.CleanupPolicy{client.CleanupDelete, client.CleanupCompact, client.CleanupCompactAndDelete}
+
+func parsePolicy(text string) (client.CleanupPolicy, error) {
+	for _, p := range policies {
+		if p.String() == text {
+			return p, nil
+		}
+	}
+	return 0, fmt.Errorf("must be one of %s, %s and %s", policies[0], policies[1], policies[2])
 }
 
 // parseKept reads a duration, also in days, or that there is no end.
@@ -104,10 +120,11 @@ func setKept(c *client.TopicConfig, name, value string) error {
 		if c.CleanupPolicy != nil {
 			return usage("cleanup_policy is set twice")
 		}
-		if value != client.CleanupDelete.String() {
-			return usage("--set %s=%s: must be %s", name, value, client.CleanupDelete)
+		policy, err := parsePolicy(value)
+		if err != nil {
+			return usage("--set %s=%s: %w", name, value, err)
 		}
-		c.CleanupPolicy = new(client.CleanupDelete)
+		c.CleanupPolicy = &policy
 	default:
 		return usage("--set %s=%s: a topic has no such setting; it has max_record_bytes, allow_buffered_acks, preferred_zones, retention_ms, "+
 			"retention_bytes, cleanup_policy, delete_retention_ms and min_compaction_lag_ms", name, value)
@@ -138,8 +155,20 @@ func millisecondsKept(d time.Duration) int64 {
 	return d.Milliseconds()
 }
 
-// retention is for people: "7d", "90m0s and 10 GiB", "forever".
+// retention is for people: "7d", "90m0s, 1024 bytes", "forever", "compact", "compact, 7d".
 func (c topicConfig) retention() string {
+	switch c.CleanupPolicy {
+	case client.CleanupCompact.String():
+		return client.CleanupCompact.String()
+	case client.CleanupCompactAndDelete.String():
+		return client.CleanupCompact.String() + ", " + c.kept()
+	default:
+		return c.kept()
+	}
+}
+
+// kept is how long and how much.
+func (c topicConfig) kept() string {
 	text := forever
 	if c.RetentionMs >= 0 {
 		d := time.Duration(c.RetentionMs) * time.Millisecond

@@ -35,10 +35,18 @@ func TestWhatATopicKeepsIsRead(t *testing.T) {
 	if err != nil || *c.Retention != client.Unbounded || *c.RetentionBytes != 5 || *c.DeleteRetention != 7*time.Millisecond {
 		t.Errorf("%+v, %v", c, err)
 	}
+	both := "compact_and_delete"
+	for _, s := range []topicSettings{{CleanupPolicy: &both}, {Set: map[string]string{"cleanup_policy": both}}} {
+		if c, err := s.config(); err != nil || *c.CleanupPolicy != client.CleanupCompactAndDelete {
+			t.Errorf("%+v, %v", c, err)
+		}
+	}
 	for want, c := range map[string]topicConfig{
 		"7d":                {RetentionMs: 604800000, RetentionBytes: -1},
 		"1h30m0s, 10 bytes": {RetentionMs: 5400000, RetentionBytes: 10},
 		"forever":           {RetentionMs: -1, RetentionBytes: -1},
+		"compact":           {RetentionMs: 5400000, RetentionBytes: -1, CleanupPolicy: "compact"}, // nothing goes because it is old
+		"compact, 7d":       {RetentionMs: 604800000, RetentionBytes: -1, CleanupPolicy: "compact_and_delete"},
 	} {
 		if got := c.retention(); got != want {
 			t.Errorf("%q, want %q", got, want)

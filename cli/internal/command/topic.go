@@ -28,7 +28,7 @@ type topicSettings struct {
 	MaxRecordBytes    *int32            `help:"Largest record in bytes. Default: 1 MiB; 1 to 3145728."                                    placeholder:"N"`
 	Retention         *string           `help:"How long records are kept after they were stored: 168h (the default for a new topic), 7d, 90m; 'forever'." placeholder:"DURATION"`
 	RetentionBytes    *string           `help:"How many bytes each partition keeps at least, as stored: a number, or 10GiB; 'unlimited', the default." placeholder:"BYTES"`
-	CleanupPolicy     *string           `help:"What becomes of old records. delete: those beyond the retention go, the default." enum:"delete" placeholder:"POLICY"`
+	CleanupPolicy     *string           `help:"What becomes of old records. delete: those beyond the retention go, the default. compact: of each key the newest record stays, whatever the retention says. compact_and_delete: both." enum:"delete,compact,compact_and_delete" placeholder:"POLICY"`
 	PreferredZones    *[]string         `help:"Zones whose agents should lead the topic, at most 10; others do while none lives there. 'none': every zone with agents leads its share, the default." placeholder:"ZONE"`
 	Set               map[string]string `help:"Set a value by its name in the configuration: max_record_bytes, allow_buffered_acks, preferred_zones, retention_ms, retention_bytes, cleanup_policy, delete_retention_ms, min_compaction_lag_ms." mapsep:"none"   placeholder:"KEY=VALUE"`
 }

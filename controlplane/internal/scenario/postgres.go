@@ -60,7 +60,9 @@ func (p *OnPostgres) Age(ctx context.Context, d time.Duration) error {
 		     committed AS (UPDATE object_keys SET created_at = created_at - make_interval(secs => $1),
 		         newest_commit_at = newest_commit_at - make_interval(secs => $1),
 		         unreferenced_at = unreferenced_at - make_interval(secs => $1), tombstoned_at = tombstoned_at - make_interval(secs => $1)),
-		     kept AS (UPDATE upkeep SET finished_at = finished_at - make_interval(secs => $1), shard_due_at = shard_due_at - make_interval(secs => $1))
+		     kept AS (UPDATE upkeep SET finished_at = finished_at - make_interval(secs => $1), shard_due_at = shard_due_at - make_interval(secs => $1),
+		         key_compaction_due_at = key_compaction_due_at - make_interval(secs => $1)),
+		     cleaned AS (UPDATE key_compactions SET finished_at = finished_at - make_interval(secs => $1), horizon_at = horizon_at - make_interval(secs => $1))
 		UPDATE pulse SET quiet_until = quiet_until - make_interval(secs => $1)`, d.Seconds())
 	return err
 }

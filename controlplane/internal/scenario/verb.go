@@ -26,7 +26,7 @@ func verbs() map[string]verb {
 		"explain": doExplain, "lead": doLead,
 		"watch": doWatch, "hold": doHold,
 		"claim": doClaim, "finish": doFinish, "gone": doGone, "sweep": doSweep, "checkpoint": doCheckpoint, "forget": doForget,
-		"announce": doAnnounce, "compact": doCompact,
+		"announce": doAnnounce, "compact": doCompact, "clean": doClean, "cleaned": doCleaned,
 		"show": doShow, "restart": doRestart, "catalog": doCatalog, "adopt": doAdopt,
 	}
 }

@@ -61,6 +61,8 @@ func (w *World) job(job *controlplanev1.Job) string {
 		if announced := work.Compact.GetOutput(); announced != nil {
 			text += fmt.Sprintf(", %s announced", w.labels[announced.GetObjectKey()])
 		}
+	case *controlplanev1.Job_KeyCompact:
+		text = "key_compact " + w.keyCompact(work.KeyCompact)
 	}
 	if job.GetTakenOver() {
 		text += " (taken over)"
@@ -101,8 +103,13 @@ func (w *World) jobCall(c command) (group store.AgentGroup, job string, keys []s
 	return group, job, keys, c.known("key")
 }
 
-// anyKey is that of "o1@a", of "description:orders", or of what is none of ours: "stranger:x".
+// anyKey is that of "o1@a", of what a job has written: "c1", of "description:orders", or of what is none of ours: "stranger:x".
 func (w *World) anyKey(group store.AgentGroup, name string) (string, error) {
+	for key, label := range w.labels {
+		if label == name {
+			return key, nil
+		}
+	}
 	if topic, described := strings.CutPrefix(name, "description:"); described {
 		id, err := w.topicID(topic)
 		key := fmt.Sprintf("%s/topics/%s", group, id)

@@ -27,6 +27,9 @@ func doTopic(w *World, c command) (call, error) {
 	if zones := c.text("zones", ""); zones != "" {
 		request.Config.PreferredZones = &controlplanev1.PreferredZones{Zones: strings.Split(zones, ",")}
 	}
+	if c.has("compact") {
+		request.Config.CleanupPolicy = new(controlplanev1.CleanupPolicy_CLEANUP_POLICY_COMPACT)
+	}
 	if err := keep(request.GetConfig(), c); err != nil {
 		return nil, err
 	}

@@ -79,6 +79,10 @@ type JobConfig struct {
 	CompactionMinAge time.Duration
 	// CompactionTargetBytes is the size of the objects that compaction writes; default 128 MiB, 1 MiB to 4 GiB.
 	CompactionTargetBytes int64
+	// KeyCompactionInterval is the time between two passes of compaction by key over the same partition, unless much is dirty; default 10 min.
+	KeyCompactionInterval time.Duration
+	// KeyCompactionMinAge is the age up to which records are young, whatever their topic says; default 1 min.
+	KeyCompactionMinAge time.Duration
 }
 
 // Bounds of CompactionTargetBytes, and how long objects wait for others in terms of CompactionMinAge.
@@ -106,6 +110,8 @@ func (c JobConfig) WithDefaults() JobConfig {
 	c.SweepAge = cmp.Or(c.SweepAge, time.Hour)
 	c.CompactionMinAge = cmp.Or(c.CompactionMinAge, 5*time.Minute)
 	c.CompactionTargetBytes = cmp.Or(c.CompactionTargetBytes, 128<<20)
+	c.KeyCompactionInterval = cmp.Or(c.KeyCompactionInterval, 10*time.Minute)
+	c.KeyCompactionMinAge = cmp.Or(c.KeyCompactionMinAge, time.Minute)
 	return c
 }
 
@@ -117,7 +123,8 @@ func (c JobConfig) Validate() error {
 	c = c.WithDefaults()
 	for name, value := range map[string]time.Duration{
 		"deletion-grace": c.DeletionGrace, "checkpoint-interval": c.CheckpointInterval, "sweep-interval": c.SweepInterval, "sweep-age": c.SweepAge,
-		"compaction-min-age": c.CompactionMinAge,
+		"compaction-min-age":      c.CompactionMinAge,
+		"key-compaction-interval": c.KeyCompactionInterval, "key-compaction-min-age": c.KeyCompactionMinAge,
 	} {
 		if value < time.Millisecond || value > maxJobTime {
 			return fmt.Errorf("%s: %v is not between %v and %v", name, value, time.Millisecond, maxJobTime)

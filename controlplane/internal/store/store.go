@@ -37,6 +37,7 @@ type Store interface {
 	Catalog
 	Jobs
 	Compactions
+	KeyCompactions
 
 	// Ping says whether the database answers.
 	Ping(ctx context.Context) error

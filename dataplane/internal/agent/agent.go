@@ -35,9 +35,11 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
 	"github.com/streamhouse/streamhouse/dataplane/internal/inventory"
 	"github.com/streamhouse/streamhouse/dataplane/internal/job"
+	"github.com/streamhouse/streamhouse/dataplane/internal/keycompact"
 	"github.com/streamhouse/streamhouse/dataplane/internal/lease"
 	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
+	"github.com/streamhouse/streamhouse/dataplane/internal/pace"
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	"github.com/streamhouse/streamhouse/dataplane/internal/peer"
 	"github.com/streamhouse/streamhouse/dataplane/internal/produce"
@@ -67,8 +69,10 @@ type Config struct {
 	DrainLinger   time.Duration
 	// JobInterval is the time between two questions for work on the bucket; 0: this agent does none.
 	JobInterval time.Duration
-	// CompactionBytesPerSecond is what compaction reads at most; 0: its default.
+	// CompactionBytesPerSecond is what compaction, also by key, reads at most; 0: its default.
 	CompactionBytesPerSecond int64
+	// KeyCompactionMemory bounds the keys that one pass of compaction by key knows, in bytes; 0: 64 MiB.
+	KeyCompactionMemory int64
 }
 
 // Deps are how the agent reaches the world.
@@ -184,6 +188,9 @@ func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.H
 	return err
 }
 
+// keyCompactionTimeout is more than a pass over a large partition takes.
+const keyCompactionTimeout = 2 * time.Hour
+
 // work makes the runner of jobs on the bucket.
 func (a *Agent) work() error {
 	if a.config.JobInterval == 0 {
@@ -193,8 +200,15 @@ func (a *Agent) work() error {
 	if err != nil {
 		return err
 	}
+	shared := pace.New(a.config.CompactionBytesPerSecond, a.busy)
 	compactor, err := compact.New(a.control, a.deps.Store, compact.Config{
-		AgentGroup: a.config.Session.AgentGroup, BytesPerSecond: a.config.CompactionBytesPerSecond, Busy: a.busy, Meter: a.deps.Meter,
+		AgentGroup: a.config.Session.AgentGroup, Pace: shared, Meter: a.deps.Meter,
+	}, a.deps.Log)
+	if err != nil {
+		return err
+	}
+	byKey, err := keycompact.New(a.control, a.deps.Store, keycompact.Config{
+		AgentGroup: a.config.Session.AgentGroup, MemoryBytes: a.config.KeyCompactionMemory, Pace: shared, Meter: a.deps.Meter,
 	}, a.deps.Log)
 	if err != nil {
 		return err
@@ -203,10 +217,11 @@ func (a *Agent) work() error {
 	a.jobs, err = job.New(job.Config{
 		Interval: a.config.JobInterval, Session: a.desk.Session, Control: a.control, Log: a.deps.Log, Meter: a.deps.Meter,
 		Handlers: map[controlplanev1.JobKind]job.Handler{
-			controlplanev1.JobKind_JOB_KIND_CHECKPOINT: {Do: checkpoints.Checkpoint},
-			controlplanev1.JobKind_JOB_KIND_DELETE:     {Do: deleter.Delete},
-			controlplanev1.JobKind_JOB_KIND_SWEEP:      {Do: deleter.Sweep},
-			controlplanev1.JobKind_JOB_KIND_COMPACT:    {Do: compactor.Compact, Timeout: compactTimeout},
+			controlplanev1.JobKind_JOB_KIND_CHECKPOINT:  {Do: checkpoints.Checkpoint},
+			controlplanev1.JobKind_JOB_KIND_DELETE:      {Do: deleter.Delete},
+			controlplanev1.JobKind_JOB_KIND_SWEEP:       {Do: deleter.Sweep},
+			controlplanev1.JobKind_JOB_KIND_COMPACT:     {Do: compactor.Compact, Timeout: compactTimeout},
+			controlplanev1.JobKind_JOB_KIND_KEY_COMPACT: {Do: byKey.Compact, Timeout: keyCompactionTimeout},
 		},
 	})
 	return err

@@ -82,6 +82,16 @@ func (c *Client) SweepKeys(ctx context.Context, req *controlplanev1.SweepKeysReq
 	return callJobs(ctx, c, req, controlplanev1connect.JobServiceClient.SweepKeys)
 }
 
+// CommitKeyCompaction puts what compaction by key has left in its place; see the proto.
+func (c *Client) CommitKeyCompaction(ctx context.Context, req *controlplanev1.CommitKeyCompactionRequest) (*controlplanev1.CommitKeyCompactionResponse, error) {
+	return callJobs(ctx, c, req, controlplanev1connect.JobServiceClient.CommitKeyCompaction)
+}
+
+// FinishKeyCompaction says how far a partition is clean; see the proto.
+func (c *Client) FinishKeyCompaction(ctx context.Context, req *controlplanev1.FinishKeyCompactionRequest) (*controlplanev1.FinishKeyCompactionResponse, error) {
+	return callJobs(ctx, c, req, controlplanev1connect.JobServiceClient.FinishKeyCompaction)
+}
+
 // ReadCheckpoint reads a page of what a checkpoint is made of; see the proto.
 func (c *Client) ReadCheckpoint(ctx context.Context, req *controlplanev1.ReadCheckpointRequest) (*controlplanev1.ReadCheckpointResponse, error) {
 	return callJobs(ctx, c, req, controlplanev1connect.JobServiceClient.ReadCheckpoint)

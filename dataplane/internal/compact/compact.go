@@ -17,6 +17,7 @@ import (
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
+	"github.com/streamhouse/streamhouse/dataplane/internal/pace"
 )
 
 // maxPasses bounds how often what is alive is looked at in one run: again when something had changed meanwhile.
@@ -50,12 +51,10 @@ type Store interface {
 type Config struct {
 	// AgentGroup is whose objects are read and written. Required.
 	AgentGroup string
-	// BytesPerSecond are read at most; default 64 MiB.
-	BytesPerSecond int64
 	// MemoryBytes bounds what is held of objects; default 64 MiB, at least 32 MiB.
 	MemoryBytes int64
-	// Busy tells whether producers and readers need the agent more; nil: never.
-	Busy func() bool
+	// Pace holds reading back; nil: nothing does.
+	Pace *pace.Pace
 	// Meter; nil: nothing is measured.
 	Meter metric.Meter
 
@@ -63,9 +62,6 @@ type Config struct {
 }
 
 func (c Config) orDefaults() Config {
-	if c.BytesPerSecond == 0 {
-		c.BytesPerSecond = 64 << 20
-	}
 	if c.MemoryBytes == 0 {
 		c.MemoryBytes = 64 << 20
 	}
@@ -74,9 +70,6 @@ func (c Config) orDefaults() Config {
 	}
 	if c.partBytes == 0 {
 		c.partBytes = 8 << 20
-	}
-	if c.Busy == nil {
-		c.Busy = func() bool { return false }
 	}
 	return c
 }
@@ -87,8 +80,6 @@ func (c Config) Validate() error {
 	switch {
 	case object.ValidateAgentGroup(c.AgentGroup) != nil:
 		return fmt.Errorf("agent group %q cannot be compacted", c.AgentGroup)
-	case c.BytesPerSecond < 1<<16:
-		return fmt.Errorf("compaction bytes per second %d: must be at least 64 KiB", c.BytesPerSecond)
 	case c.MemoryBytes < 32<<20:
 		return fmt.Errorf("compaction memory bytes %d: must be at least 32 MiB", c.MemoryBytes)
 	}
@@ -124,7 +115,6 @@ type running struct {
 	jobID    string
 	outputID object.UUID // stands for the session in the keys of what is written
 	work     *controlplanev1.CompactWork
-	pace     *pace
 	damaged  map[at]bool // segments that cannot be copied
 	outputs  uint64      // that were announced
 
@@ -177,7 +167,6 @@ func (c *Compactor) Run(ctx context.Context, jobID, outputID string, work *contr
 	}
 	r := &running{
 		Compactor: c, jobID: jobID, outputID: id, work: work, damaged: map[at]bool{}, outputs: uint64(work.GetOutputs()),
-		pace: &pace{bytesPerSecond: c.config.BytesPerSecond, busy: c.config.Busy},
 	}
 	err = r.run(ctx)
 	r.done.Gets, r.done.BytesRead = r.gets.Load(), r.bytesRead.Load()

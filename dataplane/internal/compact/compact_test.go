@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 
@@ -17,7 +16,7 @@ import (
 
 const jobID, outputID = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
 
-var config = Config{AgentGroup: "default", BytesPerSecond: 10 << 30, MemoryBytes: 32 << 20, partBytes: objectstore.MinPartBytes}
+var config = Config{AgentGroup: "default", MemoryBytes: 32 << 20, partBytes: objectstore.MinPartBytes}
 
 func newCompactor(t *testing.T, catalog Catalog, store Store, config Config) *Compactor {
 	t.Helper()
@@ -350,24 +349,10 @@ func (s *stopAtComplete) CompleteUpload(context.Context, string, string, []objec
 func TestConfigIsValidated(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]Config{
-		"agent group": {}, "bytes per second": {AgentGroup: "g", BytesPerSecond: 1}, "memory bytes": {AgentGroup: "g", MemoryBytes: 1},
+		"agent group": {}, "memory bytes": {AgentGroup: "g", MemoryBytes: 1},
 	} {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want it to name %s", c, err, want)
 		}
-	}
-}
-
-func TestPace(t *testing.T) {
-	t.Parallel()
-	p := &pace{bytesPerSecond: 1 << 20, busy: func() bool { return false }}
-	began := time.Now()
-	for range 3 {
-		if err := p.wait(t.Context(), 100<<10); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if took := time.Since(began); took < 150*time.Millisecond {
-		t.Errorf("300 KiB at 1 MiB a second took %s", took)
 	}
 }

@@ -12,5 +12,5 @@
 //
 // Promises: P1, P2 (no byte of a record changes, none is left out), P8 in part (nothing is written under a key that was not announced).
 //
-// Read: compact.go, alive.go, layout.go, output.go, read.go, pace.go, measure.go.
+// Read: compact.go, alive.go, layout.go, output.go, read.go, measure.go.
 package compact

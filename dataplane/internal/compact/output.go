@@ -164,7 +164,7 @@ func (u *upload) fill(ctx context.Context, o output, frame object.Frame) error {
 			u.skip(round.bytes)
 			continue
 		}
-		if err := u.pace.wait(ctx, round.bytes); err != nil {
+		if err := u.config.Pace.Wait(ctx, round.bytes); err != nil {
 			return err
 		}
 		pieces, err := u.read(ctx, round.sources)
@@ -181,7 +181,7 @@ func (u *upload) fill(ctx context.Context, o output, frame object.Frame) error {
 
 // copyWhole writes an output that is one part long or less.
 func (r *running) copyWhole(ctx context.Context, o output, frame object.Frame) error {
-	if err := r.pace.wait(ctx, frame.SizeBytes); err != nil {
+	if err := r.config.Pace.Wait(ctx, frame.SizeBytes); err != nil {
 		return err
 	}
 	pieces, err := r.read(ctx, o.sources)

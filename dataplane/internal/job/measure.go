@@ -45,7 +45,7 @@ type measures struct {
 func newMeasures(meter metric.Meter) (m *measures, err error) {
 	m = &measures{}
 	m.jobs, err = meter.Int64Counter("streamhouse.job.ended", metric.WithUnit("{job}"),
-		metric.WithDescription("Jobs on the bucket that ended here, by kind (checkpoint, delete, sweep, compact) and outcome (done, lost, given up)."))
+		metric.WithDescription("Jobs on the bucket that ended here, by kind (checkpoint, delete, sweep, compact, key_compact) and outcome (done, lost, given up)."))
 	if err != nil {
 		return nil, err
 	}

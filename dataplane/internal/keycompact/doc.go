@@ -15,5 +15,5 @@
 // Promises: P1 as far as a topic that is compacted has it (the newest record of a key stays; a tombstone stays for as long as the topic says
 // after nothing older of its key is left), P2 (offsets stay as they are), P5 and P9 (where producers stand can still be read from what is left).
 //
-// Read: newest.go, clean.go, job.go, write.go.
+// Read: newest.go, clean.go, job.go, write.go, measure.go.
 package keycompact

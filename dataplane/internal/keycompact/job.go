@@ -7,9 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	"github.com/streamhouse/streamhouse/serve/crashpoint"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/object"
+	"github.com/streamhouse/streamhouse/dataplane/internal/pace"
 )
 
 const (
@@ -21,6 +26,8 @@ const (
 	runSegments = 500
 	// objectBytes ends an object, objectSegments too: a commit locks their rows.
 	objectBytes, objectSegments = 16 << 20, 20
+	// runBits is where the number of the run begins in a key's counter: no run writes as many objects.
+	runBits = 32
 	// attempts bounds how often the partition is gone through, when other segments were found than had been read.
 	attempts = 5
 )
@@ -44,19 +51,16 @@ type Config struct {
 	AgentGroup string
 	// MemoryBytes bounds the keys that one pass knows, 32 bytes each; default 64 MiB, 4 KiB to 64 GiB. Besides, up to 64 MiB are needed.
 	MemoryBytes int64
-	// Pace is called before so many bytes are read, and holds them back; nil: nothing does.
-	Pace func(ctx context.Context, bytes int64) error
-	// Step is called between any two steps, with their name, in tests that end the process there; nil: nothing happens.
-	Step func(name string)
+	// Pace holds reading back; nil: nothing does.
+	Pace *pace.Pace
+	// Meter; nil: nothing is measured.
+	Meter metric.Meter
 }
 
 func (c Config) orDefaults() Config {
 	c.MemoryBytes = cmp.Or(c.MemoryBytes, 64<<20)
-	if c.Pace == nil {
-		c.Pace = func(ctx context.Context, _ int64) error { return ctx.Err() }
-	}
-	if c.Step == nil {
-		c.Step = func(string) {}
+	if c.Meter == nil {
+		c.Meter = noop.Meter{}
 	}
 	return c
 }
@@ -73,12 +77,11 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// The steps between which a process may end.
-const (
-	StepNoted     = "keycompact.noted"
-	StepPut       = "keycompact.put"
-	StepCommitted = "keycompact.committed"
-	StepWhole     = "keycompact.whole"
+var (
+	afterNote   = crashpoint.Register("keycompact.after-note")
+	afterPut    = crashpoint.Register("keycompact.after-put")
+	afterCommit = crashpoint.Register("keycompact.after-commit")
+	afterFinish = crashpoint.Register("keycompact.after-finish")
 )
 
 // Compactor does one job at a time.
@@ -87,14 +90,21 @@ type Compactor struct {
 	catalog Catalog
 	store   Store
 	log     *slog.Logger
+
+	measures *measures
 }
 
-// New returns a compactor.
+// New returns a compactor. An error says what in config is wrong, or comes from its meter.
 func New(catalog Catalog, store Store, config Config, log *slog.Logger) (*Compactor, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	return &Compactor{config: config.orDefaults(), catalog: catalog, store: store, log: log}, nil
+	config = config.orDefaults()
+	m, err := newMeasures(config.Meter)
+	if err != nil {
+		return nil, err
+	}
+	return &Compactor{config: config, catalog: catalog, store: store, log: log, measures: m}, nil
 }
 
 // Done is what one job came to.
@@ -115,24 +125,44 @@ var errMoving = errors.New("segments were exchanged again and again: the pass is
 // running is one run of a job.
 type running struct {
 	*Compactor
-	jobID   object.UUID
-	work    *controlplanev1.KeyCompactWork
-	rules   rules
-	memory  scratches
-	counter uint64 // of objects
-	done    Done
+	jobID    string
+	outputID object.UUID // stands for the session in the keys of what is written
+	work     *controlplanev1.KeyCompactWork
+	rules    rules
+	memory   scratches
+	counter  uint64 // of objects
+	done     Done
 	// Of the present time through the partition.
 	bytes, tombstones, leftOut int64
 }
 
-// Run does a job. After an error another run, by whoever has the job then, begins anew, and finds less to do. Errors: the context's, the bucket's,
-// the control plane's; among these that the job is another agent's by now.
-func (c *Compactor) Run(ctx context.Context, jobID string, work *controlplanev1.KeyCompactWork) (Done, error) {
-	id, err := object.ParseUUID(jobID)
+// Compact is the handler of such jobs.
+func (c *Compactor) Compact(ctx context.Context, job *controlplanev1.Job) ([]slog.Attr, error) {
+	work := job.GetKeyCompact()
+	done, err := c.Run(ctx, job.GetJobId(), job.GetOutputId(), work)
+	c.measures.add(ctx, done)
+	return []slog.Attr{
+		slog.String("topic_id", uuidOf(work.GetTopicId())), slog.Int("partition", int(work.GetPartition())),
+		slog.Int64("clean_end", done.CleanEnd), slog.Int64("removed", done.Removed), slog.Int64("tombstones", done.Tombstones),
+		slog.Int64("objects", done.Objects), slog.Int64("bytes_read", done.BytesRead), slog.Int64("bytes_written", done.BytesWritten),
+		slog.Int64("left_out", done.LeftOut),
+	}, err
+}
+
+func uuidOf(b []byte) string {
+	var id object.UUID
+	copy(id[:], b)
+	return id.String()
+}
+
+// Run does a job; outputID stands for the session in the keys of what is written. After an error another run, by whoever has the job then, begins
+// anew, and finds less to do. Errors: the context's, the bucket's, the control plane's; among these that the job is another agent's by now.
+func (c *Compactor) Run(ctx context.Context, jobID, outputID string, work *controlplanev1.KeyCompactWork) (Done, error) {
+	id, err := object.ParseUUID(outputID)
 	if err != nil {
 		return Done{}, fmt.Errorf("job: %w", err)
 	}
-	r := &running{Compactor: c, jobID: id, work: work}
+	r := &running{Compactor: c, jobID: jobID, outputID: id, work: work, counter: uint64(work.GetRun()) << runBits}
 	r.rules = rules{
 		newest: newNewest(c.config.MemoryBytes, work.GetEnd()-work.GetCleanEnd()), end: work.GetCleanEnd(),
 		dropBelow: work.GetDropTombstonesBelow(), everyBatch: work.GetEveryProducerBatch(), batches: map[int64]bool{},
@@ -140,14 +170,15 @@ func (c *Compactor) Run(ctx context.Context, jobID string, work *controlplanev1.
 	for _, o := range work.GetProducerBatches() {
 		r.rules.batches[o] = true
 	}
-	return r.done, r.run(ctx)
+	err = r.run(ctx)
+	return r.done, err
 }
 
 func (r *running) run(ctx context.Context) error {
 	if err := r.noteAll(ctx); err != nil {
 		return err
 	}
-	r.config.Step(StepNoted)
+	afterNote.Here()
 	for range attempts {
 		r.bytes, r.tombstones, r.leftOut = 0, 0, 0
 		if err := r.cleanAll(ctx); err != nil {
@@ -156,14 +187,14 @@ func (r *running) run(ctx context.Context) error {
 		if r.leftOut > 0 {
 			continue
 		}
-		r.config.Step(StepWhole)
 		r.done.CleanEnd, r.done.Tombstones = r.rules.end, r.tombstones
 		_, err := r.catalog.FinishKeyCompaction(ctx, &controlplanev1.FinishKeyCompactionRequest{
-			JobId: r.jobID.String(), CleanEnd: r.rules.end, CleanBytes: r.bytes, Tombstones: r.tombstones,
+			JobId: r.jobID, CleanEnd: r.rules.end, CleanBytes: r.bytes, Tombstones: r.tombstones,
 		})
 		if err != nil {
 			return fmt.Errorf("finish the pass: %w", err)
 		}
+		afterFinish.Here()
 		return nil
 	}
 	return errMoving
@@ -225,7 +256,7 @@ func (r *running) ask(ctx context.Context, q *controlplanev1.LookupPartition) (*
 }
 
 func (r *running) read(ctx context.Context, s *controlplanev1.Segment) ([]byte, error) {
-	if err := r.config.Pace(ctx, int64(s.GetSizeBytes())); err != nil {
+	if err := r.config.Pace.Wait(ctx, int64(s.GetSizeBytes())); err != nil {
 		return nil, err
 	}
 	b := make([]byte, s.GetSizeBytes())

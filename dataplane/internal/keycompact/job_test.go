@@ -20,7 +20,7 @@ import (
 
 var topicID = object.UUID{1, 2, 3}
 
-const jobID = "11111111-2222-4333-8444-555555555555"
+const jobID, outputID = "11111111-2222-4333-8444-555555555555", "11111111-2222-4333-8444-666666666666"
 
 // catalog is one partition's rows, and what the control plane does with them.
 type catalog struct {
@@ -218,7 +218,8 @@ func TestP1P2_JobsLeaveTheNewestRecords(t *testing.T) {
 			k := compactor(t, c, Config{MemoryBytes: 4 << 10})
 			for range 2 {
 				job++
-				done, err := k.Run(context.Background(), fmt.Sprintf("11111111-2222-4333-8444-%012d", job), work)
+				work.Run = int32(job)
+				done, err := k.Run(context.Background(), jobID, outputID, work)
 				if err != nil {
 					if before := c.read(t); len(before) == 0 {
 						t.Fatal("everything is gone")
@@ -266,7 +267,7 @@ func TestPassEndsWhereKeysDoNotFit(t *testing.T) {
 	k := compactor(t, c, Config{MemoryBytes: 4 << 10}) // 126 keys
 	clean, passes := int64(0), 0
 	for ; clean < 400; passes++ {
-		done, err := k.Run(t.Context(), jobID, &controlplanev1.KeyCompactWork{TopicId: topicID[:], CleanEnd: clean, End: 400, Incarnation: int32(passes)})
+		done, err := k.Run(t.Context(), jobID, outputID, &controlplanev1.KeyCompactWork{TopicId: topicID[:], CleanEnd: clean, End: 400, Incarnation: int32(passes)})
 		if err != nil || done.CleanEnd <= clean {
 			t.Fatalf("clean up to %d, %v", done.CleanEnd, err)
 		}
@@ -280,7 +281,7 @@ func TestPassEndsWhereKeysDoNotFit(t *testing.T) {
 func TestPassOverCleanPartitionWritesNothing(t *testing.T) {
 	t.Parallel()
 	c := one(t, 3)
-	done, err := compactor(t, c, Config{}).Run(t.Context(), jobID, &controlplanev1.KeyCompactWork{TopicId: topicID[:], End: 3})
+	done, err := compactor(t, c, Config{}).Run(t.Context(), jobID, outputID, &controlplanev1.KeyCompactWork{TopicId: topicID[:], End: 3})
 	if err != nil || done.Objects != 0 || done.Removed != 0 || c.finished.GetCleanEnd() != 3 {
 		t.Errorf("%+v, %v, finished %v", done, err, c.finished)
 	}
@@ -290,7 +291,7 @@ func TestDamagedSegmentEndsThePass(t *testing.T) {
 	t.Parallel()
 	c := one(t, 6)
 	c.segments[4].Crc32C++
-	if _, err := compactor(t, c, Config{}).Run(t.Context(), jobID, &controlplanev1.KeyCompactWork{TopicId: topicID[:], End: 6}); err == nil || c.finished != nil {
+	if _, err := compactor(t, c, Config{}).Run(t.Context(), jobID, outputID, &controlplanev1.KeyCompactWork{TopicId: topicID[:], End: 6}); err == nil || c.finished != nil {
 		t.Errorf("error %v, finished %v", err, c.finished)
 	}
 	if len(c.segments) != 6 {
@@ -303,7 +304,7 @@ func TestPassBeginsAtTheLogStart(t *testing.T) {
 	t.Parallel()
 	c := one(t, 9)
 	c.segments, c.logStart = c.segments[4:], 4
-	if _, err := compactor(t, c, Config{}).Run(t.Context(), jobID, &controlplanev1.KeyCompactWork{TopicId: topicID[:], CleanEnd: 4, End: 9}); err != nil {
+	if _, err := compactor(t, c, Config{}).Run(t.Context(), jobID, outputID, &controlplanev1.KeyCompactWork{TopicId: topicID[:], CleanEnd: 4, End: 9}); err != nil {
 		t.Fatal(err)
 	}
 	if got := c.read(t); len(got) != 3 || got[0].Offset != 6 || c.segments[0].GetBaseOffset() != 4 {

@@ -115,7 +115,7 @@ type output struct {
 func (r *running) add(o *output, run []*controlplanev1.Segment, out left, tenure int64) error {
 	if o.builder == nil {
 		r.counter++
-		o.key = object.Key{AgentGroup: r.config.AgentGroup, Incarnation: r.work.GetIncarnation(), Session: r.jobID, Counter: r.counter}
+		o.key = object.Key{AgentGroup: r.config.AgentGroup, Incarnation: r.work.GetIncarnation(), Session: r.outputID, Counter: r.counter}
 		builder, err := object.NewBuilder(o.key)
 		if err != nil {
 			return fmt.Errorf("begin object: %w", err)
@@ -158,14 +158,14 @@ func (r *running) flush(ctx context.Context, o *output) error {
 	if err := r.store.Put(ctx, o.key.String(), sealed.Body, sealed.CRC32C); err != nil {
 		return fmt.Errorf("write object: %w", err)
 	}
-	r.config.Step(StepPut)
+	afterPut.Here()
 	answer, err := r.catalog.CommitKeyCompaction(ctx, &controlplanev1.CommitKeyCompactionRequest{
-		JobId: r.jobID.String(), ObjectKey: o.key.String(), SizeBytes: sealed.SizeBytes, Segments: o.segments,
+		JobId: r.jobID, ObjectKey: o.key.String(), SizeBytes: sealed.SizeBytes, Segments: o.segments,
 	})
 	if err != nil {
 		return fmt.Errorf("commit object: %w", err)
 	}
-	r.config.Step(StepCommitted)
+	afterCommit.Here()
 	r.done.Objects++
 	r.done.BytesWritten += int64(o.bytes)
 	r.done.Removed += o.removed

@@ -12,7 +12,7 @@ import (
 
 // reset empties the catalog, so that every story has a new one.
 const reset = `
-TRUNCATE sessions, agents, topics, partitions, tenures, object_keys, segments, producers, api_keys, agent_groups, jobs, upkeep RESTART IDENTITY CASCADE;
+TRUNCATE sessions, agents, topics, partitions, tenures, object_keys, segments, producers, api_keys, agent_groups, jobs, upkeep, key_compactions RESTART IDENTITY CASCADE;
 INSERT INTO agent_groups (agent_group) VALUES ('default');
 UPDATE pulse SET beat_at = to_timestamp(0), quiet_until = to_timestamp(0);
 UPDATE producer_ids SET next_id = 1`

@@ -157,6 +157,11 @@ func (s *Store) AdoptCatalog(_ context.Context, request *controlplanev1.AdoptCat
 			s.end(n, adopted)
 		}
 	}
+	for _, t := range s.topics {
+		for _, p := range t.partitions {
+			p.cleaned = cleaned{}
+		}
+	}
 	s.producerID = max(s.producerID, int64(incarnation)<<40)
 	for _, g := range s.groups {
 		g.revision = max(g.revision, int64(incarnation)<<48)

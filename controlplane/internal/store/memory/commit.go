@@ -33,6 +33,8 @@ type object struct {
 	freedIn    int64
 	killedAt   time.Time // of a tombstone
 	gone       bool      // the bucket has it no more
+	// keyCompacted is what a repeat of its commit is answered with, of an object that compaction by key has written.
+	keyCompacted *controlplanev1.CommitKeyCompactionResponse
 }
 
 // segment is a run of records in an object.

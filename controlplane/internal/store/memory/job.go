@@ -14,6 +14,7 @@ import (
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 
+	"github.com/streamhouse/streamhouse/controlplane/internal/keycompaction"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 )
 
@@ -37,6 +38,10 @@ type job struct {
 	owner      uuid.UUID      // session
 	sequence   int            // in the order of claims
 	compaction *compactionJob // of that kind alone
+	// Of one that compacts by key.
+	partition *partition
+	pass      keycompaction.Pass
+	runs      int32 // how often it was told
 }
 
 // groupOf is the agent group that a key lies under.
@@ -115,6 +120,9 @@ func (s *Store) findJob(n *session, kinds []controlplanev1.JobKind) *controlplan
 		}
 		s.jobCount++
 		j := &job{group: n.group, kind: kind, subject: subject, id: s.config.NewID(), owner: n.id, sequence: s.jobCount}
+		if kind == controlplanev1.JobKind_JOB_KIND_KEY_COMPACT {
+			j.partition, j.pass, _ = s.keyCompactDue(n.group)
+		}
 		j.output = j.id
 		if kind == controlplanev1.JobKind_JOB_KIND_COMPACT {
 			j.compaction = s.planCompaction(n.group)
@@ -168,6 +176,12 @@ func (s *Store) due(g *group, kind controlplanev1.JobKind) (subject string, due 
 		return subject, !s.working(g, kind, subject)
 	case controlplanev1.JobKind_JOB_KIND_COMPACT:
 		return s.compactionDue(g)
+	case controlplanev1.JobKind_JOB_KIND_KEY_COMPACT:
+		p, _, due := s.keyCompactDue(g)
+		if !due {
+			return "", false
+		}
+		return p.subject(), true
 	default:
 		return "", false
 	}
@@ -224,6 +238,13 @@ func (s *Store) tell(j *job, takenOver bool) *controlplanev1.Job {
 		told.Work = &controlplanev1.Job_Delete{Delete: &controlplanev1.DeleteWork{Keys: keys}}
 	case controlplanev1.JobKind_JOB_KIND_COMPACT:
 		told.Work = &controlplanev1.Job_Compact{Compact: j.compaction.work(s.trust.incarnation)}
+	case controlplanev1.JobKind_JOB_KIND_KEY_COMPACT:
+		work := s.tellKeyCompact(j)
+		if work == nil {
+			s.endJob(j)
+			return nil
+		}
+		told.Work = work
 	default:
 		told.Work = &controlplanev1.Job_Sweep{Sweep: &controlplanev1.SweepWork{
 			Prefix: fmt.Sprintf("%s/%s/", j.group.name, j.subject), MinAgeMs: s.config.Jobs.SweepAge.Milliseconds(),

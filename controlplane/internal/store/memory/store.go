@@ -91,6 +91,7 @@ type partition struct {
 	segments      []segment
 	producers     map[int64]producer
 	tenures       []tenure // by epoch
+	cleaned       cleaned
 }
 
 // New makes an empty catalog with the default agent group.
@@ -197,6 +198,7 @@ func (s *Store) Age(d time.Duration) {
 			for i := range p.segments {
 				p.segments[i].committedAt = p.segments[i].committedAt.Add(-d)
 			}
+			p.cleaned.age(d)
 		}
 	}
 	s.pulse.quietUntil = s.pulse.quietUntil.Add(-d)

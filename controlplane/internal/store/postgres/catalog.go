@@ -177,6 +177,9 @@ func (s *Store) reincarnate(ctx context.Context, next func(ctx context.Context, 
 		if err := endEverything(ctx, q); err != nil {
 			return err
 		}
+		if _, err := q.ForgetKeyCompactions(ctx); err != nil {
+			return fmt.Errorf("forget what was clean: %w", err)
+		}
 		for _, group := range groups {
 			if err := restamp(ctx, q, group, incarnation); err != nil {
 				return fmt.Errorf("agent group %s: %w", group.AgentGroup, err)

@@ -37,10 +37,11 @@ type jobKind struct {
 // jobKinds are all that can be claimed.
 func jobKinds() map[controlplanev1.JobKind]jobKind {
 	return map[controlplanev1.JobKind]jobKind{
-		controlplanev1.JobKind_JOB_KIND_CHECKPOINT: {due: checkpointDue, tell: tellCheckpoint, done: checkpointDone},
-		controlplanev1.JobKind_JOB_KIND_DELETE:     {due: deleteDue, tell: tellDelete},
-		controlplanev1.JobKind_JOB_KIND_SWEEP:      {due: sweepDue, tell: tellSweep},
-		controlplanev1.JobKind_JOB_KIND_COMPACT:    {due: compactDue, tell: tellCompact, done: compactDone, lasting: true},
+		controlplanev1.JobKind_JOB_KIND_CHECKPOINT:  {due: checkpointDue, tell: tellCheckpoint, done: checkpointDone},
+		controlplanev1.JobKind_JOB_KIND_DELETE:      {due: deleteDue, tell: tellDelete},
+		controlplanev1.JobKind_JOB_KIND_SWEEP:       {due: sweepDue, tell: tellSweep},
+		controlplanev1.JobKind_JOB_KIND_COMPACT:     {due: compactDue, tell: tellCompact, done: compactDone, lasting: true},
+		controlplanev1.JobKind_JOB_KIND_KEY_COMPACT: {due: keyCompactDue, tell: tellKeyCompact},
 	}
 }
 

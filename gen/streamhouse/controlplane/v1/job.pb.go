@@ -36,6 +36,8 @@ const (
 	JobKind_JOB_KIND_SWEEP JobKind = 3
 	// Make large objects of small ones.
 	JobKind_JOB_KIND_COMPACT JobKind = 4
+	// Leave of each key the newest record.
+	JobKind_JOB_KIND_KEY_COMPACT JobKind = 5
 )
 
 // Enum value maps for JobKind.
@@ -46,6 +48,7 @@ var (
 		2: "JOB_KIND_DELETE",
 		3: "JOB_KIND_SWEEP",
 		4: "JOB_KIND_COMPACT",
+		5: "JOB_KIND_KEY_COMPACT",
 	}
 	JobKind_value = map[string]int32{
 		"JOB_KIND_UNSPECIFIED": 0,
@@ -53,6 +56,7 @@ var (
 		"JOB_KIND_DELETE":      2,
 		"JOB_KIND_SWEEP":       3,
 		"JOB_KIND_COMPACT":     4,
+		"JOB_KIND_KEY_COMPACT": 5,
 	}
 )
 
@@ -207,6 +211,7 @@ type Job struct {
 	//	*Job_Delete
 	//	*Job_Sweep
 	//	*Job_Compact
+	//	*Job_KeyCompact
 	Work          isJob_Work `protobuf_oneof:"work"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -313,6 +318,15 @@ func (x *Job) GetCompact() *CompactWork {
 	return nil
 }
 
+func (x *Job) GetKeyCompact() *KeyCompactWork {
+	if x != nil {
+		if x, ok := x.Work.(*Job_KeyCompact); ok {
+			return x.KeyCompact
+		}
+	}
+	return nil
+}
+
 type isJob_Work interface {
 	isJob_Work()
 }
@@ -333,6 +347,10 @@ type Job_Compact struct {
 	Compact *CompactWork `protobuf:"bytes,9,opt,name=compact,proto3,oneof"`
 }
 
+type Job_KeyCompact struct {
+	KeyCompact *KeyCompactWork `protobuf:"bytes,10,opt,name=key_compact,json=keyCompact,proto3,oneof"`
+}
+
 func (*Job_Checkpoint) isJob_Work() {}
 
 func (*Job_Delete) isJob_Work() {}
@@ -340,6 +358,8 @@ func (*Job_Delete) isJob_Work() {}
 func (*Job_Sweep) isJob_Work() {}
 
 func (*Job_Compact) isJob_Work() {}
+
+func (*Job_KeyCompact) isJob_Work() {}
 
 // Write a checkpoint object.
 type CheckpointWork struct {
@@ -878,14 +898,14 @@ var File_streamhouse_controlplane_v1_job_proto protoreflect.FileDescriptor
 
 const file_streamhouse_controlplane_v1_job_proto_rawDesc = "" +
 	"\n" +
-	"%streamhouse/controlplane/v1/job.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\"streamhouse/access/v1/access.proto\x1a,streamhouse/controlplane/v1/checkpoint.proto\x1a,streamhouse/controlplane/v1/compaction.proto\"\x8b\x01\n" +
+	"%streamhouse/controlplane/v1/job.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\"streamhouse/access/v1/access.proto\x1a,streamhouse/controlplane/v1/checkpoint.proto\x1a,streamhouse/controlplane/v1/compaction.proto\x1a0streamhouse/controlplane/v1/key_compaction.proto\"\x8b\x01\n" +
 	"\x0fClaimJobRequest\x12'\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\x12O\n" +
 	"\x05kinds\x18\x02 \x03(\x0e2$.streamhouse.controlplane.v1.JobKindB\x13\xbaH\x10\x92\x01\r\b\x01\x10\x10\"\a\x82\x01\x04\x10\x01 \x00R\x05kinds\"l\n" +
 	"\x10ClaimJobResponse\x122\n" +
 	"\x03job\x18\x01 \x01(\v2 .streamhouse.controlplane.v1.JobR\x03job\x12$\n" +
-	"\x0eretry_after_ms\x18\x02 \x01(\x03R\fretryAfterMs\"\xb2\x03\n" +
+	"\x0eretry_after_ms\x18\x02 \x01(\x03R\fretryAfterMs\"\x82\x04\n" +
 	"\x03Job\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1b\n" +
 	"\toutput_id\x18\x02 \x01(\tR\boutputId\x128\n" +
@@ -897,7 +917,10 @@ const file_streamhouse_controlplane_v1_job_proto_rawDesc = "" +
 	"checkpoint\x12A\n" +
 	"\x06delete\x18\a \x01(\v2'.streamhouse.controlplane.v1.DeleteWorkH\x00R\x06delete\x12>\n" +
 	"\x05sweep\x18\b \x01(\v2&.streamhouse.controlplane.v1.SweepWorkH\x00R\x05sweep\x12D\n" +
-	"\acompact\x18\t \x01(\v2(.streamhouse.controlplane.v1.CompactWorkH\x00R\acompactB\x06\n" +
+	"\acompact\x18\t \x01(\v2(.streamhouse.controlplane.v1.CompactWorkH\x00R\acompact\x12N\n" +
+	"\vkey_compact\x18\n" +
+	" \x01(\v2+.streamhouse.controlplane.v1.KeyCompactWorkH\x00R\n" +
+	"keyCompactB\x06\n" +
 	"\x04work\"(\n" +
 	"\x0eCheckpointWork\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\" \n" +
@@ -927,13 +950,14 @@ const file_streamhouse_controlplane_v1_job_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\"\x81\x01\n" +
 	"\x16ReadCheckpointResponse\x12?\n" +
 	"\x04page\x18\x01 \x01(\v2+.streamhouse.controlplane.v1.CheckpointPageR\x04page\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*{\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x95\x01\n" +
 	"\aJobKind\x12\x18\n" +
 	"\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13JOB_KIND_CHECKPOINT\x10\x01\x12\x13\n" +
 	"\x0fJOB_KIND_DELETE\x10\x02\x12\x12\n" +
 	"\x0eJOB_KIND_SWEEP\x10\x03\x12\x14\n" +
-	"\x10JOB_KIND_COMPACT\x10\x042\x86\a\n" +
+	"\x10JOB_KIND_COMPACT\x10\x04\x12\x18\n" +
+	"\x14JOB_KIND_KEY_COMPACT\x10\x052\xb0\t\n" +
 	"\n" +
 	"JobService\x12q\n" +
 	"\bClaimJob\x12,.streamhouse.controlplane.v1.ClaimJobRequest\x1a-.streamhouse.controlplane.v1.ClaimJobResponse\"\b\x8a\xe3\x18\x01\x02\x90\x02\x02\x12q\n" +
@@ -942,7 +966,9 @@ const file_streamhouse_controlplane_v1_job_proto_rawDesc = "" +
 	"\tSweepKeys\x12-.streamhouse.controlplane.v1.SweepKeysRequest\x1a..streamhouse.controlplane.v1.SweepKeysResponse\"\b\x8a\xe3\x18\x01\x02\x90\x02\x02\x12\x83\x01\n" +
 	"\x0eReadCheckpoint\x122.streamhouse.controlplane.v1.ReadCheckpointRequest\x1a3.streamhouse.controlplane.v1.ReadCheckpointResponse\"\b\x8a\xe3\x18\x01\x02\x90\x02\x01\x12\x83\x01\n" +
 	"\x0eAnnounceOutput\x122.streamhouse.controlplane.v1.AnnounceOutputRequest\x1a3.streamhouse.controlplane.v1.AnnounceOutputResponse\"\b\x8a\xe3\x18\x01\x02\x90\x02\x02\x12\x89\x01\n" +
-	"\x10CommitCompaction\x124.streamhouse.controlplane.v1.CommitCompactionRequest\x1a5.streamhouse.controlplane.v1.CommitCompactionResponse\"\b\x8a\xe3\x18\x01\x02\x90\x02\x02B\x8c\x02\n" +
+	"\x10CommitCompaction\x124.streamhouse.controlplane.v1.CommitCompactionRequest\x1a5.streamhouse.controlplane.v1.CommitCompactionResponse\"\b\x8a\xe3\x18\x01\x02\x90\x02\x02\x12\x92\x01\n" +
+	"\x13CommitKeyCompaction\x127.streamhouse.controlplane.v1.CommitKeyCompactionRequest\x1a8.streamhouse.controlplane.v1.CommitKeyCompactionResponse\"\b\x8a\xe3\x18\x01\x02\x90\x02\x02\x12\x92\x01\n" +
+	"\x13FinishKeyCompaction\x127.streamhouse.controlplane.v1.FinishKeyCompactionRequest\x1a8.streamhouse.controlplane.v1.FinishKeyCompactionResponse\"\b\x8a\xe3\x18\x01\x02\x90\x02\x02B\x8c\x02\n" +
 	"\x1fcom.streamhouse.controlplane.v1B\bJobProtoP\x01ZQgithub.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1;controlplanev1\xa2\x02\x03SCX\xaa\x02\x1bStreamhouse.Controlplane.V1\xca\x02\x1bStreamhouse\\Controlplane\\V1\xe2\x02'Streamhouse\\Controlplane\\V1\\GPBMetadata\xea\x02\x1dStreamhouse::Controlplane::V1b\x06proto3"
 
 var (
@@ -960,27 +986,32 @@ func file_streamhouse_controlplane_v1_job_proto_rawDescGZIP() []byte {
 var file_streamhouse_controlplane_v1_job_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_streamhouse_controlplane_v1_job_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_streamhouse_controlplane_v1_job_proto_goTypes = []any{
-	(JobKind)(0),                     // 0: streamhouse.controlplane.v1.JobKind
-	(*ClaimJobRequest)(nil),          // 1: streamhouse.controlplane.v1.ClaimJobRequest
-	(*ClaimJobResponse)(nil),         // 2: streamhouse.controlplane.v1.ClaimJobResponse
-	(*Job)(nil),                      // 3: streamhouse.controlplane.v1.Job
-	(*CheckpointWork)(nil),           // 4: streamhouse.controlplane.v1.CheckpointWork
-	(*DeleteWork)(nil),               // 5: streamhouse.controlplane.v1.DeleteWork
-	(*SweepWork)(nil),                // 6: streamhouse.controlplane.v1.SweepWork
-	(*FinishJobRequest)(nil),         // 7: streamhouse.controlplane.v1.FinishJobRequest
-	(*FinishJobResponse)(nil),        // 8: streamhouse.controlplane.v1.FinishJobResponse
-	(*ConfirmDeletedRequest)(nil),    // 9: streamhouse.controlplane.v1.ConfirmDeletedRequest
-	(*ConfirmDeletedResponse)(nil),   // 10: streamhouse.controlplane.v1.ConfirmDeletedResponse
-	(*SweepKeysRequest)(nil),         // 11: streamhouse.controlplane.v1.SweepKeysRequest
-	(*SweepKeysResponse)(nil),        // 12: streamhouse.controlplane.v1.SweepKeysResponse
-	(*ReadCheckpointRequest)(nil),    // 13: streamhouse.controlplane.v1.ReadCheckpointRequest
-	(*ReadCheckpointResponse)(nil),   // 14: streamhouse.controlplane.v1.ReadCheckpointResponse
-	(*CompactWork)(nil),              // 15: streamhouse.controlplane.v1.CompactWork
-	(*CheckpointPage)(nil),           // 16: streamhouse.controlplane.v1.CheckpointPage
-	(*AnnounceOutputRequest)(nil),    // 17: streamhouse.controlplane.v1.AnnounceOutputRequest
-	(*CommitCompactionRequest)(nil),  // 18: streamhouse.controlplane.v1.CommitCompactionRequest
-	(*AnnounceOutputResponse)(nil),   // 19: streamhouse.controlplane.v1.AnnounceOutputResponse
-	(*CommitCompactionResponse)(nil), // 20: streamhouse.controlplane.v1.CommitCompactionResponse
+	(JobKind)(0),                        // 0: streamhouse.controlplane.v1.JobKind
+	(*ClaimJobRequest)(nil),             // 1: streamhouse.controlplane.v1.ClaimJobRequest
+	(*ClaimJobResponse)(nil),            // 2: streamhouse.controlplane.v1.ClaimJobResponse
+	(*Job)(nil),                         // 3: streamhouse.controlplane.v1.Job
+	(*CheckpointWork)(nil),              // 4: streamhouse.controlplane.v1.CheckpointWork
+	(*DeleteWork)(nil),                  // 5: streamhouse.controlplane.v1.DeleteWork
+	(*SweepWork)(nil),                   // 6: streamhouse.controlplane.v1.SweepWork
+	(*FinishJobRequest)(nil),            // 7: streamhouse.controlplane.v1.FinishJobRequest
+	(*FinishJobResponse)(nil),           // 8: streamhouse.controlplane.v1.FinishJobResponse
+	(*ConfirmDeletedRequest)(nil),       // 9: streamhouse.controlplane.v1.ConfirmDeletedRequest
+	(*ConfirmDeletedResponse)(nil),      // 10: streamhouse.controlplane.v1.ConfirmDeletedResponse
+	(*SweepKeysRequest)(nil),            // 11: streamhouse.controlplane.v1.SweepKeysRequest
+	(*SweepKeysResponse)(nil),           // 12: streamhouse.controlplane.v1.SweepKeysResponse
+	(*ReadCheckpointRequest)(nil),       // 13: streamhouse.controlplane.v1.ReadCheckpointRequest
+	(*ReadCheckpointResponse)(nil),      // 14: streamhouse.controlplane.v1.ReadCheckpointResponse
+	(*CompactWork)(nil),                 // 15: streamhouse.controlplane.v1.CompactWork
+	(*KeyCompactWork)(nil),              // 16: streamhouse.controlplane.v1.KeyCompactWork
+	(*CheckpointPage)(nil),              // 17: streamhouse.controlplane.v1.CheckpointPage
+	(*AnnounceOutputRequest)(nil),       // 18: streamhouse.controlplane.v1.AnnounceOutputRequest
+	(*CommitCompactionRequest)(nil),     // 19: streamhouse.controlplane.v1.CommitCompactionRequest
+	(*CommitKeyCompactionRequest)(nil),  // 20: streamhouse.controlplane.v1.CommitKeyCompactionRequest
+	(*FinishKeyCompactionRequest)(nil),  // 21: streamhouse.controlplane.v1.FinishKeyCompactionRequest
+	(*AnnounceOutputResponse)(nil),      // 22: streamhouse.controlplane.v1.AnnounceOutputResponse
+	(*CommitCompactionResponse)(nil),    // 23: streamhouse.controlplane.v1.CommitCompactionResponse
+	(*CommitKeyCompactionResponse)(nil), // 24: streamhouse.controlplane.v1.CommitKeyCompactionResponse
+	(*FinishKeyCompactionResponse)(nil), // 25: streamhouse.controlplane.v1.FinishKeyCompactionResponse
 }
 var file_streamhouse_controlplane_v1_job_proto_depIdxs = []int32{
 	0,  // 0: streamhouse.controlplane.v1.ClaimJobRequest.kinds:type_name -> streamhouse.controlplane.v1.JobKind
@@ -990,26 +1021,31 @@ var file_streamhouse_controlplane_v1_job_proto_depIdxs = []int32{
 	5,  // 4: streamhouse.controlplane.v1.Job.delete:type_name -> streamhouse.controlplane.v1.DeleteWork
 	6,  // 5: streamhouse.controlplane.v1.Job.sweep:type_name -> streamhouse.controlplane.v1.SweepWork
 	15, // 6: streamhouse.controlplane.v1.Job.compact:type_name -> streamhouse.controlplane.v1.CompactWork
-	16, // 7: streamhouse.controlplane.v1.ReadCheckpointResponse.page:type_name -> streamhouse.controlplane.v1.CheckpointPage
-	1,  // 8: streamhouse.controlplane.v1.JobService.ClaimJob:input_type -> streamhouse.controlplane.v1.ClaimJobRequest
-	7,  // 9: streamhouse.controlplane.v1.JobService.FinishJob:input_type -> streamhouse.controlplane.v1.FinishJobRequest
-	9,  // 10: streamhouse.controlplane.v1.JobService.ConfirmDeleted:input_type -> streamhouse.controlplane.v1.ConfirmDeletedRequest
-	11, // 11: streamhouse.controlplane.v1.JobService.SweepKeys:input_type -> streamhouse.controlplane.v1.SweepKeysRequest
-	13, // 12: streamhouse.controlplane.v1.JobService.ReadCheckpoint:input_type -> streamhouse.controlplane.v1.ReadCheckpointRequest
-	17, // 13: streamhouse.controlplane.v1.JobService.AnnounceOutput:input_type -> streamhouse.controlplane.v1.AnnounceOutputRequest
-	18, // 14: streamhouse.controlplane.v1.JobService.CommitCompaction:input_type -> streamhouse.controlplane.v1.CommitCompactionRequest
-	2,  // 15: streamhouse.controlplane.v1.JobService.ClaimJob:output_type -> streamhouse.controlplane.v1.ClaimJobResponse
-	8,  // 16: streamhouse.controlplane.v1.JobService.FinishJob:output_type -> streamhouse.controlplane.v1.FinishJobResponse
-	10, // 17: streamhouse.controlplane.v1.JobService.ConfirmDeleted:output_type -> streamhouse.controlplane.v1.ConfirmDeletedResponse
-	12, // 18: streamhouse.controlplane.v1.JobService.SweepKeys:output_type -> streamhouse.controlplane.v1.SweepKeysResponse
-	14, // 19: streamhouse.controlplane.v1.JobService.ReadCheckpoint:output_type -> streamhouse.controlplane.v1.ReadCheckpointResponse
-	19, // 20: streamhouse.controlplane.v1.JobService.AnnounceOutput:output_type -> streamhouse.controlplane.v1.AnnounceOutputResponse
-	20, // 21: streamhouse.controlplane.v1.JobService.CommitCompaction:output_type -> streamhouse.controlplane.v1.CommitCompactionResponse
-	15, // [15:22] is the sub-list for method output_type
-	8,  // [8:15] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	16, // 7: streamhouse.controlplane.v1.Job.key_compact:type_name -> streamhouse.controlplane.v1.KeyCompactWork
+	17, // 8: streamhouse.controlplane.v1.ReadCheckpointResponse.page:type_name -> streamhouse.controlplane.v1.CheckpointPage
+	1,  // 9: streamhouse.controlplane.v1.JobService.ClaimJob:input_type -> streamhouse.controlplane.v1.ClaimJobRequest
+	7,  // 10: streamhouse.controlplane.v1.JobService.FinishJob:input_type -> streamhouse.controlplane.v1.FinishJobRequest
+	9,  // 11: streamhouse.controlplane.v1.JobService.ConfirmDeleted:input_type -> streamhouse.controlplane.v1.ConfirmDeletedRequest
+	11, // 12: streamhouse.controlplane.v1.JobService.SweepKeys:input_type -> streamhouse.controlplane.v1.SweepKeysRequest
+	13, // 13: streamhouse.controlplane.v1.JobService.ReadCheckpoint:input_type -> streamhouse.controlplane.v1.ReadCheckpointRequest
+	18, // 14: streamhouse.controlplane.v1.JobService.AnnounceOutput:input_type -> streamhouse.controlplane.v1.AnnounceOutputRequest
+	19, // 15: streamhouse.controlplane.v1.JobService.CommitCompaction:input_type -> streamhouse.controlplane.v1.CommitCompactionRequest
+	20, // 16: streamhouse.controlplane.v1.JobService.CommitKeyCompaction:input_type -> streamhouse.controlplane.v1.CommitKeyCompactionRequest
+	21, // 17: streamhouse.controlplane.v1.JobService.FinishKeyCompaction:input_type -> streamhouse.controlplane.v1.FinishKeyCompactionRequest
+	2,  // 18: streamhouse.controlplane.v1.JobService.ClaimJob:output_type -> streamhouse.controlplane.v1.ClaimJobResponse
+	8,  // 19: streamhouse.controlplane.v1.JobService.FinishJob:output_type -> streamhouse.controlplane.v1.FinishJobResponse
+	10, // 20: streamhouse.controlplane.v1.JobService.ConfirmDeleted:output_type -> streamhouse.controlplane.v1.ConfirmDeletedResponse
+	12, // 21: streamhouse.controlplane.v1.JobService.SweepKeys:output_type -> streamhouse.controlplane.v1.SweepKeysResponse
+	14, // 22: streamhouse.controlplane.v1.JobService.ReadCheckpoint:output_type -> streamhouse.controlplane.v1.ReadCheckpointResponse
+	22, // 23: streamhouse.controlplane.v1.JobService.AnnounceOutput:output_type -> streamhouse.controlplane.v1.AnnounceOutputResponse
+	23, // 24: streamhouse.controlplane.v1.JobService.CommitCompaction:output_type -> streamhouse.controlplane.v1.CommitCompactionResponse
+	24, // 25: streamhouse.controlplane.v1.JobService.CommitKeyCompaction:output_type -> streamhouse.controlplane.v1.CommitKeyCompactionResponse
+	25, // 26: streamhouse.controlplane.v1.JobService.FinishKeyCompaction:output_type -> streamhouse.controlplane.v1.FinishKeyCompactionResponse
+	18, // [18:27] is the sub-list for method output_type
+	9,  // [9:18] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_streamhouse_controlplane_v1_job_proto_init() }
@@ -1019,11 +1055,13 @@ func file_streamhouse_controlplane_v1_job_proto_init() {
 	}
 	file_streamhouse_controlplane_v1_checkpoint_proto_init()
 	file_streamhouse_controlplane_v1_compaction_proto_init()
+	file_streamhouse_controlplane_v1_key_compaction_proto_init()
 	file_streamhouse_controlplane_v1_job_proto_msgTypes[2].OneofWrappers = []any{
 		(*Job_Checkpoint)(nil),
 		(*Job_Delete)(nil),
 		(*Job_Sweep)(nil),
 		(*Job_Compact)(nil),
+		(*Job_KeyCompact)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

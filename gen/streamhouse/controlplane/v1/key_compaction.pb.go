@@ -40,7 +40,9 @@ type KeyCompactWork struct {
 	// All batches of idempotent producers stay: there are too many to name them.
 	EveryProducerBatch bool `protobuf:"varint,7,opt,name=every_producer_batch,json=everyProducerBatch,proto3" json:"every_producer_batch,omitempty"`
 	// Catalog incarnation for the keys of what is written.
-	Incarnation   int32 `protobuf:"varint,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation int32 `protobuf:"varint,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// How often the job has been told, at least 1: counters in keys of objects begin at run * 2^32 + 1, so that no two runs give one key to two objects.
+	Run           int32 `protobuf:"varint,9,opt,name=run,proto3" json:"run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -131,11 +133,18 @@ func (x *KeyCompactWork) GetIncarnation() int32 {
 	return 0
 }
 
+func (x *KeyCompactWork) GetRun() int32 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
 type CommitKeyCompactionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The job's (UUID).
 	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	// Object that is in the bucket: "<agent group>/<2 hex>/<incarnation>-<job id>-<counter>", in the caller's agent group.
+	// Object that is in the bucket: "<agent group>/<2 hex>/<incarnation>-<output id>-<counter>", in the caller's agent group.
 	ObjectKey string `protobuf:"bytes,2,opt,name=object_key,json=objectKey,proto3" json:"object_key,omitempty"`
 	// Its size in bytes.
 	SizeBytes int64 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
@@ -533,8 +542,10 @@ type KeyCompactionDetail struct {
 	CleanEnd            int64                  `protobuf:"varint,1,opt,name=clean_end,json=cleanEnd,proto3" json:"clean_end,omitempty"`
 	End                 int64                  `protobuf:"varint,2,opt,name=end,proto3" json:"end,omitempty"`
 	DropTombstonesBelow int64                  `protobuf:"varint,3,opt,name=drop_tombstones_below,json=dropTombstonesBelow,proto3" json:"drop_tombstones_below,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// How often the job was told.
+	Runs          int32 `protobuf:"varint,4,opt,name=runs,proto3" json:"runs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *KeyCompactionDetail) Reset() {
@@ -588,11 +599,18 @@ func (x *KeyCompactionDetail) GetDropTombstonesBelow() int64 {
 	return 0
 }
 
+func (x *KeyCompactionDetail) GetRuns() int32 {
+	if x != nil {
+		return x.Runs
+	}
+	return 0
+}
+
 var File_streamhouse_controlplane_v1_key_compaction_proto protoreflect.FileDescriptor
 
 const file_streamhouse_controlplane_v1_key_compaction_proto_rawDesc = "" +
 	"\n" +
-	"0streamhouse/controlplane/v1/key_compaction.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\"\xab\x02\n" +
+	"0streamhouse/controlplane/v1/key_compaction.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\"\xbd\x02\n" +
 	"\x0eKeyCompactWork\x12\x19\n" +
 	"\btopic_id\x18\x01 \x01(\fR\atopicId\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x1b\n" +
@@ -601,7 +619,8 @@ const file_streamhouse_controlplane_v1_key_compaction_proto_rawDesc = "" +
 	"\x15drop_tombstones_below\x18\x05 \x01(\x03R\x13dropTombstonesBelow\x12)\n" +
 	"\x10producer_batches\x18\x06 \x03(\x03R\x0fproducerBatches\x120\n" +
 	"\x14every_producer_batch\x18\a \x01(\bR\x12everyProducerBatch\x12 \n" +
-	"\vincarnation\x18\b \x01(\x05R\vincarnation\"\xea\x01\n" +
+	"\vincarnation\x18\b \x01(\x05R\vincarnation\x12\x10\n" +
+	"\x03run\x18\t \x01(\x05R\x03run\"\xea\x01\n" +
 	"\x1aCommitKeyCompactionRequest\x12\x1f\n" +
 	"\x06job_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x05jobId\x12)\n" +
 	"\n" +
@@ -637,11 +656,12 @@ const file_streamhouse_controlplane_v1_key_compaction_proto_rawDesc = "" +
 	"\n" +
 	"tombstones\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\n" +
 	"tombstones\"\x1d\n" +
-	"\x1bFinishKeyCompactionResponse\"x\n" +
+	"\x1bFinishKeyCompactionResponse\"\x8c\x01\n" +
 	"\x13KeyCompactionDetail\x12\x1b\n" +
 	"\tclean_end\x18\x01 \x01(\x03R\bcleanEnd\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\x03R\x03end\x122\n" +
-	"\x15drop_tombstones_below\x18\x03 \x01(\x03R\x13dropTombstonesBelowB\x96\x02\n" +
+	"\x15drop_tombstones_below\x18\x03 \x01(\x03R\x13dropTombstonesBelow\x12\x12\n" +
+	"\x04runs\x18\x04 \x01(\x05R\x04runsB\x96\x02\n" +
 	"\x1fcom.streamhouse.controlplane.v1B\x12KeyCompactionProtoP\x01ZQgithub.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1;controlplanev1\xa2\x02\x03SCX\xaa\x02\x1bStreamhouse.Controlplane.V1\xca\x02\x1bStreamhouse\\Controlplane\\V1\xe2\x02'Streamhouse\\Controlplane\\V1\\GPBMetadata\xea\x02\x1dStreamhouse::Controlplane::V1b\x06proto3"
 
 var (

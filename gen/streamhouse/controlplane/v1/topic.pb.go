@@ -31,9 +31,11 @@ const (
 	CleanupPolicy_CLEANUP_POLICY_UNSPECIFIED CleanupPolicy = 0
 	// They are deleted when they exceed retention_ms or retention_bytes.
 	CleanupPolicy_CLEANUP_POLICY_DELETE CleanupPolicy = 1
-	// Of each key the newest record stays, for ever.
+	// Of each key the newest record stays, for ever; older ones go some time after they were replaced, and so does a record without a value, with its
+	// key, delete_retention_ms after that. Records keep their offsets, so that offsets without a record appear. Records without a key are refused;
+	// those that were there before stay.
 	CleanupPolicy_CLEANUP_POLICY_COMPACT CleanupPolicy = 2
-	// Both.
+	// Both: what is left of a key goes, too, when it exceeds retention_ms or retention_bytes.
 	CleanupPolicy_CLEANUP_POLICY_COMPACT_AND_DELETE CleanupPolicy = 3
 )
 
@@ -95,7 +97,7 @@ type TopicConfig struct {
 	// How many bytes of each partition, as they are stored, are kept at least: its oldest segments go while those behind them have as many.
 	// -1: no bound. 0 is refused. Absent at creation: -1. Of the two bounds the one that removes more counts.
 	RetentionBytes *int64 `protobuf:"varint,5,opt,name=retention_bytes,json=retentionBytes,proto3,oneof" json:"retention_bytes,omitempty"`
-	// What becomes of old records. Absent at creation: DELETE, which is the only one that can be set so far.
+	// What becomes of old records. Absent at creation: DELETE.
 	CleanupPolicy *CleanupPolicy `protobuf:"varint,6,opt,name=cleanup_policy,json=cleanupPolicy,proto3,enum=streamhouse.controlplane.v1.CleanupPolicy,oneof" json:"cleanup_policy,omitempty"`
 	// Of a topic that is compacted by key: how long a record without a value (a tombstone) stays after everything older of its key is gone,
 	// in milliseconds, at most 100 years; 0: not at all. Absent at creation: 24 hours.
@@ -1189,14 +1191,15 @@ var File_streamhouse_controlplane_v1_topic_proto protoreflect.FileDescriptor
 
 const file_streamhouse_controlplane_v1_topic_proto_rawDesc = "" +
 	"\n" +
-	"'streamhouse/controlplane/v1/topic.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"streamhouse/access/v1/access.proto\"\xe0\x05\n" +
+	"'streamhouse/controlplane/v1/topic.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"streamhouse/access/v1/access.proto\"\xe2\x05\n" +
 	"\vTopicConfig\x12;\n" +
 	"\x10max_record_bytes\x18\x01 \x01(\x05B\f\xbaH\t\x1a\a\x18\x80\x80\xc0\x01(\x01H\x00R\x0emaxRecordBytes\x88\x01\x01\x123\n" +
 	"\x13allow_buffered_acks\x18\x02 \x01(\bH\x01R\x11allowBufferedAcks\x88\x01\x01\x12T\n" +
 	"\x0fpreferred_zones\x18\x03 \x01(\v2+.streamhouse.controlplane.v1.PreferredZonesR\x0epreferredZones\x12A\n" +
 	"\fretention_ms\x18\x04 \x01(\x03B\x19\xbaH\x16\"\x148\x00\x18\x80\xd8Џ\xec[(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01H\x02R\vretentionMs\x88\x01\x01\x12@\n" +
-	"\x0fretention_bytes\x18\x05 \x01(\x03B\x12\xbaH\x0f\"\r8\x00(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01H\x03R\x0eretentionBytes\x88\x01\x01\x12`\n" +
-	"\x0ecleanup_policy\x18\x06 \x01(\x0e2*.streamhouse.controlplane.v1.CleanupPolicyB\b\xbaH\x05\x82\x01\x02\x18\x01H\x04R\rcleanupPolicy\x88\x01\x01\x12C\n" +
+	"\x0fretention_bytes\x18\x05 \x01(\x03B\x12\xbaH\x0f\"\r8\x00(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01H\x03R\x0eretentionBytes\x88\x01\x01\x12b\n" +
+	"\x0ecleanup_policy\x18\x06 \x01(\x0e2*.streamhouse.controlplane.v1.CleanupPolicyB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00H\x04R\rcleanupPolicy\x88\x01\x01\x12C\n" +
 	"\x13delete_retention_ms\x18\a \x01(\x03B\x0e\xbaH\v\"\t\x18\x80\xd8Џ\xec[(\x00H\x05R\x11deleteRetentionMs\x88\x01\x01\x12F\n" +
 	"\x15min_compaction_lag_ms\x18\b \x01(\x03B\x0e\xbaH\v\"\t\x18\x80\xd8Џ\xec[(\x00H\x06R\x12minCompactionLagMs\x88\x01\x01B\x13\n" +
 	"\x11_max_record_bytesB\x16\n" +

@@ -240,7 +240,7 @@ func (q *Queries) LockJob(ctx context.Context, jobID uuid.UUID, agentGroup strin
 }
 
 const lockUpkeep = `-- name: LockUpkeep :many
-SELECT agent_group, checkpoint_begun, checkpoint_revision, checkpoint_finished, finished_at, next_shard, shard_due_at FROM upkeep WHERE agent_group = $1 FOR UPDATE
+SELECT agent_group, checkpoint_begun, checkpoint_revision, checkpoint_finished, finished_at, next_shard, shard_due_at, key_compaction_after, key_compaction_due_at FROM upkeep WHERE agent_group = $1 FOR UPDATE
 `
 
 // As TryLockUpkeep, but waits: others hold it shortly.
@@ -261,6 +261,8 @@ func (q *Queries) LockUpkeep(ctx context.Context, agentGroup string) ([]Upkeep, 
 			&i.FinishedAt,
 			&i.NextShard,
 			&i.ShardDueAt,
+			&i.KeyCompactionAfter,
+			&i.KeyCompactionDueAt,
 		); err != nil {
 			return nil, err
 		}
@@ -337,7 +339,7 @@ func (q *Queries) TakeShard(ctx context.Context, shards int32, shareSeconds floa
 }
 
 const tryLockUpkeep = `-- name: TryLockUpkeep :many
-SELECT agent_group, checkpoint_begun, checkpoint_revision, checkpoint_finished, finished_at, next_shard, shard_due_at FROM upkeep WHERE agent_group = $1 FOR UPDATE SKIP LOCKED
+SELECT agent_group, checkpoint_begun, checkpoint_revision, checkpoint_finished, finished_at, next_shard, shard_due_at, key_compaction_after, key_compaction_due_at FROM upkeep WHERE agent_group = $1 FOR UPDATE SKIP LOCKED
 `
 
 // How far the work on an agent group has come. Whoever claims or ends a job holds this lock, before those of jobs. No row: somebody holds it, or
@@ -359,6 +361,8 @@ func (q *Queries) TryLockUpkeep(ctx context.Context, agentGroup string) ([]Upkee
 			&i.FinishedAt,
 			&i.NextShard,
 			&i.ShardDueAt,
+			&i.KeyCompactionAfter,
+			&i.KeyCompactionDueAt,
 		); err != nil {
 			return nil, err
 		}

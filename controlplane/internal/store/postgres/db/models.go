@@ -155,4 +155,8 @@ type Upkeep struct {
 	// The part of the bucket that is swept next: 0 to 255 are the two hexadecimal digits of keys, 256 the topics' descriptions.
 	NextShard  int32
 	ShardDueAt time.Time
+	// Partition that was looked at last for what is to be compacted by key; 0: none in this round.
+	KeyCompactionAfter int64
+	// When the next look is due.
+	KeyCompactionDueAt time.Time
 }

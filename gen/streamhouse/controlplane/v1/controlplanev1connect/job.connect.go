@@ -39,6 +39,12 @@ const (
 	// JobServiceCommitCompactionProcedure is the procedure name of the JobService's CommitCompaction
 	// RPC.
 	JobServiceCommitCompactionProcedure = "/streamhouse.controlplane.v1.JobService/CommitCompaction"
+	// JobServiceCommitKeyCompactionProcedure is the procedure name of the JobService's
+	// CommitKeyCompaction RPC.
+	JobServiceCommitKeyCompactionProcedure = "/streamhouse.controlplane.v1.JobService/CommitKeyCompaction"
+	// JobServiceFinishKeyCompactionProcedure is the procedure name of the JobService's
+	// FinishKeyCompaction RPC.
+	JobServiceFinishKeyCompactionProcedure = "/streamhouse.controlplane.v1.JobService/FinishKeyCompaction"
 )
 
 var (
@@ -97,6 +103,22 @@ var (
 			IdempotencyLevel: connect.IdempotencyIdempotent,
 		}
 	})
+	jobServiceCommitKeyCompactionSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_streamhouse_controlplane_v1_job_proto.Services().ByName("JobService").Methods().ByName("CommitKeyCompaction"),
+			Procedure:        JobServiceCommitKeyCompactionProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
+	jobServiceFinishKeyCompactionSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_streamhouse_controlplane_v1_job_proto.Services().ByName("JobService").Methods().ByName("FinishKeyCompaction"),
+			Procedure:        JobServiceFinishKeyCompactionProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
 )
 
 // JobServiceClient is a client for the streamhouse.controlplane.v1.JobService service.
@@ -127,6 +149,13 @@ type JobServiceClient interface {
 	// (replaced is 0). Refusals: JOB_LOST, INVALID (not announced, out of order), OBJECT_TOMBSTONED (the output was taken for an orphan: write it
 	// under another key), CATALOG_HALTED, CATALOG_UNAVAILABLE.
 	CommitCompaction(context.Context, *v1.CommitCompactionRequest) (*v1.CommitCompactionResponse, error)
+	// Puts what is left of segments in their place, each if all that it was made of is still there as it was read. Idempotent: a repeat of the same key is
+	// answered as the first one. Whatever is left out, all of it perhaps, is looked up and read again.
+	// Refusals: JOB_LOST, INVALID, OBJECT_TOMBSTONED, CATALOG_HALTED, CATALOG_UNAVAILABLE.
+	CommitKeyCompaction(context.Context, *v1.CommitKeyCompactionRequest) (*v1.CommitKeyCompactionResponse, error)
+	// Says how far the partition is clean now: everything below was gone through and committed. The job itself is ended by FinishJob. Idempotent.
+	// Refusals: JOB_LOST, INVALID, CATALOG_HALTED, CATALOG_UNAVAILABLE.
+	FinishKeyCompaction(context.Context, *v1.FinishKeyCompactionRequest) (*v1.FinishKeyCompactionResponse, error)
 }
 
 // NewJobServiceClient constructs a client for the streamhouse.controlplane.v1.JobService service.
@@ -163,6 +192,13 @@ type JobServiceHandler interface {
 	// (replaced is 0). Refusals: JOB_LOST, INVALID (not announced, out of order), OBJECT_TOMBSTONED (the output was taken for an orphan: write it
 	// under another key), CATALOG_HALTED, CATALOG_UNAVAILABLE.
 	CommitCompaction(context.Context, *v1.CommitCompactionRequest) (*v1.CommitCompactionResponse, error)
+	// Puts what is left of segments in their place, each if all that it was made of is still there as it was read. Idempotent: a repeat of the same key is
+	// answered as the first one. Whatever is left out, all of it perhaps, is looked up and read again.
+	// Refusals: JOB_LOST, INVALID, OBJECT_TOMBSTONED, CATALOG_HALTED, CATALOG_UNAVAILABLE.
+	CommitKeyCompaction(context.Context, *v1.CommitKeyCompactionRequest) (*v1.CommitKeyCompactionResponse, error)
+	// Says how far the partition is clean now: everything below was gone through and committed. The job itself is ended by FinishJob. Idempotent.
+	// Refusals: JOB_LOST, INVALID, CATALOG_HALTED, CATALOG_UNAVAILABLE.
+	FinishKeyCompaction(context.Context, *v1.FinishKeyCompactionRequest) (*v1.FinishKeyCompactionResponse, error)
 }
 
 // RegisterJobServiceHandler registers svc as the streamhouse.controlplane.v1.JobService
@@ -177,6 +213,8 @@ func RegisterJobServiceHandler(server *connect.Server, svc JobServiceHandler) {
 		connect.Method{Spec: jobServiceReadCheckpointSpec(), Handler: adapter.readCheckpoint},
 		connect.Method{Spec: jobServiceAnnounceOutputSpec(), Handler: adapter.announceOutput},
 		connect.Method{Spec: jobServiceCommitCompactionSpec(), Handler: adapter.commitCompaction},
+		connect.Method{Spec: jobServiceCommitKeyCompactionSpec(), Handler: adapter.commitKeyCompaction},
+		connect.Method{Spec: jobServiceFinishKeyCompactionSpec(), Handler: adapter.finishKeyCompaction},
 	)
 }
 
@@ -209,6 +247,14 @@ func (UnimplementedJobServiceHandler) AnnounceOutput(context.Context, *v1.Announ
 
 func (UnimplementedJobServiceHandler) CommitCompaction(context.Context, *v1.CommitCompactionRequest) (*v1.CommitCompactionResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.controlplane.v1.JobService.CommitCompaction is not implemented")
+}
+
+func (UnimplementedJobServiceHandler) CommitKeyCompaction(context.Context, *v1.CommitKeyCompactionRequest) (*v1.CommitKeyCompactionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.controlplane.v1.JobService.CommitKeyCompaction is not implemented")
+}
+
+func (UnimplementedJobServiceHandler) FinishKeyCompaction(context.Context, *v1.FinishKeyCompactionRequest) (*v1.FinishKeyCompactionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "streamhouse.controlplane.v1.JobService.FinishKeyCompaction is not implemented")
 }
 
 type jobServiceClient struct {
@@ -266,6 +312,22 @@ func (c *jobServiceClient) AnnounceOutput(ctx context.Context, req *v1.AnnounceO
 func (c *jobServiceClient) CommitCompaction(ctx context.Context, req *v1.CommitCompactionRequest) (*v1.CommitCompactionResponse, error) {
 	var res v1.CommitCompactionResponse
 	if err := c.client.CallUnary(ctx, jobServiceCommitCompactionSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *jobServiceClient) CommitKeyCompaction(ctx context.Context, req *v1.CommitKeyCompactionRequest) (*v1.CommitKeyCompactionResponse, error) {
+	var res v1.CommitKeyCompactionResponse
+	if err := c.client.CallUnary(ctx, jobServiceCommitKeyCompactionSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *jobServiceClient) FinishKeyCompaction(ctx context.Context, req *v1.FinishKeyCompactionRequest) (*v1.FinishKeyCompactionResponse, error) {
+	var res v1.FinishKeyCompactionResponse
+	if err := c.client.CallUnary(ctx, jobServiceFinishKeyCompactionSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -351,6 +413,30 @@ func (h jobServiceHandler) commitCompaction(ctx context.Context, _ connect.Spec,
 		return err
 	}
 	res, err := h.svc.CommitCompaction(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h jobServiceHandler) commitKeyCompaction(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.CommitKeyCompactionRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.CommitKeyCompaction(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h jobServiceHandler) finishKeyCompaction(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.FinishKeyCompactionRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.FinishKeyCompaction(ctx, &req)
 	if err != nil {
 		return err
 	}
