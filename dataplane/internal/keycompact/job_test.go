@@ -320,3 +320,102 @@ func TestConfigIsBounded(t *testing.T) {
 		}
 	}
 }
+
+var errCrash = errors.New("the process ends here")
+
+// crasher fails every call from one on; what that one was to do has happened, or not.
+type crasher struct {
+	*catalog
+
+	left  int
+	after bool
+}
+
+func (c *crasher) call(do func() error) error {
+	c.left--
+	if c.left > 0 || (c.left == 0 && c.after) {
+		if err := do(); err != nil || c.left > 0 {
+			return err
+		}
+	}
+	return errCrash
+}
+
+func (c *crasher) Lookup(ctx context.Context, r *controlplanev1.LookupRequest) (answer *controlplanev1.LookupResponse, err error) {
+	err = c.call(func() error { answer, err = c.catalog.Lookup(ctx, r); return err })
+	return answer, err
+}
+
+func (c *crasher) CommitKeyCompaction(ctx context.Context, r *controlplanev1.CommitKeyCompactionRequest) (
+	answer *controlplanev1.CommitKeyCompactionResponse, err error,
+) {
+	err = c.call(func() error { answer, err = c.catalog.CommitKeyCompaction(ctx, r); return err })
+	return answer, err
+}
+
+func (c *crasher) FinishKeyCompaction(ctx context.Context, r *controlplanev1.FinishKeyCompactionRequest) (
+	answer *controlplanev1.FinishKeyCompactionResponse, err error,
+) {
+	err = c.call(func() error { answer, err = c.catalog.FinishKeyCompaction(ctx, r); return err })
+	return answer, err
+}
+
+func (c *crasher) GetRange(ctx context.Context, key string, position int64, dst []byte) error {
+	return c.call(func() error { return c.store.GetRange(ctx, key, position, dst) })
+}
+
+func (c *crasher) GetTail(ctx context.Context, key string, dst []byte) (n int, size int64, err error) {
+	err = c.call(func() error { n, size, err = c.store.GetTail(ctx, key, dst); return err })
+	return n, size, err
+}
+
+func (c *crasher) Put(ctx context.Context, key string, body [][]byte, crc32c uint32) error {
+	return c.call(func() error { return c.store.Put(ctx, key, body, crc32c) })
+}
+
+// A job that ends at any of its calls, done or not done, leaves every newest record in its place, and the next run finishes it, be it the same
+// agent's, which is told of the job again, or another's.
+func TestP1P2_AJobThatEndsAnywhereIsFinishedByTheNext(t *testing.T) {
+	t.Parallel()
+	for _, after := range []bool{false, true} {
+		for n := 1; ; n++ {
+			c := one(t, 30)
+			work := &controlplanev1.KeyCompactWork{TopicId: topicID[:], End: 30, Run: 1}
+			crashing := &crasher{catalog: c, left: n, after: after}
+			k, err := New(crashing, crashing, Config{AgentGroup: "group"}, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = k.Run(t.Context(), jobID, outputID, work)
+			if err == nil { // there are no more calls
+				if n < 20 {
+					t.Errorf("a run has %d calls only", n)
+				}
+				break
+			}
+			if !errors.Is(err, errCrash) {
+				t.Fatalf("call %d: %v", n, err)
+			}
+			wantNewest(t, c, n)
+			work.Run = 2
+			if _, err := compactor(t, c, Config{}).Run(t.Context(), jobID, outputID, work); err != nil {
+				t.Fatalf("after call %d (done: %t): %v", n, after, err)
+			}
+			if left := wantNewest(t, c, n); left != 3 || c.finished.GetCleanEnd() != 30 {
+				t.Fatalf("after call %d (done: %t): %d records are left, finished %v", n, after, left, c.finished)
+			}
+		}
+	}
+}
+
+// wantNewest expects the newest record of each of three keys where it was, among others perhaps, and counts all.
+func wantNewest(t *testing.T, c *catalog, n int) int {
+	t.Helper()
+	records := c.read(t)
+	for i, want := range []int64{27, 28, 29} {
+		if !slices.ContainsFunc(records, func(r recordbatch.Record) bool { return r.Offset == want && string(r.Key) == fmt.Sprint("k", i) }) {
+			t.Fatalf("call %d: the record at %d is gone, left are %v", n, want, records)
+		}
+	}
+	return len(records)
+}
