@@ -1,7 +1,7 @@
 // Package cluster runs a whole StreamHouse for a test: PostgreSQL, the S3 server, control planes and agents, each a real process, with proxies
 // between them that can be cut. Tests say what to break; nothing here judges (package history does) and nothing here is StreamHouse's own code but
 // the Go SDK.
-// Read: cluster.go, parts.go, postgres.go, snapshot.go, proxy.go, network.go.
+// Read: cluster.go, parts.go, postgres.go, snapshot.go, proxy.go, losses.go, network.go.
 package cluster
 
 import (
@@ -35,6 +35,8 @@ type Options struct {
 	Proxied bool
 	// Doubled sends every unary call of an agent to a control plane twice. Not together with Proxied.
 	Doubled bool
+	// Losses make the ways of agents to the control planes and to the bucket lose calls. Not together with Proxied or Doubled.
+	Losses *Losses
 	// AgentArgs are added to every agent's command line.
 	AgentArgs []string
 	// ControlPlaneArgs are added to every control plane's.

@@ -31,6 +31,13 @@ func newDoubler(t testing.TB, base string) string {
 	transport := &http.Transport{Protocols: plain}
 	d := &doubler{target: target, client: &http.Client{Transport: transport}, stream: httputil.NewSingleHostReverseProxy(target)}
 	d.stream.Transport, d.stream.FlushInterval = transport, -1
+	t.Cleanup(transport.CloseIdleConnections)
+	return serveUntilEnd(t, d)
+}
+
+// serveUntilEnd serves HTTP/1.1 and HTTP/2 until the test ends and returns the base URL.
+func serveUntilEnd(t testing.TB, handler http.Handler) string {
+	t.Helper()
 	both := new(http.Protocols)
 	both.SetHTTP1(true)
 	both.SetUnencryptedHTTP2(true)
@@ -38,9 +45,9 @@ func newDoubler(t testing.TB, base string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: d, Protocols: both} //nolint:gosec // a test's own peer
+	server := &http.Server{Handler: handler, Protocols: both} //nolint:gosec // a test's own peer
 	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(func() { _ = server.Close(); transport.CloseIdleConnections() })
+	t.Cleanup(func() { _ = server.Close() })
 	return "http://" + listener.Addr().String()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,10 +89,22 @@ func (c *Cluster) startControlPlane(ctx context.Context, t testing.TB, id, zone 
 // Use takes the binary from another folder at the next Start: another release.
 func (p *ControlPlane) Use(bin string) { p.spec.Path = filepath.Join(bin, filepath.Base(p.spec.Path)) }
 
+// Launch runs the replica as Start does, with this added to its environment, and waits for nothing: it may end before it serves.
+func (p *ControlPlane) Launch(t testing.TB, env ...string) {
+	t.Helper()
+	p.Process = process.Start(t, with(p.spec, env))
+}
+
+// with is the spec with something added to the environment.
+func with(spec process.Spec, env []string) process.Spec {
+	spec.Env = slices.Concat(spec.Env, env)
+	return spec
+}
+
 // Start runs the replica, again after it has ended, under the same address.
 func (p *ControlPlane) Start(ctx context.Context, t testing.TB) {
 	t.Helper()
-	p.Process = process.Start(t, p.spec)
+	p.Launch(t)
 	ready(ctx, t, p.Process, func(ctx context.Context) error { return p.answers(ctx, p.URL+"/readyz") })
 }
 
@@ -124,6 +137,12 @@ func (c *Cluster) newAgent(t testing.TB, id, zone, agentGroup, key string) *Agen
 			controlPlanes[i] = newDoubler(t, p)
 		}
 	}
+	if c.Options.Losses != nil {
+		for i, p := range controlPlanes {
+			controlPlanes[i] = newWay(t, c.Options.Losses, p, true)
+		}
+		bucket = newWay(t, c.Options.Losses, bucket, false)
+	}
 	if c.proxies != nil {
 		for i, p := range controlPlanes {
 			proxy := c.proxies.add(t, fmt.Sprintf("%s-control-%d", id, i), p)
@@ -150,10 +169,16 @@ func (c *Cluster) newAgent(t testing.TB, id, zone, agentGroup, key string) *Agen
 // Use takes the binary from another folder at the next Start: another release.
 func (a *Agent) Use(bin string) { a.spec.Path = filepath.Join(bin, filepath.Base(a.spec.Path)) }
 
+// Launch runs the agent as Start does, with this added to its environment, and waits for nothing: it may end before it serves.
+func (a *Agent) Launch(t testing.TB, env ...string) {
+	t.Helper()
+	a.Process = process.Start(t, with(a.spec, env))
+}
+
 // Start runs the agent, again after it has ended, under the same id and address.
 func (a *Agent) Start(ctx context.Context, t testing.TB) {
 	t.Helper()
-	a.Process = process.Start(t, a.spec)
+	a.Launch(t)
 	ready(ctx, t, a.Process, func(ctx context.Context) error { return a.answers(ctx, a.URL+"/readyz") })
 }
 

@@ -150,6 +150,12 @@ func (p *Process) Running() bool {
 	}
 }
 
+// Status waits until it has ended, and is its exit status; -1: a signal ended it.
+func (p *Process) Status() int {
+	<-p.done
+	return p.cmd.ProcessState.ExitCode()
+}
+
 // Kill ends it at once (SIGKILL), paused or not, and waits until it has ended.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()

@@ -1,6 +1,6 @@
 // Package workload keeps a topic busy while a test breaks things, and writes down what producers were told and readers saw, as a history.
 // It uses the Go SDK as any user would, and raw RPCs where a test must know which agent answered. It judges nothing: package history does.
-// Read: workload.go, agent.go.
+// Read: workload.go, numbered.go, agent.go.
 package workload
 
 import (
