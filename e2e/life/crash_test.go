@@ -145,6 +145,8 @@ func TestP1_P8_P9_ACrashAtEveryStep(t *testing.T) {
 	r.topics(1 << 20)
 	passing := workload.StartNumbered(r.ctx, t, r.cluster, workload.NumberedOptions{Topic: "passing", Partitions: partitions, Bytes: 20_000, Pause: 100 * time.Millisecond})
 	lasting := workload.StartNumbered(r.ctx, t, r.cluster, workload.NumberedOptions{Topic: "lasting", Partitions: partitions, Bytes: 40_000, Pause: 100 * time.Millisecond})
+	enough := make(chan struct{})
+	byKey := r.startKeyed(enough)
 	stop, looks := make(chan struct{}), make(chan int)
 	go func() { looks <- r.bucket.Watch(r.ctx, t, stop) }()
 	c := &crasher{rig: r, todo: map[*victim]*[]string{}}
@@ -165,7 +167,7 @@ func TestP1_P8_P9_ACrashAtEveryStep(t *testing.T) {
 	}
 	p := r.cluster.ControlPlanes[1] // the other one has everybody go on
 	c.add(&victim{name: p.ID, launch: launching(t, p.Launch), process: func() *process.Process { return p.Process }}, &controlPlanes)
-	began, enough := time.Now(), make(chan struct{})
+	began := time.Now()
 	var trouble sync.WaitGroup
 	trouble.Go(func() { r.trouble(enough) })
 	c.run()
@@ -175,6 +177,7 @@ func TestP1_P8_P9_ACrashAtEveryStep(t *testing.T) {
 	passing.Stop()
 	lasting.Stop()
 	r.cluster.AwaitLeaders(r.ctx, t, "lasting", func(l client.Lease) bool { return l.LeaderAgentID != "" })
+	byKey.check()
 	r.judge(passing, lasting)
 	close(stop)
 	t.Logf("the catalog was compared with the bucket %d times", <-looks)

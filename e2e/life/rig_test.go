@@ -32,6 +32,7 @@ func accelerated() []string {
 	return []string{
 		"--retention-interval=200ms", "--checkpoint-interval=1s", "--deletion-grace=1s", "--sweep-interval=8s", "--sweep-age=1s",
 		"--compaction-min-age=500ms", "--compaction-target-bytes=9437184",
+		"--key-compaction-interval=500ms", "--key-compaction-min-age=200ms",
 	}
 }
 
