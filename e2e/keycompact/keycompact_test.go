@@ -55,14 +55,21 @@ func begin(t *testing.T, config client.TopicConfig, controlPlane ...string) *sto
 	})
 	config.CleanupPolicy = new(client.CleanupCompact)
 	c.CreateTopic(ctx, t, topic, 1, config)
-	s := &story{T: t, ctx: ctx, cluster: c, sdk: c.Client(t), newest: map[string]written{}, content: map[int64]string{}}
+	s := &story{T: t, ctx: ctx, cluster: c, newest: map[string]written{}, content: map[int64]string{}}
+	s.connect()
+	return s
+}
+
+// connect is with the keys that the cluster has now.
+func (s *story) connect() {
+	s.Helper()
+	s.sdk = s.cluster.Client(s)
 	producer, err := s.sdk.NewProducer()
 	if err != nil {
-		t.Fatal(err)
+		s.Fatal(err)
 	}
 	s.producer = producer
-	t.Cleanup(func() { _ = producer.Close(context.WithoutCancel(ctx)) })
-	return s
+	s.Cleanup(func() { _ = producer.Close(context.WithoutCancel(s.ctx)) })
 }
 
 func text(key string, value []byte) string {
@@ -206,6 +213,7 @@ func (s *story) tail(stop <-chan struct{}) <-chan map[string]written {
 // Of each key the newest record is read at its offset, whenever one begins to read, while agents that do the work are killed and the topic is
 // written to; a reader at the tail sees every record of the end; in the end little more than a record a key is left.
 func TestP1_TheNewestRecordOfEachKeyStays(t *testing.T) {
+	t.Parallel()
 	s := begin(t, client.TopicConfig{})
 	stop := make(chan struct{})
 	seen := s.tail(stop)
@@ -266,8 +274,9 @@ func (s *story) ends() {
 	}
 }
 
-// What was deleted goes, with its tombstone, and nothing older of it comes back.
-func TestTombstonesGoAndNothingComesBack(t *testing.T) {
+// forgetful is a story in which half of the keys have been deleted, and their tombstones are gone.
+func forgetful(t *testing.T) *story {
+	t.Helper()
 	s := begin(t, client.TopicConfig{DeleteRetention: new(time.Second)}, "--deletion-grace", "1s", "--checkpoint-interval", "1s")
 	s.write(200)
 	for i := range keys / 2 {
@@ -282,16 +291,73 @@ func TestTombstonesGoAndNothingComesBack(t *testing.T) {
 		}
 		return true
 	})
+	return s
+}
+
+// What was deleted goes, with its tombstone, and nothing older of it comes back.
+func TestTombstonesGoAndNothingComesBack(t *testing.T) {
+	t.Parallel()
+	s := forgetful(t)
 	for range 5 { // further passes over what is left
 		for range 40 {
 			s.put(fmt.Sprintf("key-%d", keys/2+rand.IntN(keys/2)), []byte("later"))
 		}
-		found, _ := s.all()
-		s.check(found)
-		for i := range keys / 2 {
-			if back, there := found[fmt.Sprintf("key-%d", i)]; there {
-				t.Errorf("key-%d is back at %d: %q", i, back.offset, back.value)
-			}
+		s.nothingIsBack()
+	}
+}
+
+// nothingIsBack reads everything, and finds nothing of what was deleted.
+func (s *story) nothingIsBack() {
+	s.Helper()
+	found, _ := s.all()
+	s.check(found)
+	for i := range keys / 2 {
+		if back, there := found[fmt.Sprintf("key-%d", i)]; there {
+			s.Errorf("key-%d is back at %d: %q", i, back.offset, back.value)
 		}
+	}
+}
+
+// A catalog that is made of the bucket has what was left of every key, and what was deleted does not come back with it. Compaction begins anew.
+func TestP9_ACompactedTopicComesBackAsItWas(t *testing.T) {
+	t.Parallel()
+	s := forgetful(t)
+	_ = s.producer.Close(s.ctx)
+	s.losesDatabase()
+	operator := command.Of(s, s.cluster, s.cluster.AdminKey)
+	if r := operator.Run(s.ctx, t, nil, "recover", "--bucket", s.cluster.S3.Bucket); r.Status != 0 {
+		t.Fatalf("recover: %s", r)
+	}
+	s.cluster.AwaitLeaders(s.ctx, t, topic, func(l client.Lease) bool { return l.LeaderAgentID != "" })
+	s.connect()
+	s.nothingIsBack()
+	for range 4 {
+		for range 40 {
+			s.put(fmt.Sprintf("key-%d", keys/2+rand.IntN(keys/2)), []byte("later"))
+		}
+		s.nothingIsBack()
+	}
+	s.until("compaction", func(_ map[string]written, records int) bool { return records <= 2*keys })
+	if r := operator.Run(s.ctx, t, nil, "fsck", "--deep", "--orphan-age", "1h"); r.Status != 0 {
+		t.Errorf("fsck: %s", r)
+	}
+}
+
+// losesDatabase drops all tables, and brings the cluster up again with an empty catalog and new keys.
+func (s *story) losesDatabase() {
+	s.Helper()
+	for _, a := range s.cluster.Agents {
+		a.Kill()
+	}
+	for _, p := range s.cluster.ControlPlanes {
+		p.Kill()
+	}
+	s.cluster.Postgres.SQL(s.ctx, s, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+	for _, p := range s.cluster.ControlPlanes {
+		p.Start(s.ctx, s)
+	}
+	s.cluster.RenewKeys(s.ctx, s)
+	for _, a := range s.cluster.Agents {
+		a.Start(s.ctx, s)
 	}
 }
