@@ -237,7 +237,7 @@ func (s *Store) replace(name store.AgentGroup, key string, o *object, with *cont
 		return 0, false
 	}
 	for _, g := range p.segments[first:last] {
-		s.unrefer(g.key, 1)
+		s.unrefer(g.key)
 		if from := s.objects[g.key].committed; from.After(o.committed) {
 			o.committed = from
 		}

@@ -50,10 +50,10 @@ func groupOf(key string) store.AgentGroup {
 	return store.AgentGroup(name)
 }
 
-// unrefer takes references off an object; with the last one it begins to wait for its deletion.
-func (s *Store) unrefer(key string, n int) {
+// unrefer takes a reference off an object; with the last one it begins to wait for its deletion.
+func (s *Store) unrefer(key string) {
 	o := s.objects[key]
-	if o.references -= n; o.references == 0 {
+	if o.references--; o.references == 0 {
 		o.freeSince = time.Now()
 	}
 }

@@ -166,7 +166,7 @@ func (s *Store) PurgeDeleted(context.Context) (purged int, more bool, err error)
 			purged += len(t.partitions)
 			for _, p := range t.partitions {
 				for _, segment := range p.segments {
-					s.unrefer(segment.key, 1)
+					s.unrefer(segment.key)
 				}
 			}
 			t.partitions = nil

@@ -52,7 +52,7 @@ func (s *Store) dirt(p *partition) keycompaction.State {
 	jobs, c := s.config.Jobs, p.cleaned
 	state := keycompaction.State{
 		CleanEnd: max(c.end, p.logStart), CleanBytes: c.bytes, DirtyEnd: -1, Tombstones: c.tombstones, HorizonOffset: c.horizon,
-		HorizonPassed: !c.finishedAt.IsZero() && time.Since(c.horizonAt) >= time.Duration(p.topic.kept.tombstonesMs)*time.Millisecond && !s.waiting(p.topic.group, c.horizonAt),
+		HorizonPassed: s.horizonPassed(p),
 		Rested:        c.finishedAt.IsZero() || time.Since(c.finishedAt) >= jobs.KeyCompactionInterval,
 	}
 	young := max(time.Duration(p.topic.kept.lagMs)*time.Millisecond, jobs.KeyCompactionMinAge)
@@ -68,6 +68,11 @@ func (s *Store) dirt(p *partition) keycompaction.State {
 		state.DirtyBytes += int64(g.entry.GetSizeBytes()) * min(g.end()-state.CleanEnd, count) / count
 	}
 	return state
+}
+
+func (s *Store) horizonPassed(p *partition) bool {
+	kept := time.Duration(p.topic.kept.tombstonesMs) * time.Millisecond
+	return !p.cleaned.finishedAt.IsZero() && time.Since(p.cleaned.horizonAt) >= kept && !s.waiting(p.topic.group, p.cleaned.horizonAt)
 }
 
 // waiting tells whether objects that were freed by then are still in the bucket.
@@ -191,7 +196,7 @@ func (s *Store) exchange(p *partition, key string, made *controlplanev1.KeyCompa
 		BytePosition: made.GetBytePosition(), SizeBytes: made.GetSizeBytes(), Crc32C: made.GetCrc32C(), MaxTimestampMs: made.GetMaxTimestampMs(),
 	}})
 	for _, g := range old {
-		s.unrefer(g.key, 1)
+		s.unrefer(g.key)
 	}
 	return true
 }

@@ -110,7 +110,7 @@ func (s *Store) RemoveBelowLogStarts(context.Context, store.RetentionCursor) (pa
 				if g.end() > p.logStart {
 					return false
 				}
-				s.unrefer(g.key, 1)
+				s.unrefer(g.key)
 				page.Segments++
 				page.Bytes += int64(g.entry.GetSizeBytes())
 				return true

@@ -24,8 +24,8 @@ const keyCompacted = 2
 // maxKeyCompacted bounds the segments that one commit takes away, and with them its locks.
 const maxKeyCompacted = 20000
 
-// CommitKeyCompaction: the key of the new object is inserted, which makes a repeat find it; the keys of the objects that lose references are locked;
-// then, in a later statement, the segments are read again, and what is not as it was is left out.
+// CommitKeyCompaction is one transaction: the key of the new object is inserted, which makes a repeat find it; the keys of the objects that lose
+// references are locked; then, in a later statement, the segments are read again, and what is not as it was is left out.
 func (s *Store) CommitKeyCompaction(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.CommitKeyCompactionRequest) (
 	*controlplanev1.CommitKeyCompactionResponse, error,
 ) {
@@ -108,9 +108,9 @@ func repeatedKeyCompaction(ctx context.Context, q *db.Queries, key string) (*con
 }
 
 // exchange takes the inputs of each segment away and puts the segment there, if they are all as they were read.
-func exchange(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, partitionID, objectID int64, request *controlplanev1.CommitKeyCompactionRequest) (
-	*controlplanev1.CommitKeyCompactionResponse, error,
-) {
+func exchange(
+	ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, partitionID, objectID int64, request *controlplanev1.CommitKeyCompactionRequest,
+) (*controlplanev1.CommitKeyCompactionResponse, error) {
 	var offsets []int64
 	for _, segment := range request.GetSegments() {
 		for _, in := range segment.GetInputs() {

@@ -233,7 +233,10 @@ func TestKeyCompactionRefuses(t *testing.T) {
 	in := a.inputsOf(of, 0)
 	invalid := refusalv1.Reason_REASON_INVALID
 	for name, commit := range map[string]func() error{
-		"another group's key": func() error { _, err := a.commitKeyed(job, "blue/0b/0-"+job.GetOutputId()+"-1", less(in[0])); return err },
+		"another group's key": func() error {
+			_, err := a.commitKeyed(job, "blue/0b/0-"+job.GetOutputId()+"-1", less(in[0]))
+			return err
+		},
 		"another job's key": func() error {
 			_, err := a.commitKeyed(job, fmt.Sprintf("%s/0b/0-%s-1", group, a.session), less(in[0]))
 			return err
@@ -331,4 +334,71 @@ func TestKeyCompactionIsForgottenWithThePartition(t *testing.T) {
 		a.must(err)
 	}
 	a.exec(`DO $$ BEGIN IF EXISTS (SELECT FROM key_compactions) THEN RAISE EXCEPTION 'rows are left'; END IF; END $$`)
+}
+
+// Both compactions have read the same segments: whoever comes second finds what it has read, in whatever object, or leaves it as it is.
+func TestP1_BothCompactionsKnowWhatTheOtherHasReplaced(t *testing.T) {
+	t.Parallel()
+	a, of := keyed(t, store.JobConfig{CompactionMinAge: time.Millisecond})
+	for i := range int64(6) {
+		a.committed(segment(of, 0, 1, 10*i, 10))
+	}
+	byKey := a.wantWork(0, 60, 0)
+	time.Sleep(20 * time.Millisecond) // beyond the patience, by the server's clock
+	job := a.claim()
+	if len(job.GetCompact().GetObjectKeys()) != 6 {
+		t.Fatalf("%v", job)
+	}
+	in, before := a.inputsOf(of, 0), a.copied(of, 0, 0, 8)
+	last := a.copied(of, 0, 50, 8)
+	want := func(accepted, leftOut int32, response interface {
+		GetAccepted() int32
+		GetLeftOut() int32
+	}, err error,
+	) {
+		t.Helper()
+		a.must(err)
+		if response.GetAccepted() != accepted || response.GetLeftOut() != leftOut {
+			t.Fatalf("%v, want %d accepted, %d left out", response, accepted, leftOut)
+		}
+		a.wantReferencesRight()
+	}
+	moved, err := a.commitCompaction(job, a.output(job, 1), last) // the same bytes in another object
+	want(1, 0, moved, err)
+	kept, err := a.commitKeyed(byKey, keyOf(byKey, 1), less(in[4], in[5]))
+	want(1, 0, kept, err)
+	joined, err := a.commitCompaction(job, a.output(job, 2), before) // two of them have other bytes by now
+	want(0, 1, joined, err)
+	joined, err = a.commitCompaction(job, a.output(job, 3), a.copied(of, 0, 0, 8))
+	want(1, 0, joined, err)
+	kept, err = a.commitKeyed(byKey, keyOf(byKey, 2), less(in[0], in[1]), less(in[2], in[3]))
+	want(0, 2, kept, err)
+	kept, err = a.commitKeyed(byKey, keyOf(byKey, 3), less(a.inputsOf(of, 0)...))
+	want(1, 0, kept, err)
+	if found := a.lookup(of, 0, 0).GetSegments(); len(found) != 1 || found[0].GetRecordCount() != 60 || found[0].GetObjectKey() != keyOf(byKey, 3) {
+		t.Errorf("%v", found)
+	}
+}
+
+// Nothing of a topic that is only compacted goes because it is old or because there is much.
+func TestRetentionLeavesTopicsThatAreOnlyCompacted(t *testing.T) {
+	t.Parallel()
+	a, of := keyed(t, store.JobConfig{})
+	for i := range int64(3) {
+		a.committed(segment(of, 0, 1, 10*i, 10))
+	}
+	a.exec(`UPDATE topics SET retention_ms = 1, retention_bytes = 1`)
+	time.Sleep(10 * time.Millisecond)
+	raise := func() int {
+		response, err := a.RaiseLogStarts(t.Context(), store.RetentionCursor{})
+		a.must(err)
+		return response.Partitions
+	}
+	if n := raise(); n != 0 {
+		t.Errorf("%d log starts were raised", n)
+	}
+	a.exec(`UPDATE topics SET cleanup_policy = 3`)
+	if n := raise(); n != 1 {
+		t.Errorf("%d log starts were raised of a topic that has both policies", n)
+	}
 }
