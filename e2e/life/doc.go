@@ -5,5 +5,6 @@
 //
 // Promises: P1, P2, P8, P9.
 //
-// Here are tests only; package bucket compares, package workload produces and reads. Read: rig_test.go, keyed_test.go, crash_test.go, losses_test.go.
+// Here are tests only; package bucket compares, package workload produces and reads.
+// Read: rig_test.go, keyed_test.go, crash_test.go, losses_test.go, life_test.go.
 package life

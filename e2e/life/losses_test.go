@@ -20,7 +20,7 @@ import (
 // referenced object is deleted at any moment, and nothing unreferenced is left in the end. The seed of what is lost is printed; STREAMHOUSE_SEED sets it.
 func TestP1_P8_JobsOfTwoOwnersAndLostAnswers(t *testing.T) {
 	t.Parallel()
-	runs, length := 1, 20*time.Second
+	runs, length := 1, 15*time.Second
 	if long() {
 		runs, length = 20, 60*time.Second
 	}
@@ -60,7 +60,7 @@ func losses(t *testing.T, length time.Duration) {
 		Zones: []string{"az-a", "az-b"}, Losses: lossy, SuspectAfter: 400 * time.Millisecond, SessionDuration: 3 * time.Second,
 		ControlPlaneArgs: []string{"--heartbeat-interval=150ms"},
 	})
-	r.topics(1 << 18)
+	r.topics(1 << 15)
 	passing := workload.StartNumbered(r.ctx, t, r.cluster, workload.NumberedOptions{Topic: "passing", Partitions: partitions, Producers: partitions, Bytes: 5000, Pause: 50 * time.Millisecond})
 	lasting := workload.StartNumbered(r.ctx, t, r.cluster, workload.NumberedOptions{Topic: "lasting", Partitions: partitions, Producers: partitions, Bytes: 5000, Pause: 50 * time.Millisecond})
 	enough := make(chan struct{})

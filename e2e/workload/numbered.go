@@ -65,6 +65,9 @@ func (n *Numbered) Stop() {
 	n.producing.Wait()
 }
 
+// WrittenTo is the offset behind the last record of a partition that is stored.
+func (n *Numbered) WrittenTo(partition int32) int64 { return n.written[partition].Load() }
+
 // Written is how many records are stored.
 func (n *Numbered) Written() (total int64) {
 	for p := range n.written {
