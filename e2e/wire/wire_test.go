@@ -145,7 +145,7 @@ func (s *suite) calls(t *testing.T) map[string]call {
 		"DescribeBucket":        {agent, s.AdminKey, `{}`, `"agentGroup":"default"`},
 		"Inventory":             {agent, s.AdminKey, `{"shard":` + s.shard(t) + `,"footers":true}`, `"recordCount":1`},
 		"ReadFooters":           {agent, s.AdminKey, `{"keys":["` + s.object + `"]}`, `"recordCount":1`},
-		"ReadTopics":            {agent, s.AdminKey, `{}`, `"name":"walk"`},
+		"ReadTopics":            {agent, s.AdminKey, `{}`, `"topics":[{"topic":{`}, // in the order of their ids
 		"CheckSegments":         {agent, s.AdminKey, `{"segments":[{"objectKey":"` + s.object + `"}]}`, `"segments":[{`},
 		"FindUnknownKeys":       {control, s.AdminKey, `{"recoveryId":"` + s.topic.ID + `","keys":["default/00/unknown"]}`, `"keys":["default/00/unknown"]`},
 		"AuditObjects":          {control, s.AdminKey, `{"objects":[{"key":"` + s.object + `","sizeBytes":"1"}]}`, `"fate":"OBJECT_FATE_REFERENCED"`},
