@@ -78,6 +78,28 @@ func TestSetProducerKeepsTheRecords(t *testing.T) {
 	}
 }
 
+func TestSetTimeMovesAllRecords(t *testing.T) {
+	t.Parallel()
+	batch := build(t, recordbatch.LZ4, recordbatch.NoProducer(), oddRecords()[:3]...)
+	was, _ := recordbatch.ParseHeader(batch)
+	before := decode(t, batch)
+	earlier := was.MaxTimestamp
+	for _, r := range before {
+		earlier = min(earlier, r.Timestamp)
+	}
+	if err := recordbatch.SetTime(batch, was.BaseTimestamp-earlier); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range decode(t, batch) { // with the checksum, and the greatest timestamp of the header
+		if r.Timestamp != before[i].Timestamp-earlier {
+			t.Errorf("record %d is of %d, want %d", i, r.Timestamp, before[i].Timestamp-earlier)
+		}
+	}
+	wantReason(t, recordbatch.SetTime(batch, -1), recordbatch.BadTimestamp)
+	wantReason(t, recordbatch.SetTime(batch, recordbatch.MaxTimestamp+1), recordbatch.BadTimestamp)
+	wantReason(t, recordbatch.SetTime(batch[:len(batch)-1], 0), recordbatch.Corrupt)
+}
+
 func TestSplit(t *testing.T) {
 	t.Parallel()
 	var answer []byte

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,11 +12,12 @@ import (
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 
+	"github.com/streamhouse/streamhouse/client/recordbatch"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 	"github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1/dataplanev1connect"
 )
 
-// prebuilt sends the same batches again and again, each to its leader: what agents, bucket and catalog can do where clients cost nothing.
+// prebuilt sends the same batches again and again, but for their time, each to its leader: what agents, bucket and catalog can do where clients cost nothing.
 // The senders share one schedule, in requests.
 type prebuilt struct {
 	config  ProduceConfig
@@ -83,7 +85,7 @@ func newPrebuilt(ctx context.Context, target Target, c ProduceConfig, t *tally, 
 			at := home.partitions[(i/len(homes)*entries+j)%len(home.partitions)]
 			request.Entries = append(request.Entries, &dataplanev1.ProduceEntry{
 				Topic: &dataplanev1.ProduceEntry_TopicName{TopicName: at.topic}, Partition: &at.partition,
-				Payload: &dataplanev1.ProduceEntry_Batch{Batch: batch},
+				Payload: &dataplanev1.ProduceEntry_Batch{Batch: bytes.Clone(batch)}, // send stamps it
 			})
 		}
 		p.senders = append(p.senders, &batchSender{home: p, client: agentClient(p.http, target.APIKey, home.url), request: request})
@@ -140,8 +142,14 @@ func (p *prebuilt) run(ctx context.Context, s schedule) error {
 // retryWait is how long a request waits after it was refused for want of room.
 const retryWait = 20 * time.Millisecond
 
-// send sends the request until it is answered with something else than OVERLOADED.
+// send sends the request, with the present time as that of its records, until it is answered with something else than OVERLOADED.
 func (s *batchSender) send(ctx context.Context, due time.Time) {
+	for _, e := range s.request.GetEntries() {
+		if err := recordbatch.SetTime(e.GetBatch(), time.Now().UnixMilli()); err != nil {
+			s.home.tally.fail(int64(s.home.records), fmt.Errorf("stamp a batch: %w", err))
+			return
+		}
+	}
 	for {
 		answer, err := s.client.Produce(ctx, s.request)
 		full := connect.CodeOf(err) == connect.CodeResourceExhausted
