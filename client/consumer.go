@@ -106,7 +106,8 @@ func WithStallTimeout(d time.Duration) ConsumerOption {
 }
 
 // Consumer reads a topic: every record from the start once, in the order of offsets by partition. Offsets may be missing where the topic is
-// compacted by key. Poll and Records are for one goroutine at a time; the other methods may be called by any. Without Partitions and UntilEnd
+// compacted by key. Partitions with much to read are read side by side in time, by the timestamps of their records, as far as that starves none.
+// Poll and Records are for one goroutine at a time; the other methods may be called by any. Without Partitions and UntilEnd
 // it also reads partitions that the topic gets later, from their first offset on, within about half a minute.
 type Consumer struct {
 	client  *Client
@@ -143,8 +144,10 @@ type cursor struct {
 	delivered atomic.Int64 // offset after the last record returned
 	end       int64        // stop before this offset; -1: never
 	busy      bool         // being fetched
-	hot       bool         // the last answer had something
-	served    int          // Consumer.served when it last got something: who waited longest comes first
+	hot       bool         // there was much to read in the last answer, and some of it here
+	served    int          // Consumer.served when it last got something
+	took      int          // bytes that it got then
+	at        int64        // timestamp that it has been read up to, ms since 1970
 	failures  int
 	notBefore time.Time
 	stalled   time.Time // since when nobody answered; zero: somebody does

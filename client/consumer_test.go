@@ -342,7 +342,7 @@ func TestP2_ChainRefusesWhatDoesNotFollow(t *testing.T) {
 		{"a hole beside what was compacted", [][]byte{batch(2, 3), batch(6, 1)}, 1, 10, 4, -1},
 		{"compacted, but nothing is missing", [][]byte{batch(0, 3)}, 0, 3, 1, -1},
 	} {
-		next, err := chain(&dataplanev1.FetchedPartition{
+		next, _, err := chain(&dataplanev1.FetchedPartition{
 			Batches: slices.Concat(test.batches...), NextOffset: test.answered, SkippedOffsets: test.skipped,
 		}, test.asked)
 		if err != nil {

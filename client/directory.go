@@ -39,7 +39,7 @@ type directory struct {
 	news   map[chan struct{}]struct{}
 }
 
-// connector connects to the server at a URL; bulk: for large requests.
+// connector connects to the server at a URL; bulk: for large requests and answers.
 type connector func(url string, bulk bool) *connect.Client
 
 // inquiry is a question about a topic; topic and err are written before done is closed.
@@ -53,7 +53,7 @@ type inquiry struct {
 type peer struct {
 	url       string
 	rpc       dataplanev1connect.RecordServiceClient
-	bulk      dataplanev1connect.RecordServiceClient // for Produce
+	bulk      dataplanev1connect.RecordServiceClient // for Produce, and for Fetch where there is much to read
 	agentID   string
 	zone      string
 	seed      bool // configured, so never forgotten

@@ -18,6 +18,7 @@ const (
 	hotWait         = 50      // ms that such a request waits at most
 	fetchesAtAgent  = 4       // in flight to one agent, for partitions that have much to read
 	fetchGrace      = 3 * time.Second
+	mostPassed      = 4 // answers that others may have for each of a partition's, because they are behind
 	mostDamaged     = 3 // times in a row that an answer makes no sense before that is an error
 )
 
@@ -69,7 +70,7 @@ func (k *Consumer) dispatch(ctx context.Context) time.Duration {
 // share asks an agent for partitions: for those that have much to read by several requests at once, so that one answer is on
 // its way while another is made; for the others by one, which waits. Requires: mu held.
 func (k *Consumer) share(ctx context.Context, a *peer, cursors []*cursor) {
-	slices.SortFunc(cursors, func(a, b *cursor) int { return cmp.Compare(a.served, b.served) })
+	slices.SortFunc(cursors, k.behind)
 	var hot, cold []*cursor
 	for _, c := range cursors {
 		if c.hot {
@@ -81,11 +82,36 @@ func (k *Consumer) share(ctx context.Context, a *peer, cursors []*cursor) {
 	for part := range slices.Chunk(cold, fetchPartitions) {
 		k.start(ctx, a, part, false)
 	}
-	if free := fetchesAtAgent - k.fetches[a]; len(hot) > 0 && free > 0 {
-		for part := range slices.Chunk(hot, min((len(hot)+free-1)/free, fetchPartitions)) {
-			k.start(ctx, a, part, true)
+	for free := fetchesAtAgent - k.fetches[a]; len(hot) > 0 && free > 0; free-- {
+		n := portion(hot, min((len(hot)+free-1)/free, fetchPartitions))
+		k.start(ctx, a, hot[:n], true)
+		hot = hot[n:]
+	}
+}
+
+// behind orders partitions by whose turn it is. Those with much to read go side by side in time, by the timestamps of what was read last: then
+// they need the same objects at the same time, which the agent reads once for all, and a reader of all sees records roughly in the order in
+// which they were written. Timestamps are the producers' own, so who waited for long comes first whatever they say. Requires: mu held.
+func (k *Consumer) behind(a, b *cursor) int {
+	passed := func(c *cursor) int {
+		if k.served-c.served >= mostPassed*len(k.cursors) {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(passed(a), passed(b)), cmp.Compare(a.at, b.at), cmp.Compare(a.served, b.served))
+}
+
+// portion is how many of the partitions, at most most, one answer has room for, by what their last ones had. The others wait for the next
+// request: which of them are behind may have changed by then.
+func portion(cursors []*cursor, most int) int {
+	size := 0
+	for i, c := range cursors[:most] {
+		if size += c.took; size >= fetchBytes {
+			return i + 1
 		}
 	}
+	return most
 }
 
 // pick chooses the agent for a partition: among the best ones (those of the zone, that answer and do not drain) the
@@ -126,7 +152,7 @@ func (k *Consumer) start(ctx context.Context, agent *peer, cursors []*cursor, ho
 		k.fetches[agent]++
 	}
 	k.running.Go(func() {
-		k.fetch(ctx, agent, cursors, r)
+		k.fetch(ctx, agent, cursors, r, hot)
 		if hot {
 			k.mu.Lock()
 			if k.fetches[agent]--; k.fetches[agent] == 0 {
@@ -138,13 +164,17 @@ func (k *Consumer) start(ctx context.Context, agent *peer, cursors []*cursor, ho
 	})
 }
 
-// fetch makes one call and takes its answer over.
-func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r *dataplanev1.FetchRequest) {
+// fetch makes one call and takes its answer over; hot: which will be large.
+func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r *dataplanev1.FetchRequest, hot bool) {
 	once, cancel := context.WithTimeout(ctx, k.config.wait+fetchGrace)
 	defer cancel()
 	began := time.Now()
 	once, span := k.client.tracing.fetch(once, agent.url, k.topic.name)
-	answer, err := agent.rpc.Fetch(once, r)
+	rpc := agent.rpc
+	if hot {
+		rpc = agent.bulk
+	}
+	answer, err := rpc.Fetch(once, r)
 	if span != nil {
 		failed(span, err)
 		span.End()
@@ -178,7 +208,7 @@ func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r 
 	much := bytesOf(answer) >= fetchBytes/2
 	for i, c := range cursors {
 		c.busy = false
-		c.hot = much && len(answer.GetPartitions()[i].GetBatches()) > 0
+		c.hot = much && e == nil && hasMore(answer.GetPartitions()[i])
 		c.notBefore = time.Now().Add(pause)
 		if e != nil {
 			k.setBack(ctx, c, e)
@@ -198,6 +228,11 @@ func moved(e *Error, answer *dataplanev1.FetchResponse) bool {
 	return slices.ContainsFunc(answer.GetPartitions(), func(p *dataplanev1.FetchedPartition) bool {
 		return Reason(p.GetRefusal().GetReason()) == ReasonMoved
 	})
+}
+
+// hasMore reports whether there was something to read: what was answered, or what found no room in the answer.
+func hasMore(f *dataplanev1.FetchedPartition) bool {
+	return f.GetRefusal() == nil && (len(f.GetBatches()) > 0 || f.GetNextOffset() < f.GetHighWatermark())
 }
 
 func bytesOf(answer *dataplanev1.FetchResponse) int {
@@ -258,7 +293,7 @@ func (k *Consumer) accept(ctx context.Context, c *cursor, asked int64, f *datapl
 		c.failures, c.stalled = 0, time.Time{}
 		return
 	}
-	next, err := chain(f, asked)
+	next, at, err := chain(f, asked)
 	if err != nil {
 		e := failure(ReasonDamagedData, "offset %d: %v", asked, err).wrap(err)
 		if c.failures < mostDamaged {
@@ -268,7 +303,7 @@ func (k *Consumer) accept(ctx context.Context, c *cursor, asked int64, f *datapl
 		return
 	}
 	c.failures, c.stalled, c.notBefore = 0, time.Time{}, time.Time{}
-	c.next = next
+	c.next, c.at, c.took = next, max(at, c.at), len(f.GetBatches())
 	k.served++
 	c.served = k.served
 	if len(f.GetBatches()) == 0 {
@@ -278,35 +313,37 @@ func (k *Consumer) accept(ctx context.Context, c *cursor, asked int64, f *datapl
 	k.buffered += len(f.GetBatches())
 }
 
-// chain checks that batches follow each other from the offset asked on, and returns the offset to go on with. Offsets may lie in no batch
-// where key compaction has removed all their records, and then the agent has counted them: what it does not account for is a hole (P2).
-func chain(f *dataplanev1.FetchedPartition, asked int64) (int64, error) {
-	next, skipped := asked, int64(0)
+// chain checks that batches follow each other from the offset asked on, and returns the offset to go on with, and the last batch's greatest
+// timestamp. Offsets may lie in no batch where key compaction has removed all their records, and then the agent has counted them: what it does
+// not account for is a hole (P2).
+func chain(f *dataplanev1.FetchedPartition, asked int64) (next, at int64, err error) {
+	next = asked
+	skipped := int64(0)
 	for batch, err := range recordbatch.Split(f.GetBatches()) {
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		h, err := recordbatch.ParseHeader(batch)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if (next > asked && h.BaseOffset < next) || h.NextOffset() <= h.BaseOffset {
-			return 0, failure(ReasonDamagedData, "a batch of offsets %d to %d where %d follows", h.BaseOffset, h.LastOffset(), next)
+			return 0, 0, failure(ReasonDamagedData, "a batch of offsets %d to %d where %d follows", h.BaseOffset, h.LastOffset(), next)
 		}
 		skipped += max(0, h.BaseOffset-next)
-		next = max(next, h.NextOffset())
+		next, at = max(next, h.NextOffset()), h.MaxTimestamp
 	}
 	if next == asked && len(f.GetBatches()) > 0 {
-		return 0, failure(ReasonDamagedData, "batches below offset %d only", asked)
+		return 0, 0, failure(ReasonDamagedData, "batches below offset %d only", asked)
 	}
 	if end := f.GetNextOffset(); end > next {
 		skipped += end - next
 		next = end
 	}
 	if skipped != f.GetSkippedOffsets() {
-		return 0, failure(ReasonDamagedData, "%d offsets below %d are missing, the agent left out %d", skipped, next, f.GetSkippedOffsets())
+		return 0, 0, failure(ReasonDamagedData, "%d offsets below %d are missing, the agent left out %d", skipped, next, f.GetSkippedOffsets())
 	}
-	return next, nil
+	return next, at, nil
 }
 
 // setBack makes a partition wait before its next fetch, or ends the consumer. Requires: mu held.

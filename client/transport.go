@@ -16,8 +16,9 @@ import (
 // maxAnswerBytes bounds one message from a server: a fetch answer is 3 MiB and one more batch at most.
 const maxAnswerBytes = 16 << 20
 
-// httpTransports reaches http URLs by HTTP/2 without TLS and https URLs by what TLS negotiates. Large requests go by HTTP/1.1 where there is
-// no TLS: its bodies cost a quarter less than frames with flow control, and no small call waits behind one.
+// httpTransports reaches http URLs by HTTP/2 without TLS and https URLs by what TLS negotiates. Large requests, and those for large answers, go by
+// HTTP/1.1 where there is no TLS: its bodies cost a quarter less than frames with flow control, to the one who sends an answer half as much, and no
+// small call waits behind one.
 type httpTransports struct {
 	plain, bulk, secure *http.Transport
 }
