@@ -20,17 +20,23 @@ type blob struct {
 	kept     bool // it was put into the ring, or stands for one that was
 
 	// Guarded by Cache.mu.
-	uses  int
 	where place
-	good  map[part]struct{} // the segments whose checksum was right; at most maxGood
+	again bool               // a part of it was wanted by readers more than once
+	known map[part]knowledge // of its segments; at most maxKnown
 
 	join  sync.Once
 	parts [][]byte // those of a commit come in parts, which are joined by the first reader
 	bytes []byte
 }
 
-// maxGood bounds the segments of one blob that are remembered as checked; others are checked at each use.
-const maxGood = 10_000
+// maxKnown bounds the segments of one blob of which something is remembered; others are checked at each use.
+const maxKnown = 10_000
+
+// knowledge is what is remembered of a segment.
+type knowledge struct {
+	good bool // its checksum was right
+	used bool // a reader has had it
+}
 
 // place is what drops a blob in the end.
 type place uint8
@@ -58,6 +64,31 @@ func (b *blob) covers(p part) bool {
 		return b.whole
 	}
 	return b.position <= p.position && p.end() <= b.position+b.size
+}
+
+// vouch remembers that a segment's checksum was right. Requires Cache.mu.
+func (b *blob) vouch(p part) {
+	k := b.known[p]
+	k.good = true
+	b.note(p, k)
+}
+
+// use remembers that a reader got a part. A blob of many segments counts as used again when one of them is, not when each was read once.
+// Requires Cache.mu.
+func (b *blob) use(p part) {
+	k := b.known[p]
+	b.again = b.again || k.used
+	k.used = true
+	b.note(p, k)
+}
+
+func (b *blob) note(p part, k knowledge) {
+	if b.known == nil {
+		b.known = make(map[part]knowledge, 1)
+	}
+	if _, noted := b.known[p]; noted || len(b.known) < maxKnown {
+		b.known[p] = k
+	}
 }
 
 // read returns the bytes of a part that the blob covers.
@@ -105,7 +136,7 @@ func (s *blobs) put(b *blob) (dropped []*blob) {
 	for s.ringSize > s.maxRing {
 		oldest := s.ring.Remove(s.ring.Front()).(*blob) //nolint:forcetypeassert // only blobs are put in
 		s.ringSize -= oldest.size
-		if oldest.uses > 1 && oldest.where == inRing {
+		if oldest.again && oldest.where == inRing {
 			oldest.where = inUsed
 			dropped = append(dropped, oldest)
 			continue

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxSpanBytes is how much one GET reads for several segments: as much as an object that was sealed by its size.
-	maxSpanBytes = 8 << 20
+	// maxSpanBytes is how much one GET reads for several segments: as much as an object that was sealed by its size, with its last batches.
+	maxSpanBytes = 12 << 20
 	// maxGapBytes is read and thrown away to save a GET: less than a GET's time to the first byte is worth.
 	maxGapBytes = 256 << 10
 	// maxSpansAtATime bounds the GETs of one load.
@@ -69,19 +69,19 @@ func (c *Cache) bringSpan(ctx context.Context, s *span) {
 func (c *Cache) landSpan(ctx context.Context, s *span, b *blob) {
 	bytes := make([][]byte, len(s.flights))
 	errs := make([]error, len(s.flights))
-	uses := 0
 	for i, f := range s.flights {
 		bytes[i] = b.read(f.wish.part)
-		if !f.wish.ahead {
-			uses++
-		}
 		if f.wish.sum != nil && !b.trusted {
 			bytes[i], errs[i] = c.checked(ctx, f, b, bytes[i])
 		}
 	}
 	c.mu.Lock()
 	good := b.where != nowhere
-	b.uses += uses
+	for _, f := range s.flights {
+		if !f.wish.ahead {
+			b.use(f.wish.part)
+		}
+	}
 	c.mu.Unlock()
 	if good && !b.kept {
 		b.kept = true

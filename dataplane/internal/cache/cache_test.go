@@ -120,6 +120,72 @@ func TestNeighboursCostOneGet(t *testing.T) {
 	}
 }
 
+func TestSegmentsThatAreWantedTogetherCostOneGet(t *testing.T) {
+	const size = maxGapBytes + 1
+	for _, together := range []bool{false, true} {
+		b := &bucket{}
+		c := newCache(t, b, Config{})
+		segments := b.object(t, "o", 3, size)
+		wants := []Want{{Segment: segments[2], Together: together}, {Segment: segments[0], Together: together}}
+		for i, r := range c.Load(t.Context(), wants) {
+			if r.Err != nil || objectstore.Checksum(r.Bytes) != wants[i].CRC32C {
+				t.Fatalf("segment %d: %d wrong bytes, %v", i, len(r.Bytes), r.Err)
+			}
+		}
+		load(t, c, segments[1:2]) // what lay in between is there, too
+		if want := map[bool]int{false: 3, true: 1}[together]; len(b.gets) != want {
+			t.Errorf("together %v: GETs %v, want %d", together, b.gets, want)
+		}
+	}
+}
+
+func TestLackingIsWhatIsNeitherHeldNorOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bucket{delay: time.Second}
+		c := newCache(t, b, Config{})
+		var wants []Want
+		for _, s := range b.object(t, "o", 3, 1000) {
+			wants = append(wants, Want{Segment: s})
+		}
+		load(t, c, []lookup.Segment{wants[0].Segment})
+		var loading sync.WaitGroup
+		loading.Go(func() { load(t, c, []lookup.Segment{wants[1].Segment}) })
+		synctest.Wait() // for the bucket
+		if lacking := c.Lacking(wants); len(lacking) != 1 || lacking[0] != wants[2] {
+			t.Errorf("lacking %v, want the third", lacking)
+		}
+		loading.Wait()
+		load(t, c, []lookup.Segment{wants[2].Segment})
+		if lacking := c.Lacking(wants); len(lacking) != 0 {
+			t.Errorf("lacking %v although all were loaded", lacking)
+		}
+	})
+}
+
+// One reader of an object that was read at once is no reason to keep it, two are.
+func TestWhatIsReadOnceOnlyDoesNotStay(t *testing.T) {
+	for _, readers := range []int{1, 2} {
+		b := &bucket{}
+		c := newCache(t, b, Config{MaxBytes: 4 << 20, RecentBytes: 1 << 20})
+		segments := b.object(t, "o", 8, 64<<10)
+		var wants []Want
+		for _, s := range segments {
+			wants = append(wants, Want{Segment: s, Ahead: true})
+		}
+		c.Load(t.Context(), wants) // for those who come
+		for range readers {
+			for i := range segments {
+				load(t, c, segments[i:i+1])
+			}
+		}
+		load(t, c, b.object(t, "other", 16, 64<<10)) // fills the ring
+		load(t, c, segments)
+		if want := readers + (2-readers)*2; len(b.gets) != want {
+			t.Errorf("%d readers: GETs %v, want %d", readers, b.gets, want)
+		}
+	}
+}
+
 func TestSpansCoverAll(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		maxGap, maxSize := rapid.Int64Range(0, 20).Draw(t, "gap"), rapid.Int64Range(1, 100).Draw(t, "size")

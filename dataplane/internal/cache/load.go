@@ -25,6 +25,8 @@ type Want struct {
 	lookup.Segment
 	Sharing Sharing
 	Ahead   bool // nobody has asked for it yet: that it is loaded is no use of it
+	// Together: what lies between it and others of the object that are wanted together is read, too.
+	Together bool
 }
 
 // Result is one segment's bytes, which nobody may change, or why they are not to be had: ErrMissing, ErrCorrupt, ErrBucket, or the error
@@ -32,6 +34,32 @@ type Want struct {
 type Result struct {
 	Bytes []byte
 	Err   error
+}
+
+// Lacking are those of the wants that are neither held nor being loaded, in their order.
+func (c *Cache) Lacking(wants []Want) []Want {
+	var lacking []Want
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range wants {
+		if !c.near(w.ObjectKey, part{w.Position, w.SizeBytes}) {
+			lacking = append(lacking, w)
+		}
+	}
+	return lacking
+}
+
+// near tells whether a part is held or being loaded. Requires mu.
+func (c *Cache) near(object string, p part) bool {
+	if c.held.find(object, p) != nil {
+		return true
+	}
+	for _, r := range [...]route{{object, p, false}, {object, p, true}, {object, wholePart, false}} {
+		if c.flights[r] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // errAbandoned ends the flight of a load that was cancelled: somebody else shall try.
@@ -45,6 +73,7 @@ type wish struct {
 	sharing     Sharing
 	objectBytes int64 // 0: unknown
 	ahead       bool
+	together    bool
 	forPeer     bool // another agent asks: it is never asked in turn
 }
 
@@ -78,7 +107,8 @@ func (c *Cache) Load(ctx context.Context, wants []Want) []Result {
 	for i := range wants {
 		w := &wants[i]
 		wishes[i] = wish{
-			object: w.ObjectKey, part: part{w.Position, w.SizeBytes}, sum: &w.CRC32C, sharing: w.Sharing, objectBytes: w.ObjectBytes, ahead: w.Ahead,
+			object: w.ObjectKey, part: part{w.Position, w.SizeBytes}, sum: &w.CRC32C, sharing: w.Sharing, objectBytes: w.ObjectBytes,
+			ahead: w.Ahead, together: w.Together,
 		}
 	}
 	return c.load(ctx, wishes)
@@ -132,10 +162,10 @@ func (c *Cache) recall(w *wish) []byte {
 		c.mu.Unlock()
 		return nil
 	}
+	good := b.known[w.part].good
 	if !w.ahead {
-		b.uses++
+		b.use(w.part)
 	}
-	_, good := b.good[w.part]
 	used := b.where == inUsed
 	c.mu.Unlock()
 	if used {
@@ -159,16 +189,6 @@ func (c *Cache) prove(b *blob, w *wish, bytes []byte) []byte {
 	}
 	b.vouch(w.part)
 	return bytes
-}
-
-// vouch requires Cache.mu.
-func (b *blob) vouch(p part) {
-	if b.good == nil {
-		b.good = make(map[part]struct{}, 1)
-	}
-	if len(b.good) < maxGood {
-		b.good[p] = struct{}{}
-	}
 }
 
 // board finds or makes a flight for each of the wishes, nil for what has landed meanwhile; mine are those made here, which the caller must

@@ -386,6 +386,119 @@ func TestFetchReadsAheadOfSequentialReaders(t *testing.T) {
 	})
 }
 
+// Readers who go side by side through some partitions of the same objects have each object read once, and only what lies between them beside what they
+// want; one alone has nothing read for others.
+func TestReadersSideBySideShareGETs(t *testing.T) {
+	const (
+		objects, partitions = 50, 5
+		segment             = 270 << 10 // too much to be read for nothing between two that are wanted
+	)
+	for _, test := range []struct {
+		name    string
+		reads   []int32
+		perGet  int   // segments of one object that a GET brings, at least, once it is known who reads
+		useless int64 // bytes for each byte that is wanted
+	}{
+		{"all", []int32{0, 1, 2, 3, 4}, 5, 1},
+		{"every second", []int32{0, 2, 4}, 3, 2},
+		{"two far from each other", []int32{0, 4}, 1, 1},
+		{"one", []int32{3}, 1, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, partitions, Config{}, func(t *testing.T, r *rig) {
+				all := make([]int32, partitions)
+				for p := range all {
+					all[p] = int32(p)
+				}
+				value := incompressible(segment)
+				for range objects {
+					r.write([][]rec{{{value: value}}}, all...)
+				}
+				next := make([]int64, partitions)
+				round := func() {
+					for _, p := range test.reads {
+						next[p] = r.fetch(request(p, next[p])).GetNextOffset()
+						synctest.Wait()
+					}
+				}
+				for next[test.reads[0]] < 16 { // until the windows are open
+					round()
+				}
+				before, behind := r.Service.cache.Counts(), next[test.reads[0]]
+				for next[test.reads[0]] < objects-18 { // not to where there is nothing more to read ahead
+					round()
+				}
+				after := r.Service.cache.Counts()
+				read := (next[test.reads[0]] - behind) * int64(len(test.reads)) // segments
+				if gets := after.Gets - before.Gets; gets*int64(test.perGet) > read+2*int64(test.perGet) {
+					t.Errorf("%d GETs for %d segments, want one for %d", gets, read, test.perGet)
+				}
+				if got := after.GetBytes - before.GetBytes; got > (read+8)*(segment+1000)*test.useless {
+					t.Errorf("%d bytes were read for %d segments of %d", got, read, segment)
+				}
+			})
+		})
+	}
+}
+
+// A reader of many segments never waits for the catalog after its first request: it is asked before what is known ends.
+func TestCatalogIsAskedAhead(t *testing.T) {
+	inBubble(t, 1, Config{}, func(t *testing.T, r *rig) {
+		const segments = 5 * locatedSegments / 2
+		for range segments {
+			r.write([][]rec{plain(1)}, 0)
+		}
+		req := request(0, 0)
+		req.MaxBytes = 100 // a segment each time
+		for next := int64(0); next < segments; {
+			if next > 0 {
+				r.catalog.Delay(time.Second)
+			}
+			began := time.Now()
+			req.Partitions[0].Offset = next
+			next = r.fetch(req).GetNextOffset()
+			if took := time.Since(began); took > 0 {
+				t.Fatalf("waited %v for the segment before offset %d", took, next)
+			}
+			r.catalog.Delay(0)
+			synctest.Wait()
+		}
+		if calls := len(r.catalog.Calls()); calls > 8 {
+			t.Errorf("%d lookups for %d segments", calls, segments)
+		}
+	})
+}
+
+// A reader who has gone is not read for: others' objects are brought as if it had never been there.
+func TestReadersWhoHaveGoneAreNotReadFor(t *testing.T) {
+	const segment = 300 << 10
+	inBubble(t, 2, Config{}, func(t *testing.T, r *rig) {
+		for range 30 {
+			r.write([][]rec{{{value: incompressible(segment)}}}, 0, 1)
+		}
+		next := make([]int64, 2)
+		round := func(partitions ...int32) {
+			for _, p := range partitions {
+				next[p] = r.fetch(request(p, next[p])).GetNextOffset()
+				synctest.Wait()
+			}
+		}
+		for range 4 {
+			round(0, 1)
+		}
+		time.Sleep(togetherFor + second) // partition 1's has gone
+		round(0)
+		before := r.Service.cache.Counts()
+		for range 8 {
+			round(0)
+		}
+		after := r.Service.cache.Counts()
+		if got := after.GetBytes - before.GetBytes; got > 9*(segment+1000) {
+			t.Errorf("%d bytes were read for 8 segments of %d", got, segment)
+		}
+	})
+}
+
 // A stream of a whole topic goes on with partitions that the topic gets; one of chosen partitions keeps to these.
 func TestP2_ConsumeGoesOnWithNewPartitions(t *testing.T) {
 	inBubble(t, 2, Config{}, func(t *testing.T, r *rig) {

@@ -141,7 +141,7 @@ func New(group string, routes Routes, catalog lookup.Catalog, bucket cache.Bucke
 	}
 	s := &Service{
 		group: group, routes: routes, config: config, log: log,
-		index: index, coalescer: coalescer, watch: watch, cache: segments, ahead: newAhead(segments),
+		index: index, coalescer: coalescer, watch: watch, cache: segments, ahead: newAhead(segments, index, coalescer),
 		board: notice.NewBoard(), leaving: make(chan struct{}), stopping: make(chan struct{}),
 	}
 	if config.Peers != nil {

@@ -10,5 +10,5 @@
 // Promises: P4 (what rests on an answer of Coalescer.Ask was read after Ask was called; an error is
 // never turned into "nothing there"), P1 (the index only knows what is committed).
 //
-// Read: query.go, coalescer.go, index.go, segments.go, confirm.go, subscription.go, awaited.go, watch.go.
+// Read: query.go, coalescer.go, index.go, segments.go, within.go, confirm.go, subscription.go, awaited.go, watch.go.
 package lookup

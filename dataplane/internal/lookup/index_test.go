@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -174,6 +175,34 @@ func TestCommitIsFound(t *testing.T) {
 	}
 	if _, found := x.Find(id(0), 5, 5); found != nil {
 		t.Errorf("found %v where only the catalog knows", found)
+	}
+}
+
+func TestWithinIsWhatReadersComeTo(t *testing.T) {
+	x := newIndex(t, 0)
+	for n := range int32(3) { // each object has ten records of each partition
+		for o := range int64(5) {
+			x.Committed(partition.Committed{
+				Partition: id(n), Epoch: 1, BaseOffset: 10 * o, NextOffset: 10 * (o + 1), LogStartOffset: 0,
+				ObjectKey: fmt.Sprint(o), BytePosition: int64(n) * 100, SizeBytes: 100,
+			})
+		}
+	}
+	reaching := func(n int32, offset, bytes int64) Reader {
+		return Reader{Partition: id(n), Offset: offset, Reach: bytes}
+	}
+	var got []string
+	for _, s := range x.Within(func(key string) bool { return key >= "2" }, []Reader{
+		reaching(0, 25, 200), // the rest of one, and the next
+		reaching(1, 0, 250),  // comes to the first wanted one within its reach
+		reaching(2, 0, 200),  // does not
+		reaching(2, 50, 900), // is at the end
+		reaching(7, 0, 900),  // of which nothing is known
+	}) {
+		got = append(got, fmt.Sprintf("%s@%d", s.ObjectKey, s.Position))
+	}
+	if want := []string{"2@0", "3@0", "2@100"}; !slices.Equal(got, want) {
+		t.Errorf("found %v, want %v", got, want)
 	}
 }
 

@@ -10,7 +10,10 @@ import (
 type segments []Segment
 
 // find returns up to n contiguous segments from the one that holds offset on; none if that is unknown.
-func (l segments) find(offset int64, n int) []Segment {
+func (l segments) find(offset int64, n int) []Segment { return slices.Clone(l.contiguous(offset, n)) }
+
+// contiguous is find without a copy.
+func (l segments) contiguous(offset int64, n int) segments {
 	i := l.from(offset)
 	if i == len(l) || l[i].BaseOffset > offset {
 		return nil
@@ -19,7 +22,7 @@ func (l segments) find(offset int64, n int) []Segment {
 	for j < len(l) && j-i < n && l[j].BaseOffset == l[j-1].End() {
 		j++
 	}
-	return slices.Clone(l[i:j])
+	return l[i:j]
 }
 
 // from is the index of the first segment that ends after offset.
