@@ -1,6 +1,7 @@
 package keycompact
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/streamhouse/streamhouse/client/recordbatch"
@@ -105,6 +106,7 @@ func (r *rules) clean(segments [][]byte, s *scratches) (left, error) {
 	}
 	if len(out.bytes) == 0 {
 		out.bytes = append(out.bytes, s.empty...)
+		out.changed = len(segments) > 1 || !bytes.Equal(out.bytes, segments[0]) // else an earlier pass has left just this
 	}
 	if out.maxTimestamp < 0 { // no record is left
 		out.minTimestamp, out.maxTimestamp = last.MaxTimestamp, last.MaxTimestamp

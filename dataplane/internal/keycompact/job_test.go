@@ -250,10 +250,13 @@ func TestP1P2_JobsLeaveTheNewestRecords(t *testing.T) {
 }
 
 // one is a partition of segments with a record each, of keys k0 to k2 in turn.
-func one(t failer, n int64) *catalog {
+func one(t failer, n int64) *catalog { return each(t, n, func(int64) int32 { return 1 }) }
+
+// each is one in which every offset was written in an epoch of its own choice.
+func each(t failer, n int64, epoch func(offset int64) int32) *catalog {
 	c := &catalog{}
 	for o := range n {
-		c.commit(t, 1, o, o+1, encode(t, o, recordbatch.NoProducer(), []recordbatch.Record{{Key: fmt.Append(nil, "k", o%3), Value: fmt.Append(nil, o)}}))
+		c.commit(t, epoch(o), o, o+1, encode(t, o, recordbatch.NoProducer(), []recordbatch.Record{{Key: fmt.Append(nil, "k", o%3), Value: fmt.Append(nil, o)}}))
 	}
 	return c
 }
@@ -284,6 +287,22 @@ func TestPassOverCleanPartitionWritesNothing(t *testing.T) {
 	done, err := compactor(t, c, Config{}).Run(t.Context(), jobID, outputID, &controlplanev1.KeyCompactWork{TopicId: topicID[:], End: 3})
 	if err != nil || done.Objects != 0 || done.Removed != 0 || c.finished.GetCleanEnd() != 3 {
 		t.Errorf("%+v, %v, finished %v", done, err, c.finished)
+	}
+}
+
+// Segments that have lost all their records, and cannot be joined, are written once.
+func TestEmptySegmentsAreNotWrittenAgain(t *testing.T) {
+	t.Parallel()
+	c := each(t, 9, func(o int64) int32 { return int32(o) + 1 })
+	k := compactor(t, c, Config{})
+	for run, want := range []int64{1, 0, 0} {
+		work := &controlplanev1.KeyCompactWork{TopicId: topicID[:], End: 9, Run: int32(run)}
+		if done, err := k.Run(t.Context(), jobID, outputID, work); err != nil || done.Objects != want || c.finished.GetCleanEnd() != 9 {
+			t.Errorf("run %d: %+v, %v; want %d objects", run, done, err, want)
+		}
+	}
+	if got := c.read(t); len(got) != 3 {
+		t.Errorf("left %v", got)
 	}
 }
 
@@ -377,10 +396,11 @@ func (c *crasher) Put(ctx context.Context, key string, body [][]byte, crc32c uin
 // agent's, which is told of the job again, or another's.
 func TestP1P2_AJobThatEndsAnywhereIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
+	const size = int64(objectSegments + 10)
 	for _, after := range []bool{false, true} {
 		for n := 1; ; n++ {
-			c := one(t, 30)
-			work := &controlplanev1.KeyCompactWork{TopicId: topicID[:], End: 30, Run: 1}
+			c := each(t, size, func(o int64) int32 { return int32(o) + 1 }) // nothing can be joined, so there are several objects
+			work := &controlplanev1.KeyCompactWork{TopicId: topicID[:], End: size, Run: 1}
 			crashing := &crasher{catalog: c, left: n, after: after}
 			k, err := New(crashing, crashing, Config{AgentGroup: "group"}, slog.New(slog.DiscardHandler))
 			if err != nil {
@@ -396,12 +416,12 @@ func TestP1P2_AJobThatEndsAnywhereIsFinishedByTheNext(t *testing.T) {
 			if !errors.Is(err, errCrash) {
 				t.Fatalf("call %d: %v", n, err)
 			}
-			wantNewest(t, c, n)
+			wantNewest(t, c, size, n)
 			work.Run = 2
 			if _, err := compactor(t, c, Config{}).Run(t.Context(), jobID, outputID, work); err != nil {
 				t.Fatalf("after call %d (done: %t): %v", n, after, err)
 			}
-			if left := wantNewest(t, c, n); left != 3 || c.finished.GetCleanEnd() != 30 {
+			if left := wantNewest(t, c, size, n); left != 3 || c.finished.GetCleanEnd() != size {
 				t.Fatalf("after call %d (done: %t): %d records are left, finished %v", n, after, left, c.finished)
 			}
 		}
@@ -409,10 +429,10 @@ func TestP1P2_AJobThatEndsAnywhereIsFinishedByTheNext(t *testing.T) {
 }
 
 // wantNewest expects the newest record of each of three keys where it was, among others perhaps, and counts all.
-func wantNewest(t *testing.T, c *catalog, n int) int {
+func wantNewest(t *testing.T, c *catalog, size int64, n int) int {
 	t.Helper()
 	records := c.read(t)
-	for i, want := range []int64{27, 28, 29} {
+	for i, want := range []int64{size - 3, size - 2, size - 1} {
 		if !slices.ContainsFunc(records, func(r recordbatch.Record) bool { return r.Offset == want && string(r.Key) == fmt.Sprint("k", i) }) {
 			t.Fatalf("call %d: the record at %d is gone, left are %v", n, want, records)
 		}
