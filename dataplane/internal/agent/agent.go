@@ -188,8 +188,9 @@ func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.H
 	return err
 }
 
-// keyCompactionTimeout is more than a pass over a large partition takes.
-const keyCompactionTimeout = 2 * time.Hour
+// keyCompactionTimeout is more than a pass takes, which has to go through all of its partition before it counts: terabytes, at the pace of
+// compaction.
+const keyCompactionTimeout = 24 * time.Hour
 
 // work makes the runner of jobs on the bucket.
 func (a *Agent) work() error {

@@ -313,6 +313,12 @@ func TestKeyCompactionIsOfWhatIsNeitherYoungNorOthers(t *testing.T) {
 		t.Fatalf("all is young: %v", job)
 	}
 	a.exec(`UPDATE object_keys SET created_at = created_at - interval '2 hours' WHERE key LIKE '%-1' OR key LIKE '%-3'`)
+	a.exec(`UPDATE topics SET min_compaction_lag_ms = 3 * 3600 * 1000`)
+	if job := a.claimKeyed(); job != nil {
+		t.Fatalf("the topic wants three hours: %v", job)
+	}
+	a.exec(`UPDATE topics SET min_compaction_lag_ms = 3600 * 1000`)
+	a.exec(`UPDATE upkeep SET key_compaction_due_at = clock_timestamp()`)
 	job := a.wantWork(0, 10, 0) // the second one is young, and the third behind it
 	a.exec(`UPDATE topics SET cleanup_policy = 1`)
 	if again := a.claimKeyed(); again != nil {
