@@ -101,10 +101,10 @@ func with(spec process.Spec, env []string) process.Spec {
 	return spec
 }
 
-// Start runs the replica, again after it has ended, under the same address.
-func (p *ControlPlane) Start(ctx context.Context, t testing.TB) {
+// Start runs the replica, again after it has ended, under the same address, with this added to its environment.
+func (p *ControlPlane) Start(ctx context.Context, t testing.TB, env ...string) {
 	t.Helper()
-	p.Launch(t)
+	p.Launch(t, env...)
 	ready(ctx, t, p.Process, func(ctx context.Context) error { return p.answers(ctx, p.URL+"/readyz") })
 }
 
