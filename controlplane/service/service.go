@@ -89,7 +89,8 @@ func New(ctx context.Context, config Config, deps Deps) (*Service, error) {
 
 func (s *Service) assemble(ctx context.Context) (err error) {
 	logger := s.deps.Log.Logger
-	identity := telemetry.Identity{Service: "streamhouse-controlplane", Version: s.deps.Version}
+	name := replicaName()
+	identity := telemetry.Identity{Service: "streamhouse-controlplane", Version: s.deps.Version, Attributes: map[string]string{"service.instance.id": name}}
 	s.measured, err = telemetry.New(s.config.Telemetry, identity, logger) //nolint:contextcheck // it reaches nobody
 	if err != nil {
 		return err
@@ -98,20 +99,20 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 	if s.catalog, err = open(ctx, s.config, logger, tracer); err != nil {
 		return err
 	}
-	if err = s.catalog.Measure(s.measured.Meter()); err != nil {
+	if err = s.catalog.Measure(s.measured.Meter()); err != nil { //nolint:contextcheck // its meter wants one and uses none
 		return err
 	}
 	if s.hub, err = watch.New(s.catalog, s.config.WatchInterval, logger); err != nil {
 		return err
 	}
-	if s.judge, err = judge.New(s.catalog, judge.Config{SuspectAfter: s.config.SuspectAfter, Logger: logger}); err != nil {
+	if s.judge, err = judge.New(s.catalog, judge.Config{SuspectAfter: s.config.SuspectAfter, Logger: logger, Tracer: tracer}); err != nil {
 		return err
 	}
 	knock := suspicion.Knock(s.deps.Knock)
 	if knock == nil {
 		knock = suspicion.HTTP()
 	}
-	s.asker = suspicion.New(s.catalog, knock, logger)
+	s.asker = suspicion.New(s.catalog, knock, logger, tracer)
 	if s.forget, err = judge.NewForgetter(s.catalog, s.config.ProducerExpiry, logger); err != nil {
 		return err
 	}
@@ -120,8 +121,7 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 		return err
 	}
 	s.janitor = job.NewJanitor(s.catalog, job.Config{Interval: s.config.forgetting(), Logger: logger})
-	name := replicaName()
-	s.balancer, err = rebalance.New(s.catalog, rebalance.Config{Name: name, Logger: logger, Meter: s.measured.Meter()})
+	s.balancer, err = rebalance.New(s.catalog, rebalance.Config{Name: name, Logger: logger, Meter: s.measured.Meter()}) //nolint:contextcheck // as above
 	if err != nil {
 		return err
 	}

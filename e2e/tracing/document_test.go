@@ -76,6 +76,8 @@ func spanName(s span) string {
 		return ""
 	case topic && (name == "send" || name == "receive"):
 		return name + " TOPIC"
+	case strings.HasPrefix(name, "job."):
+		return "job.KIND"
 	case strings.HasPrefix(name, "S3/"):
 		return "S3/OPERATION"
 	case strings.HasPrefix(name, "streamhouse."):

@@ -48,7 +48,8 @@ func TestTracing(t *testing.T) {
 	c := newCollector(t)
 	flags := []string{"--otlp-endpoint", c.URL, "--otlp-interval", "1s", "--trace-sample", "0.000001"}
 	s := &suite{collector: c, topic: "orders", Cluster: cluster.Start(t, cluster.Options{
-		Zones: []string{"az-a"}, AgentArgs: flags, ControlPlaneArgs: append(flags, "--otlp-headers", "authorization=Bearer secret-header"),
+		Zones: []string{"az-a"}, AgentArgs: append(flags, "--job-interval", "100ms"),
+		ControlPlaneArgs: append(flags, "--otlp-headers", "authorization=Bearer secret-header", "--checkpoint-interval", "1s"),
 	})}
 	if _, err := s.Client(t, client.WithAPIKey(s.AdminKey)).Admin().CreateTopic(ctx, client.NewTopic{Name: s.topic, PartitionCount: 1}); err != nil {
 		t.Fatal(err)
@@ -62,6 +63,8 @@ func TestTracing(t *testing.T) {
 		{"records of several traces", several},
 		{"what is in no trace", untraced},
 		{"lease", lease},
+		{"job", job},
+		{"an agent that goes away", away},
 		{"secrets", secrets},
 		{"docs/tracing.md", documented},
 		{"docs/metrics.md", metricsDocumented},
@@ -213,6 +216,30 @@ func lease(ctx context.Context, t *testing.T, s *suite) {
 	rpc := "streamhouse.controlplane.v1.AgentService/Acquire"
 	call := s.collector.under(ctx, t, acquire, agent, rpc, clientKind)
 	s.collector.under(ctx, t, call, controlPlane, rpc, server)
+}
+
+// A job on the bucket is a trace, with what it asks of the bucket and of the control plane below it.
+func job(ctx context.Context, t *testing.T, s *suite) {
+	job := s.collector.find(ctx, t, "checkpoint", func(s span) bool {
+		failed, _ := s.attribute("error.type")
+		return s.service == agent && s.GetName() == "job.checkpoint" && failed.GetStringValue() == ""
+	})
+	s.collector.under(ctx, t, job, agent, "S3/PutObject", clientKind)
+	rpc := "streamhouse.controlplane.v1.JobService/FinishJob"
+	call := s.collector.under(ctx, t, job, agent, rpc, clientKind)
+	s.collector.under(ctx, t, call, controlPlane, rpc, server)
+}
+
+// The control plane knocks at an agent whose watch broke, and finds its partitions another.
+func away(ctx context.Context, t *testing.T, s *suite) {
+	other := s.StartAgent(ctx, t, "agent-2", "az-a")
+	s.CreateTopic(ctx, t, "more", 4, client.TopicConfig{})
+	other.Kill()
+	s.collector.find(ctx, t, "knock", func(s span) bool {
+		verdict, _ := s.attribute("error.type")
+		return s.service == controlPlane && s.GetName() == "knock" && verdict.GetStringValue() == "connection refused"
+	})
+	s.collector.find(ctx, t, "assign", func(s span) bool { return s.service == controlPlane && s.GetName() == "assign" })
 }
 
 // Nothing that users send, and no secret, leaves a process in a span.

@@ -3,6 +3,7 @@ package listen
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"net/http"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	connectv1 "connectrpc.com/connect"
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/grpchealth"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 )
 
 const (
@@ -89,6 +92,30 @@ func (h *health) notReady(ctx context.Context) map[string]string {
 	h.faults = h.run(context.WithoutCancel(ctx)) // the answer is for others, too
 	h.at = time.Now()
 	return h.faults
+}
+
+// show has a meter tell what is ready; each look is a question like anyone's. A nil meter is told nothing.
+func (h *health) show(meter metric.Meter) error {
+	if meter == nil {
+		return nil
+	}
+	_, err := meter.Int64ObservableGauge("streamhouse.ready", metric.WithUnit("1"),
+		metric.WithDescription("1 where a check of readiness passes, else 0, by check: what /readyz would name."),
+		metric.WithInt64Callback(func(ctx context.Context, o metric.Int64Observer) error {
+			faults := h.notReady(ctx)
+			for name := range h.checks {
+				var passes int64 = 1
+				if _, fault := faults[name]; fault {
+					passes = 0
+				}
+				o.Observe(passes, metric.WithAttributes(attribute.String("check", name)))
+			}
+			return nil
+		}))
+	if err != nil {
+		return fmt.Errorf("telemetry: %w", err)
+	}
+	return nil
 }
 
 func (h *health) run(ctx context.Context) map[string]string {

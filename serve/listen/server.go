@@ -88,6 +88,9 @@ func New(options Options) (*Server, error) {
 	}
 	server := &Server{config: options.Config, logger: options.Logger, stopping: make(chan struct{})}
 	server.health = newHealth(options.Ready, server.stopping)
+	if err := server.health.show(options.Meter); err != nil {
+		return nil, err
+	}
 	handler, err := server.handler(options)
 	if err != nil {
 		return nil, err

@@ -135,6 +135,7 @@ func (p *Provider) serve(log *slog.Logger) (sdkmetric.Reader, error) {
 	p.scrapes = promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
 		MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,
+		EnableOpenMetrics: true, // for who asks for it: only that format has room for the traces behind a histogram
 	})
 	return reader, nil
 }

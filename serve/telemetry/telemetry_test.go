@@ -12,6 +12,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	collectorv1 "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	metricsv1 "go.opentelemetry.io/proto/otlp/metrics/v1"
 	"go.uber.org/goleak"
@@ -59,6 +60,29 @@ func TestMetricsAreServedToAnyone(t *testing.T) {
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+}
+
+// TestWhoAsksForOpenMetricsGetsTheTracesBehindAHistogram: what was recorded within a traced call has that call's trace id beside it.
+func TestWhoAsksForOpenMetricsGetsTheTracesBehindAHistogram(t *testing.T) {
+	t.Parallel()
+	p := provider(t, telemetry.DefaultConfig(), io.Discard)
+	took, err := p.Meter().Float64Histogram("streamhouse.test.duration", metric.WithUnit("s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{0xab}, SpanID: trace.SpanID{0xcd}, TraceFlags: trace.FlagsSampled})
+	took.Record(trace.ContextWithSpanContext(t.Context(), call), 0.5)
+	mux := http.NewServeMux()
+	p.Mount(mux)
+	for accept, wanted := range map[string]bool{"application/openmetrics-text; version=1.0.0": true, "text/plain": false} {
+		request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		request.Header.Set("Accept", accept)
+		response := httptest.NewRecorder()
+		mux.ServeHTTP(response, request)
+		if got := strings.Contains(response.Body.String(), `trace_id="`+call.TraceID().String()+`"`); got != wanted {
+			t.Errorf("%s: trace %v\n%s", accept, got, response.Body.String())
 		}
 	}
 }

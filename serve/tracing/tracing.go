@@ -67,11 +67,11 @@ func (t *Tracer) Inside(ctx context.Context, name string, kind trace.SpanKind) (
 }
 
 // Rare begins a span for work of this process's own that happens seldom: a trace of its own, unless the context has one.
-func (t *Tracer) Rare(ctx context.Context, name string) (context.Context, trace.Span) {
+func (t *Tracer) Rare(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
 	if t == nil || (t.share == 0 && !Sampled(ctx)) {
 		return ctx, none
 	}
-	return t.tracer.Start(ctx, name) //nolint:spancheck // the caller ends it
+	return t.tracer.Start(ctx, name, options...) //nolint:spancheck // the caller ends it
 }
 
 // lot tells whether a call without a trace begins one.

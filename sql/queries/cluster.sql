@@ -24,10 +24,10 @@ FROM agent_groups g LEFT JOIN topics t ON t.agent_group = g.agent_group AND t.de
 WHERE g.deleted_at IS NULL AND (@agent_group::text = '' OR g.agent_group = @agent_group::text)
 GROUP BY g.agent_group ORDER BY g.agent_group;
 
--- Partitions by agent group and the zone of their leader (empty: nobody leads). moving: the leader is not who should lead.
+-- Partitions by agent group and the zone of their leader (empty: nobody leads). moving: the leader is not who should lead. epoch: the greatest.
 -- name: PartitionTally :many
 SELECT p.agent_group, COALESCE(s.zone, '')::text AS zone, (s.session_id IS NOT NULL)::boolean AS led, count(*)::int AS partitions,
-       count(*) FILTER (WHERE s.agent_id <> p.assigned_agent_id)::int AS moving
+       count(*) FILTER (WHERE s.agent_id <> p.assigned_agent_id)::int AS moving, max(p.epoch)::int AS epoch
 FROM partitions p
 JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
 LEFT JOIN sessions s ON s.session_id = p.leader_session_id AND s.ended_at IS NULL

@@ -6,11 +6,14 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/streamhouse/streamhouse/serve/crashpoint"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 var afterPurge = crashpoint.Register("purge.after-page")
@@ -26,6 +29,8 @@ type Config struct {
 	SuspectAfter time.Duration
 	// Logger; default slog.Default().
 	Logger *slog.Logger
+	// Tracer makes a span where partitions were assigned; nil: nothing does.
+	Tracer *tracing.Tracer
 }
 
 const (
@@ -212,14 +217,23 @@ func (j *Judge) settleAll(ctx context.Context) (waiting bool, err error) {
 // settleOne says whether some must wait.
 func (j *Judge) settleOne(ctx context.Context, agentGroup store.AgentGroup) (waiting bool, err error) {
 	for {
+		began := time.Now()
 		assigned, more, err := j.store.AssignOrphans(ctx, agentGroup)
 		if assigned > 0 {
+			j.trace(ctx, agentGroup, assigned, began)
 			j.config.Logger.InfoContext(ctx, "partitions assigned", "agent_group", agentGroup, "partitions", assigned)
 		}
 		if err != nil || !more || assigned == 0 {
 			return more, err
 		}
 	}
+}
+
+// trace makes the span afterwards: most times there is nothing to assign.
+func (j *Judge) trace(ctx context.Context, agentGroup store.AgentGroup, assigned int, began time.Time) {
+	_, span := j.config.Tracer.Rare(ctx, "assign", trace.WithTimestamp(began), trace.WithAttributes(
+		attribute.String("streamhouse.agent_group", string(agentGroup)), attribute.Int("streamhouse.partitions", assigned)))
+	span.End()
 }
 
 // purge removes what deleted topics left, a batch at a time.

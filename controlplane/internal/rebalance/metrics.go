@@ -44,6 +44,7 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 		metric.WithDescription("Time to read an agent group and to plan it.")); err != nil {
 		return nil, err
 	}
+	m.started.Add(context.Background(), 0) // so that it is there before the first
 	return m, m.observe(meter)
 }
 
@@ -60,6 +61,7 @@ func (m *metrics) observe(meter metric.Meter) error {
 		return err
 	}
 	moving := gauge("streamhouse.placement.moving", "{partition}", "Partitions whose leader is not who should lead: hand-offs under way.")
+	epoch := gauge("streamhouse.placement.epoch", "{epoch}", "Greatest epoch of an agent group's partitions.")
 	sessions := gauge("streamhouse.placement.sessions", "{session}", "Sessions that live, by agent group and state.")
 	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		m.mu.Lock()
@@ -73,6 +75,9 @@ func (m *metrics) observe(meter metric.Meter) error {
 		for name, n := range m.moving() {
 			o.ObserveInt64(moving, n, metric.WithAttributes(agentGroup(name)))
 		}
+		for name, greatest := range m.epochs() {
+			o.ObserveInt64(epoch, greatest, metric.WithAttributes(agentGroup(name)))
+		}
 		for name, states := range m.census.Sessions {
 			for state, n := range states {
 				text := strings.ToLower(strings.TrimPrefix(state.String(), "AGENT_STATE_"))
@@ -80,7 +85,7 @@ func (m *metrics) observe(meter metric.Meter) error {
 			}
 		}
 		return nil
-	}, leader, leaderless, partitions, moving, sessions)
+	}, leader, leaderless, partitions, moving, epoch, sessions)
 	return err
 }
 
@@ -129,6 +134,15 @@ func (m *metrics) moving() map[store.AgentGroup]int64 {
 		counts[tally.AgentGroup] += int64(tally.Moving)
 	}
 	return counts
+}
+
+// epochs has the greatest of each agent group. Requires: mu.
+func (m *metrics) epochs() map[store.AgentGroup]int64 {
+	greatest := map[store.AgentGroup]int64{}
+	for _, tally := range m.census.Partitions {
+		greatest[tally.AgentGroup] = max(greatest[tally.AgentGroup], int64(tally.Epoch))
+	}
+	return greatest
 }
 
 func (m *metrics) leads(leading bool) {

@@ -28,11 +28,15 @@ func (s jobs) SweepKeys(ctx context.Context, request *controlplanev1.SweepKeysRe
 	return forAgent(ctx, writes, request, s.Store.SweepKeys)
 }
 
-func (s jobs) CommitKeyCompaction(ctx context.Context, request *controlplanev1.CommitKeyCompactionRequest) (*controlplanev1.CommitKeyCompactionResponse, error) {
+func (s jobs) CommitKeyCompaction(
+	ctx context.Context, request *controlplanev1.CommitKeyCompactionRequest,
+) (*controlplanev1.CommitKeyCompactionResponse, error) {
 	return forAgent(ctx, writes, request, s.Store.CommitKeyCompaction)
 }
 
-func (s jobs) FinishKeyCompaction(ctx context.Context, request *controlplanev1.FinishKeyCompactionRequest) (*controlplanev1.FinishKeyCompactionResponse, error) {
+func (s jobs) FinishKeyCompaction(
+	ctx context.Context, request *controlplanev1.FinishKeyCompactionRequest,
+) (*controlplanev1.FinishKeyCompactionResponse, error) {
 	return forAgent(ctx, writes, request, s.Store.FinishKeyCompaction)
 }
 

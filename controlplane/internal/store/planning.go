@@ -150,6 +150,8 @@ type PartitionTally struct {
 	Led bool
 	// Partitions in all; of these, Moving have a leader that is not who should lead.
 	Partitions, Moving int32
+	// Epoch is the greatest of theirs; 0: none of them has ever been led.
+	Epoch int32
 }
 
 // ReportedTraffic is what one agent reported.

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/store"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 const (
@@ -41,6 +43,7 @@ type Asker struct {
 	catalog Catalog
 	knock   Knock
 	logger  *slog.Logger
+	tracer  *tracing.Tracer // nil: nothing is traced
 	waiting chan watched
 
 	mu     sync.Mutex // guards asking
@@ -53,10 +56,10 @@ type watched struct {
 	sessionID  uuid.UUID
 }
 
-// New makes an asker.
-func New(catalog Catalog, knock Knock, logger *slog.Logger) *Asker {
+// New makes an asker. tracer may be nil.
+func New(catalog Catalog, knock Knock, logger *slog.Logger, tracer *tracing.Tracer) *Asker {
 	return &Asker{
-		catalog: catalog, knock: knock, logger: logger,
+		catalog: catalog, knock: knock, logger: logger, tracer: tracer,
 		waiting: make(chan watched, maxWaiting), asking: map[uuid.UUID]struct{}{},
 	}
 }
@@ -101,6 +104,11 @@ func (a *Asker) work(ctx context.Context) {
 
 // ask knocks until there is a verdict, a few times at most.
 func (a *Asker) ask(ctx context.Context, w watched) {
+	ctx, span := a.tracer.Rare(ctx, "knock")
+	defer span.End()
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("streamhouse.session_id", w.sessionID.String()))
+	}
 	address, err := a.address(ctx, w)
 	if err != nil {
 		return // it has ended, or the catalog is out of reach: nobody is suspected then
@@ -112,6 +120,7 @@ func (a *Asker) ask(ctx context.Context, w watched) {
 		case ctx.Err() != nil || err == nil || errors.Is(err, context.DeadlineExceeded):
 			return
 		case errors.Is(err, syscall.ECONNREFUSED):
+			tracing.Fail(span, "connection refused")
 			a.suspect(ctx, w, address)
 			return
 		}

@@ -73,7 +73,7 @@ func simulate(t *testing.T, a *agents, story func(asker *Asker)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		asker := New(a, a.knock, slog.New(slog.DiscardHandler))
+		asker := New(a, a.knock, slog.New(slog.DiscardHandler), nil)
 		ended := make(chan error, 1)
 		go func() { ended <- asker.Run(ctx) }()
 		story(asker)
@@ -173,7 +173,7 @@ func TestNobodyIsSuspectedByAReplicaThatStops(t *testing.T) {
 			stop()
 			return refused()
 		}
-		asker := New(a, a.knock, slog.New(slog.DiscardHandler))
+		asker := New(a, a.knock, slog.New(slog.DiscardHandler), nil)
 		asker.WatchBroke(group, uuid.New())
 		if err := asker.Run(ctx); err != nil {
 			t.Error(err)

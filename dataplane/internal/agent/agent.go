@@ -216,7 +216,7 @@ func (a *Agent) work() error {
 	}
 	checkpoints := job.Checkpointer{AgentGroup: a.config.Session.AgentGroup, Control: a.control, Store: a.deps.Store}
 	a.jobs, err = job.New(job.Config{
-		Interval: a.config.JobInterval, Session: a.desk.Session, Control: a.control, Log: a.deps.Log, Meter: a.deps.Meter,
+		Interval: a.config.JobInterval, Session: a.desk.Session, Control: a.control, Log: a.deps.Log, Meter: a.deps.Meter, Tracer: a.deps.Tracer,
 		Handlers: map[controlplanev1.JobKind]job.Handler{
 			controlplanev1.JobKind_JOB_KIND_CHECKPOINT:  {Do: checkpoints.Checkpoint},
 			controlplanev1.JobKind_JOB_KIND_DELETE:      {Do: deleter.Delete},

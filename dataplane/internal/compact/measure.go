@@ -28,6 +28,7 @@ func newMeasures(meter metric.Meter) (*measures, error) {
 		if err != nil {
 			return nil, fmt.Errorf("meter %s: %w", c.name, err)
 		}
+		counter.Add(context.Background(), 0) // so that it is there before the first
 		*c.to = counter
 	}
 	return m, nil

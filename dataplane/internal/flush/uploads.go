@@ -57,7 +57,11 @@ func NewUploads(store Store, topics Topics, config Config, meter metric.Meter, t
 	}
 	u.hedges, err = meter.Int64Counter("streamhouse.flush.put.hedges", metric.WithUnit("{put}"),
 		metric.WithDescription("PUTs that were begun a second time because the first was slow."))
-	return u, err
+	if err != nil {
+		return nil, err
+	}
+	u.hedges.Add(context.Background(), 0) // so that it is there before the first
+	return u, nil
 }
 
 // Unfit tells whether an upload has been going on for 5 s without any upload succeeding.

@@ -35,7 +35,12 @@ func NewDeleter(control Control, store objectstore.Store, meter metric.Meter) (d
 	}
 	d.orphans, err = meter.Int64Counter("streamhouse.job.orphans", metric.WithUnit("{object}"),
 		metric.WithDescription("Objects found in the bucket that nothing refers to."))
-	return d, err
+	if err != nil {
+		return nil, err
+	}
+	d.deleted.Add(context.Background(), 0) // so that both are there before the first
+	d.orphans.Add(context.Background(), 0)
+	return d, nil
 }
 
 // Delete is the handler of deletions.

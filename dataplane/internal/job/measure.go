@@ -55,6 +55,15 @@ func newMeasures(meter metric.Meter) (m *measures, err error) {
 	return m, err
 }
 
+// begin has the counters at 0 before the first job ends, so that it is an increase.
+func (m *measures) begin(ctx context.Context, kinds []controlplanev1.JobKind) {
+	for _, kind := range kinds {
+		for _, o := range []outcome{finished, lost, givenUp} {
+			m.jobs.Add(ctx, 0, metric.WithAttributes(attribute.String("kind", kindName(kind)), attribute.String("outcome", string(o))))
+		}
+	}
+}
+
 func (m *measures) ended(ctx context.Context, kind controlplanev1.JobKind, o outcome, took time.Duration) {
 	name := attribute.String("kind", kindName(kind))
 	m.jobs.Add(ctx, 1, metric.WithAttributes(name, attribute.String("outcome", string(o))))

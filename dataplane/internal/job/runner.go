@@ -5,17 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 	"github.com/streamhouse/streamhouse/serve/crashpoint"
 	"github.com/streamhouse/streamhouse/serve/refusal"
+	"github.com/streamhouse/streamhouse/serve/tracing"
 )
 
 const (
@@ -61,6 +65,8 @@ type Config struct {
 	Handlers map[controlplanev1.JobKind]Handler
 	Log      *slog.Logger
 	Meter    metric.Meter
+	// Tracer makes a span of each job; nil: nothing does. It alone may be missing.
+	Tracer *tracing.Tracer
 }
 
 // Runner asks for jobs and does them.
@@ -80,6 +86,7 @@ func New(config Config) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.begin(context.Background(), slices.Collect(maps.Keys(config.Handlers)))
 	return &Runner{config: config, measures: m, ended: make(chan bool, len(config.Handlers)), busy: map[controlplanev1.JobKind]bool{}}, nil
 }
 
@@ -172,6 +179,8 @@ func (r *Runner) start(ctx context.Context, job *controlplanev1.Job) {
 // do does a job and ends it; done: there may be more of its kind at once.
 func (r *Runner) do(ctx context.Context, job *controlplanev1.Job) (done bool) {
 	began := time.Now()
+	ctx, span := r.begin(ctx, job)
+	defer span.End()
 	attrs, err := r.work(ctx, job)
 	if err == nil {
 		afterWork.Here()
@@ -179,12 +188,24 @@ func (r *Runner) do(ctx context.Context, job *controlplanev1.Job) (done bool) {
 		afterEnd.Here()
 	}
 	outcome := outcomeOf(ctx, err)
+	if outcome != finished {
+		tracing.Fail(span, string(outcome))
+	}
 	r.measures.ended(ctx, job.GetKind(), outcome, time.Since(began))
 	if outcome == givenUp {
 		r.giveUp(ctx, job)
 	}
 	r.tell(ctx, job, outcome, time.Since(began), attrs, err)
 	return outcome == finished
+}
+
+// begin begins the span of a job, below which are its requests to the bucket and its calls to the control plane.
+func (r *Runner) begin(ctx context.Context, job *controlplanev1.Job) (context.Context, trace.Span) {
+	ctx, span := r.config.Tracer.Rare(ctx, "job."+kindName(job.GetKind()))
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("streamhouse.job_id", job.GetJobId()), attribute.Bool("streamhouse.taken_over", job.GetTakenOver()))
+	}
+	return ctx, span
 }
 
 func (r *Runner) work(ctx context.Context, job *controlplanev1.Job) ([]slog.Attr, error) {

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/streamhouse/streamhouse/client/recordbatch"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 )
 
 // measures are what the front door tells the meter.
@@ -33,7 +34,7 @@ func (s *Service) register(meter metric.Meter) (err error) {
 	if err != nil {
 		return fmt.Errorf("measure produce: %w", err)
 	}
-	s.measures.stored, s.measures.duplicate, s.measures.buffered = outcomeLabel("stored"), outcomeLabel("duplicate"), outcomeLabel("buffered")
+	s.measures.begin()
 	held, err := meter.Int64ObservableGauge("streamhouse.produce.held", metric.WithUnit("By"),
 		metric.WithDescription("Messages of calls that bring records and are not answered yet; bounded by max-buffered-bytes."))
 	if err != nil {
@@ -59,6 +60,24 @@ func (s *Service) register(meter metric.Meter) (err error) {
 		return fmt.Errorf("measure produce: %w", err)
 	}
 	return nil
+}
+
+// begin has the counters at 0 before there is anything to count, so that the first is an increase.
+func (m *measures) begin() {
+	ctx := context.Background()
+	m.stored, m.duplicate, m.buffered = outcomeLabel("stored"), outcomeLabel("duplicate"), outcomeLabel("buffered")
+	for _, outcome := range []metric.MeasurementOption{m.stored, m.duplicate, m.buffered} {
+		m.batches.Add(ctx, 0, outcome)
+	}
+	m.records.Add(ctx, 0)
+	for _, reason := range batchReasons {
+		m.unverified.Add(ctx, 0, reasonLabel(reason))
+	}
+}
+
+func reasonLabel(reason refusalv1.Reason) metric.MeasurementOption {
+	name := strings.ToLower(strings.TrimPrefix(reason.String(), "REASON_"))
+	return metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", name)))
 }
 
 func outcomeLabel(name string) metric.MeasurementOption {
@@ -99,6 +118,5 @@ func (m *measures) add(ctx context.Context, batches int64, outcome metric.Measur
 
 // refusedBatch counts a batch that could not be verified.
 func (s *Service) refusedBatch(ctx context.Context, reason recordbatch.Reason) {
-	name := batchReasons[reason].String()
-	s.measures.unverified.Add(ctx, 1, metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", name))))
+	s.measures.unverified.Add(ctx, 1, reasonLabel(batchReasons[reason]))
 }

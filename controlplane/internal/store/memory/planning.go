@@ -405,7 +405,7 @@ func (s *Store) look(g *group, view *store.ClusterView) {
 			tally.Zone, tally.Led = p.leader.zone, true
 		}
 		known := tallies[tally.Zone]
-		tally.Partitions, tally.Moving = known.Partitions+1, known.Moving
+		tally.Partitions, tally.Moving, tally.Epoch = known.Partitions+1, known.Moving, max(known.Epoch, p.epoch)
 		if tally.Led && p.assigned != "" && p.assigned != p.leader.agentID {
 			tally.Moving++
 		}

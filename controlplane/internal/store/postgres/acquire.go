@@ -137,7 +137,7 @@ func (p *place) began(endBefore string) {
 	if p.granted == nil {
 		p.granted = map[string]int{}
 	}
-	p.granted[cmp.Or(endBefore, "vacant")]++
+	p.granted[cmp.Or(endBefore, afterVacancy)]++
 }
 
 // tenureEnds are ends of tenures to be written down.

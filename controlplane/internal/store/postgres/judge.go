@@ -43,7 +43,7 @@ func (s *Store) Beat(ctx context.Context) (store.Pulse, error) {
 
 // EndSilent ends silent sessions, one transaction for each agent group that seems to have one.
 func (s *Store) EndSilent(ctx context.Context) (ended int, err error) {
-	defer func() { s.meters.judged(ctx, "ended", ended) }()
+	defer func() { s.meters.judged(ctx, verdictEnded, ended) }()
 	return s.judgeGroups(ctx,
 		func(ctx context.Context, q *db.Queries) ([]string, error) { return q.AgentGroupsWithSilence(ctx) },
 		func(ctx context.Context, p *place) (int, error) {
@@ -57,7 +57,7 @@ func (s *Store) EndSilent(ctx context.Context) (ended int, err error) {
 
 // SuspectSilent marks silent sessions, likewise.
 func (s *Store) SuspectSilent(ctx context.Context, after time.Duration) (suspected int, err error) {
-	defer func() { s.meters.judged(ctx, "suspected", suspected) }()
+	defer func() { s.meters.judged(ctx, verdictSuspected, suspected) }()
 	return s.judgeGroups(ctx,
 		func(ctx context.Context, q *db.Queries) ([]string, error) {
 			return q.AgentGroupsWithUnsuspected(ctx, after.Seconds())
@@ -106,7 +106,7 @@ func (s *Store) SuspectRefused(ctx context.Context, agentGroup store.AgentGroup,
 		return err
 	})
 	if suspected && err == nil {
-		s.meters.judged(ctx, "suspected", 1)
+		s.meters.judged(ctx, verdictSuspected, 1)
 	}
 	return suspected && err == nil, err
 }

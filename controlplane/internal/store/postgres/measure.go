@@ -7,7 +7,15 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/streamhouse/streamhouse/controlplane/internal/lease"
 )
+
+// afterVacancy: the tenure before had ended when this one began. The others are package lease's.
+const afterVacancy = "vacant"
+
+// What a judge finds.
+const verdictSuspected, verdictEnded = "suspected", "ended"
 
 // meters count what transactions have changed. The zero one counts nothing.
 type meters struct{ tenures, sessions metric.Int64Counter }
@@ -42,7 +50,18 @@ func (s *Store) Measure(meter metric.Meter) (err error) {
 			"suspected (their partitions may be led by others) or ended (silence).")); err != nil {
 		return fmt.Errorf("measure sessions: %w", err)
 	}
+	s.meters.begin(context.Background())
 	return s.measurePool(meter)
+}
+
+// begin has the counters at 0 before there is anything to count, so that the first is an increase, which an alert may wait for.
+func (m meters) begin(ctx context.Context) {
+	for _, after := range []string{afterVacancy, lease.EndTakenOver, lease.EndSessionEnded, lease.EndResigned} {
+		m.tenures.Add(ctx, 0, metric.WithAttributes(attribute.String("after", after)))
+	}
+	for _, verdict := range []string{verdictSuspected, verdictEnded} {
+		m.sessions.Add(ctx, 0, metric.WithAttributes(attribute.String("verdict", verdict)))
+	}
 }
 
 func (s *Store) measurePool(meter metric.Meter) error {

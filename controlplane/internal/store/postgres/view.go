@@ -81,6 +81,7 @@ func tallyPartitions(ctx context.Context, q *db.Queries, agentGroup string) (tal
 	for _, row := range rows {
 		tallies = append(tallies, store.PartitionTally{
 			AgentGroup: store.AgentGroup(row.AgentGroup), Zone: row.Zone, Led: row.Led, Partitions: row.Partitions, Moving: row.Moving,
+			Epoch: row.Epoch,
 		})
 	}
 	return tallies, err

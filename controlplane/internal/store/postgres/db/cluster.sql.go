@@ -385,7 +385,7 @@ func (q *Queries) ListTenures(ctx context.Context, arg ListTenuresParams) ([]Lis
 
 const partitionTally = `-- name: PartitionTally :many
 SELECT p.agent_group, COALESCE(s.zone, '')::text AS zone, (s.session_id IS NOT NULL)::boolean AS led, count(*)::int AS partitions,
-       count(*) FILTER (WHERE s.agent_id <> p.assigned_agent_id)::int AS moving
+       count(*) FILTER (WHERE s.agent_id <> p.assigned_agent_id)::int AS moving, max(p.epoch)::int AS epoch
 FROM partitions p
 JOIN topics t ON t.topic_id = p.topic_id AND t.deleted_at IS NULL
 LEFT JOIN sessions s ON s.session_id = p.leader_session_id AND s.ended_at IS NULL
@@ -399,9 +399,10 @@ type PartitionTallyRow struct {
 	Led        bool
 	Partitions int32
 	Moving     int32
+	Epoch      int32
 }
 
-// Partitions by agent group and the zone of their leader (empty: nobody leads). moving: the leader is not who should lead.
+// Partitions by agent group and the zone of their leader (empty: nobody leads). moving: the leader is not who should lead. epoch: the greatest.
 func (q *Queries) PartitionTally(ctx context.Context, agentGroup string) ([]PartitionTallyRow, error) {
 	rows, err := q.db.Query(ctx, partitionTally, agentGroup)
 	if err != nil {
@@ -417,6 +418,7 @@ func (q *Queries) PartitionTally(ctx context.Context, agentGroup string) ([]Part
 			&i.Led,
 			&i.Partitions,
 			&i.Moving,
+			&i.Epoch,
 		); err != nil {
 			return nil, err
 		}
