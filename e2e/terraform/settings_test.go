@@ -17,29 +17,13 @@ type settings struct {
 	agents       map[string]map[string]map[string]string // by agent group and zone
 }
 
-// rendered runs the root module's tests and takes the settings from the outputs of the run with two agent groups.
-func rendered(t *testing.T, s *stack) settings {
+// rendered takes the settings from the outputs of the run with two agent groups.
+func (o outcome) rendered(t *testing.T) (got settings) {
 	t.Helper()
-	folder := filepath.Join(s.root, "modules", "streamhouse")
-	s.init(t, folder)
-	var got settings
-	for line := range strings.Lines(s.run(t, folder, "test", "-json", "-verbose")) {
-		var event struct {
-			Run   string `json:"@testrun"`
-			State struct {
-				Outputs map[string]struct {
-					Value json.RawMessage `json:"value"`
-				} `json:"outputs"`
-			} `json:"test_state"`
-		}
-		if json.Unmarshal([]byte(line), &event) != nil || event.Run != "two_groups_apart" || event.State.Outputs == nil {
-			continue
-		}
-		outputs := event.State.Outputs
-		if err := errors.Join(json.Unmarshal(outputs["control_plane_environment"].Value, &got.controlPlane),
-			json.Unmarshal(outputs["agent_environments"].Value, &got.agents)); err != nil {
-			t.Fatal(err)
-		}
+	outputs := o.runs[testFile(filepath.Join("modules", "streamhouse"))]["two_groups_apart"].outputs
+	if err := errors.Join(json.Unmarshal(outputs["control_plane_environment"], &got.controlPlane),
+		json.Unmarshal(outputs["agent_environments"], &got.agents)); err != nil {
+		t.Fatal(err)
 	}
 	if len(got.controlPlane) == 0 || len(got.agents["prod"]) != 3 || len(got.agents["staging"]) != 3 {
 		t.Fatalf("settings of the task definitions: %+v", got)
@@ -49,12 +33,10 @@ func rendered(t *testing.T, s *stack) settings {
 
 const key = "shk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
-// TestTheBinariesTakeTheirSettings starts both real binaries with what the task definitions pass. They must get as far as the things they
+// settings starts both real binaries with what the task definitions pass. They must get as far as the things they
 // depend on, which are not there: a setting that they do not know, or that is out of bounds, ends them with a usage error before.
-func TestTheBinariesTakeTheirSettings(t *testing.T) {
-	t.Parallel()
-	s := newStack(t)
-	got := rendered(t, s)
+func (o outcome) settings(t *testing.T) {
+	got := o.rendered(t)
 	// What they depend on refuses connections at once, instead of not being found by name after a while.
 	got.controlPlane["STREAMHOUSE_DATABASE_URL"] = strings.Replace(got.controlPlane["STREAMHOUSE_DATABASE_URL"], "catalog.example.eu-west-1.rds.amazonaws.com:5432", "127.0.0.1:1", 1)
 	for _, zones := range got.agents {

@@ -1,6 +1,8 @@
 // Package terraform_test checks what is below terraform/ without a network and without an account: format, validity, and the tests of each
 // module and example with mock providers; and that the settings which task definitions pass are those that the real binaries take.
-// Read: terraform_test.go, settings_test.go.
+//
+// Terraform and its provider take seconds to start, and more to tell what they know, at each command: so there is one command for all of it.
+// Read: terraform_test.go, merged_test.go, settings_test.go.
 package terraform_test
 
 import (
@@ -76,8 +78,16 @@ func (s *stack) folders(t *testing.T) []string {
 	return found
 }
 
-// run runs terraform in a folder and returns what it prints.
-func (s *stack) run(t *testing.T, folder string, args ...string) string {
+// run runs terraform in a folder; it must succeed.
+func (s *stack) run(t *testing.T, folder string, args ...string) {
+	t.Helper()
+	if out, err := s.try(t, folder, args...); err != nil {
+		t.Fatalf("terraform %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// try runs terraform in a folder and returns what it prints.
+func (s *stack) try(t *testing.T, folder string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -85,12 +95,10 @@ func (s *stack) run(t *testing.T, folder string, args ...string) string {
 	command.Dir = folder
 	command.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TF_CLI_CONFIG_FILE=") }),
 		"CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "AWS_EC2_METADATA_DISABLED=true")
-	var out, errs bytes.Buffer
-	command.Stdout, command.Stderr = &out, &errs
-	if err := command.Run(); err != nil {
-		t.Fatalf("terraform %s: %v\n%s%s", strings.Join(args, " "), err, out.String(), errs.String())
-	}
-	return out.String()
+	var out bytes.Buffer
+	command.Stdout, command.Stderr = &out, &out
+	err := command.Run()
+	return out.String(), err
 }
 
 func (s *stack) init(t *testing.T, folder string) {
@@ -100,30 +108,6 @@ func (s *stack) init(t *testing.T, folder string) {
 		args = append(args, "-plugin-dir="+s.mirror)
 	}
 	s.run(t, folder, args...)
-}
-
-// TestModulesAndExamples are valid and do what they must; one after the other, as each starts the provider, which is large.
-func TestModulesAndExamples(t *testing.T) {
-	t.Parallel()
-	s := newStack(t)
-	s.run(t, s.root, "fmt", "-check", "-recursive")
-	for _, folder := range s.folders(t) {
-		name, _ := filepath.Rel(s.root, folder)
-		t.Run(name, func(t *testing.T) {
-			s.init(t, folder)
-			s.run(t, folder, "validate", "-no-color")
-			if _, err := os.Stat(filepath.Join(folder, "tests")); err != nil {
-				// Mock providers know no ephemeral values, of which the first keys are made.
-				if filepath.Base(folder) != "keys" {
-					t.Error("it has no tests")
-				}
-				return
-			}
-			if out := s.run(t, folder, "test", "-no-color"); !strings.Contains(out, "passed, 0 failed") || strings.Contains(out, "0 passed") {
-				t.Error(out)
-			}
-		})
-	}
 }
 
 // TestEveryFolderIsDocumented: a README, typed and described variables, described outputs.

@@ -10,10 +10,11 @@ variable "bucket" {
 }
 
 variable "images" {
-  description = "Images of the two services, in a registry that the tasks reach (ECR)."
+  description = "Images of the two services and of the OpenTelemetry collector (AWS Distro for OpenTelemetry), in a registry that the tasks reach (ECR)."
   type = object({
     controlplane = string
     agent        = string
+    collector    = string
   })
 }
 

@@ -99,9 +99,9 @@ resource "aws_iam_role_policy" "bucket" {
 }
 
 resource "aws_iam_role_policy" "more" {
-  count = var.task_policy_json == null ? 0 : 1
+  for_each = var.task_policies
 
-  name_prefix = "more-"
+  name_prefix = "${each.key}-"
   role        = aws_iam_role.task.id
-  policy      = var.task_policy_json
+  policy      = each.value
 }

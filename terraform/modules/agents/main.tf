@@ -8,6 +8,22 @@ locals {
   region = data.aws_region.this.name
   full   = "${var.name}-${var.agent_group}"
 
+  # What sidecars may have is not the agent's.
+  own_mib = var.memory_mib - sum(concat([0], [for sidecar in var.sidecars : try(sidecar.memory, 0)]))
+
+  sidecars = {
+    for zone in keys(var.subnet_ids) : zone => [for sidecar in var.sidecars : merge({
+      logConfiguration = {
+        logDriver = "awslogs"
+        options = {
+          awslogs-group         = aws_cloudwatch_log_group.this.name
+          awslogs-region        = local.region
+          awslogs-stream-prefix = "${zone}-${sidecar.name}"
+        }
+      }
+    }, sidecar)]
+  }
+
   common = merge({
     STREAMHOUSE_LISTEN             = "0.0.0.0:${local.port}"
     STREAMHOUSE_AGENT_GROUP        = var.agent_group
@@ -16,11 +32,12 @@ locals {
     STREAMHOUSE_S3_REGION          = local.region
     STREAMHOUSE_LOG_FORMAT         = "json"
     STREAMHOUSE_CAPACITY           = tostring(var.capacity_bytes_per_second)
-    STREAMHOUSE_MAX_BUFFERED_BYTES = tostring(floor(var.memory_mib / 8) * 1048576) # three times that, and half as much again as the cache, must fit
-    STREAMHOUSE_CACHE_BYTES        = tostring(floor(var.memory_mib / 4) * 1048576)
+    STREAMHOUSE_MAX_BUFFERED_BYTES = tostring(floor(local.own_mib / 8) * 1048576) # three times that, and half as much again as the cache, must fit
+    STREAMHOUSE_CACHE_BYTES        = tostring(floor(local.own_mib / 4) * 1048576)
     STREAMHOUSE_DRAIN_DEADLINE     = "${var.drain_deadline_seconds}s"
     STREAMHOUSE_OTLP_ENDPOINT      = var.otlp_endpoint
-    GOMEMLIMIT                     = "${floor(var.memory_mib * 0.9)}MiB"
+    STREAMHOUSE_CORS_ORIGINS       = join(",", var.cors_origins)
+    GOMEMLIMIT                     = "${floor(local.own_mib * 0.9)}MiB"
   }, var.environment)
 
   # The zone is known here; the address by which others reach it is the one that the task has in its subnet.
@@ -107,7 +124,7 @@ resource "aws_ecs_task_definition" "this" {
   memory                   = var.memory_mib
   execution_role_arn       = aws_iam_role.execution.arn
   task_role_arn            = aws_iam_role.task.arn
-  container_definitions    = jsonencode(concat([local.agents[each.key]], var.sidecars))
+  container_definitions    = jsonencode(concat([local.agents[each.key]], local.sidecars[each.key]))
 
   runtime_platform {
     operating_system_family = "LINUX"

@@ -32,3 +32,13 @@ output "log_group" {
   description = "Log group."
   value       = aws_cloudwatch_log_group.this.name
 }
+
+output "load_balancer_suffixes" {
+  description = "Load balancer of each zone as CloudWatch names it; none without load balancers."
+  value       = { for zone, lb in aws_lb.this : zone => lb.arn_suffix }
+}
+
+output "target_group_suffixes" {
+  description = "Target group of each zone as CloudWatch names it; none without load balancers."
+  value       = { for zone, group in aws_lb_target_group.this : zone => group.arn_suffix }
+}

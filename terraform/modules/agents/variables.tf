@@ -163,7 +163,7 @@ variable "cpu" {
 }
 
 variable "memory_mib" {
-  description = "Memory of an agent in MiB. An eighth is the bound of records on their way in, which may take three times that, and a quarter that of the cache, which may take half as much again."
+  description = "Memory of a task in MiB. Of what sidecars leave of it an eighth is the bound of records on their way in, which may take three times that, and a quarter that of the cache, which may take half as much again."
   type        = number
   default     = 4096
 
@@ -222,10 +222,21 @@ variable "sidecars" {
   default     = []
 }
 
-variable "task_policy_json" {
-  description = "Further policy of the running agents, for what sidecars need; null: none."
-  type        = string
-  default     = null
+variable "task_policies" {
+  description = "Further policies of the running agents, as JSON, by a name: what sidecars need."
+  type        = map(string)
+  default     = {}
+}
+
+variable "cors_origins" {
+  description = "Origins whose pages may call the agents: that of the web console, under the address that browsers use. Empty: none."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for origin in var.cors_origins : origin == "*" || can(regex("^https?://[^/]+$", origin))])
+    error_message = "cors_origins must be * or scheme://host[:port]."
+  }
 }
 
 variable "log_retention_days" {

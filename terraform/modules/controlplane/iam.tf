@@ -1,5 +1,5 @@
 # The execution role starts tasks: it pulls the image, writes logs and hands over the secrets named here. The task role is what the
-# running control plane may do in AWS: nothing. It has no way to the bucket.
+# running control plane may do in AWS: nothing but what its sidecars need. It has no way to the bucket.
 
 data "aws_iam_policy_document" "tasks" {
   statement {
@@ -68,6 +68,14 @@ resource "aws_iam_role" "task" {
   assume_role_policy = data.aws_iam_policy_document.tasks.json
 
   tags = var.tags
+}
+
+resource "aws_iam_role_policy" "more" {
+  for_each = var.task_policies
+
+  name_prefix = "${each.key}-"
+  role        = aws_iam_role.task.id
+  policy      = each.value
 }
 
 # RDS changes the password on its schedule; tasks read it when they start. So they are replaced, one after the other, soon after.

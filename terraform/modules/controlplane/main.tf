@@ -30,6 +30,7 @@ locals {
     STREAMHOUSE_SESSION_DURATION   = var.session_duration
     STREAMHOUSE_SUSPECT_AFTER      = var.suspect_after
     STREAMHOUSE_OTLP_ENDPOINT      = var.otlp_endpoint
+    STREAMHOUSE_CORS_ORIGINS       = join(",", var.cors_origins)
     STREAMHOUSE_STOP_TIMEOUT       = "20s"
   }, var.environment)
 
@@ -47,6 +48,10 @@ locals {
       awslogs-stream-prefix = "controlplane"
     }
   }
+
+  sidecars = [for sidecar in var.sidecars : merge({
+    logConfiguration = merge(local.logs, { options = merge(local.logs.options, { awslogs-stream-prefix = sidecar.name }) })
+  }, sidecar)]
 
   migrate = {
     name             = "migrate"
@@ -207,7 +212,7 @@ resource "aws_ecs_task_definition" "this" {
   memory                   = var.memory_mib
   execution_role_arn       = aws_iam_role.execution.arn
   task_role_arn            = aws_iam_role.task.arn
-  container_definitions    = jsonencode(concat([local.migrate, local.serve], var.sidecars))
+  container_definitions    = jsonencode(concat([local.migrate, local.serve], local.sidecars))
 
   runtime_platform {
     operating_system_family = "LINUX"

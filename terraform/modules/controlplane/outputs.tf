@@ -27,3 +27,13 @@ output "log_group" {
   description = "Log group."
   value       = aws_cloudwatch_log_group.this.name
 }
+
+output "load_balancer_suffix" {
+  description = "Load balancer as CloudWatch names it."
+  value       = aws_lb.this.arn_suffix
+}
+
+output "target_group_suffix" {
+  description = "Target group as CloudWatch names it."
+  value       = aws_lb_target_group.this.arn_suffix
+}

@@ -167,6 +167,23 @@ variable "sidecars" {
   default     = []
 }
 
+variable "task_policies" {
+  description = "Policies of the running replicas, as JSON, by a name: what sidecars need."
+  type        = map(string)
+  default     = {}
+}
+
+variable "cors_origins" {
+  description = "Origins whose pages may call the control plane, but the web console, which it serves itself. Empty: none."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for origin in var.cors_origins : origin == "*" || can(regex("^https?://[^/]+$", origin))])
+    error_message = "cors_origins must be * or scheme://host[:port]."
+  }
+}
+
 variable "password_rotation_schedule" {
   description = "Schedule on which replicas are replaced one after the other so that they read the database's changed password: an hour after its rotation. Null: never."
   type        = string

@@ -27,3 +27,18 @@ output "security_group_id" {
   description = "Security group of the database."
   value       = aws_security_group.this.id
 }
+
+output "engine" {
+  description = "rds or aurora."
+  value       = var.engine
+}
+
+output "instance_identifiers" {
+  description = "Instances as CloudWatch names them, by a name that is known beforehand."
+  value       = local.aurora ? { for i, instance in aws_rds_cluster_instance.this : tostring(i) => instance.identifier } : { primary = aws_db_instance.this[0].identifier }
+}
+
+output "allocated_storage_gib" {
+  description = "Storage to begin with, in GiB; Aurora's grows by itself."
+  value       = var.allocated_storage_gib
+}

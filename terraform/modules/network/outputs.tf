@@ -17,3 +17,8 @@ output "s3_endpoint_id" {
   description = "The S3 gateway endpoint."
   value       = aws_vpc_endpoint.s3.id
 }
+
+output "interface_endpoints" {
+  description = "Interface endpoints, by AWS service."
+  value       = { for service, endpoint in aws_vpc_endpoint.interface : service => endpoint.id }
+}

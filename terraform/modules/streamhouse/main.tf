@@ -15,6 +15,8 @@ module "network" {
   cidr  = var.cidr
   zones = var.zones
   tags  = local.tags
+
+  interface_endpoints = setunion(["ecr.api", "ecr.dkr", "logs", "secretsmanager", "monitoring"], module.observability.interface_endpoints)
 }
 
 module "bucket" {
@@ -128,6 +130,10 @@ module "controlplane" {
   admin_key_secret_arn      = var.key_secrets.admin_secret_arn
   certificate_arn           = var.certificate_arn
   cpu_architecture          = var.cpu_architecture
+  cors_origins              = var.cors_origins
+  sidecars                  = module.observability.sidecars
+  otlp_endpoint             = module.observability.otlp_endpoint
+  task_policies             = module.observability.task_policies
   tags                      = local.tags
 }
 
@@ -157,7 +163,30 @@ module "agents" {
   environment               = each.value.environment
   cpu_architecture          = var.cpu_architecture
   dns_namespace             = var.dns_namespace == null ? null : { id = aws_service_discovery_private_dns_namespace.this[0].id, name = var.dns_namespace }
+  cors_origins              = concat([module.controlplane.url], var.cors_origins)
+  sidecars                  = module.observability.sidecars
+  otlp_endpoint             = module.observability.otlp_endpoint
+  task_policies             = module.observability.task_policies
   tags                      = local.tags
 
   depends_on = [aws_ecs_cluster_capacity_providers.this]
+}
+
+# Its sidecars go into the services, and its alarms watch them: resources depend on each other one way only.
+module "observability" {
+  source = "../observability"
+
+  name                     = var.name
+  collector_image          = var.images.collector
+  prometheus               = var.observability.prometheus
+  prometheus_workspace_arn = var.observability.prometheus_workspace_arn
+  traces                   = var.observability.traces
+  alarm_topic_arn          = var.observability.alarm_topic_arn
+  alarm_emails             = var.observability.alarm_emails
+  cluster_name             = aws_ecs_cluster.this.name
+  control_plane            = module.controlplane
+  agents                   = module.agents
+  database                 = module.database
+  bucket                   = module.bucket.bucket
+  tags                     = local.tags
 }

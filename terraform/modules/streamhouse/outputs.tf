@@ -32,3 +32,12 @@ output "control_plane_environment" {
   description = "Settings that the control plane gets, without the secrets."
   value       = module.controlplane.environment
 }
+
+output "observability" {
+  description = "What one looks at it with: the workspace's address for Grafana, the dashboards as JSON by name, and the topic of alarms."
+  value = {
+    prometheus_query_url = module.observability.prometheus_query_url
+    dashboards           = module.observability.dashboards
+    alarm_topic_arn      = module.observability.alarm_topic_arn
+  }
+}

@@ -15,10 +15,11 @@ variable "bucket" {
 }
 
 variable "images" {
-  description = "Images of the two services."
+  description = "Images of the two services, and of the OpenTelemetry collector that takes their metrics and traces; without that one there are none, and no autoscaling."
   type = object({
     controlplane = string
     agent        = string
+    collector    = optional(string)
   })
 }
 
@@ -35,7 +36,7 @@ variable "cidr" {
 }
 
 variable "existing_vpc" {
-  description = "A VPC of your own, with a private subnet in each zone, by zone. It needs a gateway endpoint for S3 on the route tables of these subnets, and a way to ECR, CloudWatch Logs and Secrets Manager."
+  description = "A VPC of your own, with a private subnet in each zone, by zone. It needs a gateway endpoint for S3 on the route tables of these subnets, and a way to ECR, CloudWatch (logs and metrics), Secrets Manager and, for what observability asks for, Prometheus and X-Ray."
   type = object({
     vpc_id     = string
     subnet_ids = map(string)
@@ -131,9 +132,32 @@ variable "protect" {
 }
 
 variable "autoscaling" {
-  description = "Whether the agents of a zone scale on their utilization."
+  description = "Whether the agents of a zone scale on their utilization; it needs images.collector, by which CloudWatch learns of it."
   type        = bool
   default     = true
+
+  validation {
+    condition     = !var.autoscaling || var.images.collector != null
+    error_message = "autoscaling follows a metric that the collector brings to CloudWatch: name images.collector, or set autoscaling = false."
+  }
+}
+
+variable "observability" {
+  description = "Where metrics and traces go, and who hears of alarms: a workspace for Prometheus (one of yours, else one is made), X-Ray, an SNS topic (one of yours, else one is made, to which addresses are subscribed)."
+  type = object({
+    prometheus               = optional(bool, true)
+    prometheus_workspace_arn = optional(string)
+    traces                   = optional(bool, true)
+    alarm_topic_arn          = optional(string)
+    alarm_emails             = optional(set(string), [])
+  })
+  default = {}
+}
+
+variable "cors_origins" {
+  description = "Origins, besides the control plane's URL, whose pages may call: the web console under another address that browsers use for it, e.g. \"https://streamhouse.example.com\"."
+  type        = list(string)
+  default     = []
 }
 
 variable "tags" {

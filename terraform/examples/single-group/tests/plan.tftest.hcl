@@ -1,71 +1,5 @@
 mock_provider "aws" {
-  mock_data "aws_region" {
-    defaults = {
-      name = "eu-west-1"
-    }
-  }
-
-  mock_data "aws_partition" {
-    defaults = {
-      partition = "aws"
-    }
-  }
-
-  mock_data "aws_iam_policy_document" {
-    defaults = {
-      json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}"
-    }
-  }
-
-  mock_resource "aws_iam_role" {
-    defaults = {
-      arn = "arn:aws:iam::123456789012:role/made"
-    }
-  }
-
-  mock_resource "aws_lb" {
-    defaults = {
-      arn      = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/net/made/1"
-      dns_name = "controlplane.elb.eu-west-1.amazonaws.com"
-    }
-  }
-
-  mock_resource "aws_lb_target_group" {
-    defaults = {
-      arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/made/1"
-    }
-  }
-
-  mock_resource "aws_ecs_task_definition" {
-    defaults = {
-      arn = "arn:aws:ecs:eu-west-1:123456789012:task-definition/made:1"
-    }
-  }
-
-  mock_resource "aws_service_discovery_service" {
-    defaults = {
-      arn = "arn:aws:servicediscovery:eu-west-1:123456789012:service/made"
-    }
-  }
-
-  mock_resource "aws_s3_bucket" {
-    defaults = {
-      arn = "arn:aws:s3:::records"
-    }
-  }
-
-  mock_resource "aws_secretsmanager_secret" {
-    defaults = {
-      arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:made"
-    }
-  }
-
-  mock_resource "aws_db_instance" {
-    defaults = {
-      address            = "catalog.example.eu-west-1.rds.amazonaws.com"
-      master_user_secret = [{ secret_arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds", kms_key_id = "key", secret_status = "active" }]
-    }
-  }
+  source = "../../mocks"
 }
 
 variables {
@@ -80,7 +14,7 @@ variables {
   }
 
   bucket = "records"
-  images = { controlplane = "example/controlplane:v1", agent = "example/agent:v1" }
+  images = { controlplane = "example/controlplane:v1", agent = "example/agent:v1", collector = "example/collector:v1" }
 }
 
 run "plans" {

@@ -1,52 +1,5 @@
 mock_provider "aws" {
-  mock_data "aws_region" {
-    defaults = {
-      name = "eu-west-1"
-    }
-  }
-
-  mock_data "aws_partition" {
-    defaults = {
-      partition = "aws"
-    }
-  }
-
-  mock_data "aws_iam_policy_document" {
-    defaults = {
-      json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}"
-    }
-  }
-
-  mock_resource "aws_iam_role" {
-    defaults = {
-      arn = "arn:aws:iam::123456789012:role/made"
-    }
-  }
-
-  mock_resource "aws_lb" {
-    defaults = {
-      arn      = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/net/made/1"
-      dns_name = "agents.elb.eu-west-1.amazonaws.com"
-    }
-  }
-
-  mock_resource "aws_lb_target_group" {
-    defaults = {
-      arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/made/1"
-    }
-  }
-
-  mock_resource "aws_ecs_task_definition" {
-    defaults = {
-      arn = "arn:aws:ecs:eu-west-1:123456789012:task-definition/made:1"
-    }
-  }
-
-  mock_resource "aws_service_discovery_service" {
-    defaults = {
-      arn = "arn:aws:servicediscovery:eu-west-1:123456789012:service/made"
-    }
-  }
+  source = "../../mocks"
 }
 
 variables {
@@ -203,5 +156,35 @@ run "spot_and_names" {
   assert {
     condition     = output.urls["eu-west-1b"] == "http://eu-west-1b.prod.streamhouse.internal:8080"
     error_message = "each zone has a name of its own"
+  }
+}
+
+run "sidecars_have_their_part_of_the_task" {
+  command = apply
+
+  variables {
+    memory_mib    = 2048
+    sidecars      = [{ name = "collector", image = "example/collector:v1", memory = 256, essential = false }]
+    otlp_endpoint = "http://127.0.0.1:4318"
+    task_policies = { traces = "{}" }
+    cors_origins  = ["https://console.example.com"]
+  }
+
+  assert {
+    condition = alltrue([
+      for zone, env in output.environments : tonumber(trimsuffix(env["GOMEMLIMIT"], "MiB")) + 256 <= 2048 &&
+      3 * tonumber(env["STREAMHOUSE_MAX_BUFFERED_BYTES"]) + 1.5 * tonumber(env["STREAMHOUSE_CACHE_BYTES"]) <= tonumber(trimsuffix(env["GOMEMLIMIT"], "MiB")) * 1048576
+    ])
+    error_message = "what a sidecar may have is not the agent's"
+  }
+
+  assert {
+    condition     = alltrue([for t in aws_ecs_task_definition.this : jsondecode(t.container_definitions)[1].logConfiguration.options["awslogs-group"] == output.log_group])
+    error_message = "a sidecar's log goes where the task may write"
+  }
+
+  assert {
+    condition     = length(aws_iam_role_policy.more) == 1 && output.environments["eu-west-1a"]["STREAMHOUSE_CORS_ORIGINS"] == "https://console.example.com"
+    error_message = "policies and origins must arrive"
   }
 }

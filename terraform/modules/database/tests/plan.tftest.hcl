@@ -1,17 +1,5 @@
 mock_provider "aws" {
-  mock_resource "aws_db_instance" {
-    defaults = {
-      address            = "catalog.example.eu-west-1.rds.amazonaws.com"
-      master_user_secret = [{ secret_arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!db-1", kms_key_id = "key", secret_status = "active" }]
-    }
-  }
-
-  mock_resource "aws_rds_cluster" {
-    defaults = {
-      endpoint           = "catalog.cluster.eu-west-1.rds.amazonaws.com"
-      master_user_secret = [{ secret_arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds!cluster-1", kms_key_id = "key", secret_status = "active" }]
-    }
-  }
+  source = "../../mocks"
 }
 
 variables {

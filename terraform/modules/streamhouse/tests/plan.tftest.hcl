@@ -1,71 +1,5 @@
 mock_provider "aws" {
-  mock_data "aws_region" {
-    defaults = {
-      name = "eu-west-1"
-    }
-  }
-
-  mock_data "aws_partition" {
-    defaults = {
-      partition = "aws"
-    }
-  }
-
-  mock_data "aws_iam_policy_document" {
-    defaults = {
-      json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}"
-    }
-  }
-
-  mock_resource "aws_iam_role" {
-    defaults = {
-      arn = "arn:aws:iam::123456789012:role/made"
-    }
-  }
-
-  mock_resource "aws_lb" {
-    defaults = {
-      arn      = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/net/made/1"
-      dns_name = "controlplane.elb.eu-west-1.amazonaws.com"
-    }
-  }
-
-  mock_resource "aws_lb_target_group" {
-    defaults = {
-      arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/made/1"
-    }
-  }
-
-  mock_resource "aws_ecs_task_definition" {
-    defaults = {
-      arn = "arn:aws:ecs:eu-west-1:123456789012:task-definition/made:1"
-    }
-  }
-
-  mock_resource "aws_service_discovery_service" {
-    defaults = {
-      arn = "arn:aws:servicediscovery:eu-west-1:123456789012:service/made"
-    }
-  }
-
-  mock_resource "aws_s3_bucket" {
-    defaults = {
-      arn = "arn:aws:s3:::records"
-    }
-  }
-
-  mock_resource "aws_secretsmanager_secret" {
-    defaults = {
-      arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:made"
-    }
-  }
-
-  mock_resource "aws_db_instance" {
-    defaults = {
-      address            = "catalog.example.eu-west-1.rds.amazonaws.com"
-      master_user_secret = [{ secret_arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:rds", kms_key_id = "key", secret_status = "active" }]
-    }
-  }
+  source = "../../mocks"
 }
 
 variables {
@@ -81,7 +15,7 @@ variables {
 
   bucket = "records"
   zones  = ["eu-west-1a", "eu-west-1b", "eu-west-1c"]
-  images = { controlplane = "example/controlplane:v1", agent = "example/agent:v1" }
+  images = { controlplane = "example/controlplane:v1", agent = "example/agent:v1", collector = "example/collector:v1" }
 }
 
 run "one_group_in_three_zones" {
@@ -96,6 +30,45 @@ run "one_group_in_three_zones" {
     condition     = output.agent_environments["default"]["eu-west-1a"]["STREAMHOUSE_CONTROL_PLANE"] == output.control_plane_url
     error_message = "agents must know the control plane"
   }
+}
+
+# Nothing exists yet: what is not known before it is made must not decide how many of something there are.
+run "plans_from_nothing" {
+  command = plan
+
+  assert {
+    condition     = length(module.agents["default"].service_names) == 3
+    error_message = "agents in each zone"
+  }
+}
+
+run "one_group_is_seen" {
+  command = apply
+
+  assert {
+    condition     = alltrue([for env in concat(values(output.agent_environments["default"]), [output.control_plane_environment]) : env["STREAMHOUSE_OTLP_ENDPOINT"] == "http://127.0.0.1:4318"])
+    error_message = "the processes must export to their collector"
+  }
+
+  assert {
+    condition     = output.agent_environments["default"]["eu-west-1a"]["STREAMHOUSE_CORS_ORIGINS"] == output.control_plane_url
+    error_message = "the console, which the control plane serves, must be able to call agents"
+  }
+
+  assert {
+    condition     = contains(keys(module.network[0].interface_endpoints), "aps-workspaces") && contains(keys(module.network[0].interface_endpoints), "xray")
+    error_message = "a VPC without a way out needs endpoints for what the collector calls"
+  }
+}
+
+run "autoscaling_needs_a_collector" {
+  command = plan
+
+  variables {
+    images = { controlplane = "example/controlplane:v1", agent = "example/agent:v1" }
+  }
+
+  expect_failures = [var.autoscaling]
 }
 
 run "two_groups_apart" {
