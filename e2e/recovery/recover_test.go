@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -103,7 +104,12 @@ func (s *story) goesOn(log []history.Read) {
 
 func (s *story) read() []history.Read {
 	s.Helper()
-	return workload.NewAgent(s.cluster.Agents[0].URL, s.cluster.ClientKey).ReadLog(s.ctx, s, topic)
+	return s.readTopic(topic)
+}
+
+func (s *story) readTopic(name string) []history.Read {
+	s.Helper()
+	return workload.NewAgent(s.cluster.Agents[0].URL, s.cluster.ClientKey).ReadLog(s.ctx, s, name)
 }
 
 // same: every record of before is there now, at its offset; what is above may be records that nobody was told of.
@@ -147,6 +153,7 @@ func TestP9_ADroppedDatabaseIsMadeOfTheBucket(t *testing.T) {
 	if err := load.Stop(s.ctx, t).Err(); err != nil {
 		t.Fatal(err)
 	}
+	s.makesLateTopic()
 	before := s.read()
 	s.sound()
 	s.losesDatabase()
@@ -160,11 +167,47 @@ func TestP9_ADroppedDatabaseIsMadeOfTheBucket(t *testing.T) {
 	s.cluster.AwaitLeaders(s.ctx, t, topic, func(l client.Lease) bool { return l.LeaderAgentID != "" && l.Epoch > made.Incarnation<<23 })
 	after := s.read()
 	s.same(before, after)
+	if late := s.readTopic(lateTopic); len(late) != 1 {
+		t.Errorf("P9: %d records of a topic that was made after the newest checkpoint, want 1", len(late))
+	}
 	s.sound()
 	s.goesOn(after)
 	if r := s.operator().Run(s.ctx, t, nil, "recover"); r.Status != 1 || !strings.Contains(string(r.Stderr), "only a new and empty database") {
 		t.Errorf("recover of a catalog that has topics: %s", r)
 	}
+	s.forgetsToRecover()
+}
+
+// lateTopic is made when the newest checkpoint is in the bucket, and before the next one.
+const lateTopic = "late"
+
+func (s *story) makesLateTopic() {
+	s.Helper()
+	s.cluster.CreateTopic(s.ctx, s, lateTopic, 1, client.TopicConfig{})
+	if _, err := workload.NewAgent(s.cluster.Agents[0].URL, s.cluster.ClientKey).ProduceAnywhere(s.ctx, lateTopic, 0, "late"); err != nil {
+		s.Fatal(err)
+	}
+	if n := strings.TrimSpace(s.cluster.Postgres.SQL(s.ctx, s, "SELECT count(*) FROM topics WHERE recorded_revision = 0")); n != "1" {
+		s.Errorf("%s topics are in no checkpoint, want 1", n)
+	}
+}
+
+// forgetsToRecover: the database is lost once more, and somebody makes a topic in the new one. The catalog halts when an agent finds another one's
+// checkpoint in the bucket, before anything is deleted; adopting it brings the old topics back beside the new one.
+func (s *story) forgetsToRecover() {
+	s.Helper()
+	before := s.read()
+	s.losesDatabase()
+	s.cluster.CreateTopic(s.ctx, s, "hasty", 1, client.TopicConfig{})
+	s.await(client.CatalogHalted)
+	var made recovered
+	s.operator().JSON(s.ctx, s, &made, "catalog", "adopt", "--yes")
+	if made.Topics != 3 || made.LostRecords != 0 || made.Records < int64(len(before)) {
+		s.Errorf("adopted %+v", made)
+	}
+	s.cluster.AwaitLeaders(s.ctx, s, topic, func(l client.Lease) bool { return l.LeaderAgentID != "" })
+	s.same(before, s.read())
+	s.sound()
 }
 
 // losesDatabase drops all tables, and brings the cluster up again with an empty catalog and new keys.
@@ -198,10 +241,13 @@ func (s *story) refusesToServe() {
 }
 
 // TestP1_ARestoredBackupIsRolledForward: an older state of the database comes back under running agents and producers. Adopting it loses nothing, and
-// idempotent producers go on where they were: the whole history is judged as one.
+// idempotent producers go on where they were: the whole history is judged as one. Sweeps go round all the time, and delete nothing of it.
 func TestP1_ARestoredBackupIsRolledForward(t *testing.T) {
 	t.Parallel()
-	s := begin(t, cluster.Options{SuspectAfter: 2 * time.Second})
+	s := begin(t, cluster.Options{
+		SuspectAfter: 2 * time.Second, AgentArgs: []string{"--job-interval=100ms"},
+		ControlPlaneArgs: []string{"--sweep-interval=5s", "--sweep-age=1s", "--checkpoint-interval=2s"},
+	})
 	load := workload.Start(t, s.cluster, workload.Options{Topic: topic})
 	s.killing(load, s.cluster.Agents[0])
 	if err := s.cluster.Postgres.Stop(s.ctx); err != nil {
@@ -223,10 +269,33 @@ func TestP1_ARestoredBackupIsRolledForward(t *testing.T) {
 	t.Logf("adopted %+v", made)
 	s.cluster.AwaitLeaders(s.ctx, t, topic, func(l client.Lease) bool { return l.LeaderAgentID != "" && l.Epoch > 1<<23 })
 	load.AwaitAcknowledged(s.ctx, t, enough)
+	s.sweepsMuchOfIt()
 	if err := load.Stop(s.ctx, t).Err(); err != nil {
 		t.Error(err)
 	}
 	s.sound()
+}
+
+// sweepsMuchOfIt waits until a good part of the bucket has been swept.
+func (s *story) sweepsMuchOfIt() {
+	s.Helper()
+	next := func() int {
+		n, err := strconv.Atoi(strings.TrimSpace(s.cluster.Postgres.SQL(s.ctx, s, "SELECT next_shard FROM upkeep WHERE agent_group = 'default'")))
+		if err != nil {
+			s.Fatal(err)
+		}
+		return n
+	}
+	for last, swept := next(), 0; swept < 80; { // of 257: a quarter of all objects
+		select {
+		case <-s.ctx.Done():
+			s.Fatal("nothing is swept")
+		case <-time.After(100 * time.Millisecond):
+		}
+		now := next()
+		swept += (now - last + 257) % 257
+		last = now
+	}
 }
 
 func (s *story) await(want client.CatalogState) {

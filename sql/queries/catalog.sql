@@ -76,9 +76,10 @@ UPDATE sessions SET ended_at = clock_timestamp(), end_reason = 'adopted' WHERE e
 -- name: EndAllTenures :execrows
 UPDATE tenures SET ended_at = clock_timestamp(), end_reason = 'adopted' WHERE ended_at IS NULL;
 
--- Every topic of the agent group gets a revision of its own above the given one, so that agents hear of what they take for deleted or new.
+-- Every topic of the agent group gets a revision of its own above the given one, so that agents hear of what they take for deleted or new. No
+-- checkpoint counts any more: the newest in the bucket may be one of lost transactions, and know the topic no longer.
 -- name: RestampTopics :execrows
-UPDATE topics t SET revision = n.place + @after::bigint
+UPDATE topics t SET revision = n.place + @after::bigint, recorded_revision = 0
 FROM (SELECT o.topic_id, row_number() OVER (ORDER BY o.topic_id) AS place FROM topics o WHERE o.agent_group = @agent_group) AS n
 WHERE t.topic_id = n.topic_id;
 
@@ -93,11 +94,16 @@ WITH locked AS MATERIALIZED (
 )
 UPDATE partitions p SET leader_session_id = NULL, epoch = @epoch, revision = n.place + @after::bigint FROM n WHERE p.partition_id = n.partition_id;
 
+-- Which catalog this is.
+-- name: CatalogIdentity :one
+SELECT catalog_id, incarnation FROM catalog;
+
 -- Ids given out by lost transactions must not be given out again: each incarnation has a range of its own.
 -- name: RaiseProducerIDs :execrows
 UPDATE producer_ids SET next_id = GREATEST(next_id, @least::bigint);
 
--- Requires: LockCatalog. Nobody lives whose evidence could be awaited.
+-- Requires: LockCatalog. Nobody lives whose evidence could be awaited. complete: all that the bucket had is in the catalog.
 -- name: BeginIncarnation :execrows
 UPDATE catalog SET incarnation = @incarnation, newest_incarnation = @incarnation, halted_at = NULL, halt_reasons = '{}',
+                   complete_incarnation = CASE WHEN @complete::boolean THEN @incarnation ELSE complete_incarnation END,
                    life = server_life(), life_since = clock_timestamp(), verified = true;

@@ -47,7 +47,7 @@ FROM ROWS FROM (unnest(@topic_ids::uuid[]), unnest(@revisions::bigint[])) AS e(t
 WHERE t.topic_id = e.topic_id;
 
 -- name: CheckpointHead :one
-SELECT c.incarnation, u.checkpoint_begun, i.next_id
+SELECT c.catalog_id, c.incarnation, u.checkpoint_begun, i.next_id
 FROM catalog c CROSS JOIN upkeep u CROSS JOIN producer_ids i WHERE u.agent_group = @agent_group;
 
 -- name: CheckpointTopics :many

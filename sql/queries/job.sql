@@ -54,15 +54,20 @@ UPDATE jobs SET detail = @detail WHERE job_id = @job_id;
 -- name: DeleteJob :execrows
 DELETE FROM jobs WHERE job_id = @job_id;
 
--- An adopted catalog knows nobody who could end them.
+-- A new incarnation begins without: it knows nobody who could end them.
 -- name: DeleteAllJobs :execrows
 DELETE FROM jobs;
 
+-- What an older incarnation knew of the bucket may have been lost with its transactions: a checkpoint is due at once, and until it is there nothing
+-- is deleted.
+-- name: ResetUpkeep :exec
+UPDATE upkeep SET checkpoint_finished = 0, finished_at = NULL;
+
 -- The next part of the bucket is due to be swept: the one after it is due a share of the interval later, and is
--- what is returned. No row: not yet, or never: a catalog that was adopted does not know the objects of lost transactions, which look like
--- orphans and are all that is left of acknowledged records (P1). Requires: LockUpkeep.
+-- what is returned. No row: not yet, or never: a catalog that was adopted without the bucket does not know the objects of lost transactions, which
+-- look like orphans and are all that is left of acknowledged records (P1). Requires: LockUpkeep.
 -- name: TakeShard :many
 UPDATE upkeep u SET next_shard = (u.next_shard + 1) % @shards::int, shard_due_at = clock_timestamp() + make_interval(secs => @share_seconds::float8)
 WHERE u.agent_group = @agent_group AND u.shard_due_at <= clock_timestamp()
-  AND (SELECT c.incarnation FROM catalog c) = 0
+  AND (SELECT c.incarnation = c.complete_incarnation FROM catalog c)
 RETURNING u.next_shard;

@@ -39,7 +39,7 @@ INSERT INTO recovery_shards (agent_group, shard) VALUES (@agent_group, @shard) O
 -- name: MissingShards :many
 SELECT g.agent_group, 256 - count(s.shard) AS missing
 FROM (SELECT agent_group FROM recovery_shards UNION SELECT t.agent_group FROM topics t WHERE t.deleted_at IS NULL
-      UNION SELECT r.agent_group FROM recovery_topics r) AS g
+      UNION SELECT r.agent_group FROM recovery_topics r UNION SELECT DISTINCT split_part(o.key, '/', 1) FROM recovery_objects o) AS g
 LEFT JOIN recovery_shards s ON s.agent_group = g.agent_group
 GROUP BY g.agent_group HAVING count(s.shard) < 256
 ORDER BY g.agent_group;
@@ -93,6 +93,20 @@ SELECT * FROM recovery_topics ORDER BY topic_id, from_checkpoint DESC;
 -- name: RecoveryPartitionCounts :many
 SELECT t.topic_id, (COALESCE((SELECT r.partition + 1 FROM recovery_segments r WHERE r.topic_id = t.topic_id ORDER BY r.partition DESC LIMIT 1), 0))::int AS partition_count
 FROM (SELECT DISTINCT r.topic_id FROM recovery_topics r) AS t;
+
+-- Agent groups with records in the bucket, of which neither a checkpoint nor a description names a topic, nor the catalog.
+-- name: GroupsWithoutTopics :many
+SELECT g.agent_group, g.objects FROM (
+    SELECT split_part(o.key, '/', 1)::text AS agent_group, count(*) AS objects FROM recovery_objects o
+    WHERE EXISTS (SELECT 1 FROM recovery_segments s WHERE s.staged_id = o.staged_id) GROUP BY 1) AS g
+WHERE NOT EXISTS (SELECT 1 FROM recovery_topics r WHERE r.agent_group = g.agent_group)
+  AND NOT EXISTS (SELECT 1 FROM topics t WHERE t.agent_group = g.agent_group)
+ORDER BY g.agent_group;
+
+-- Topics with records in the bucket that nothing names: they were deleted, and the checkpoint that said so has been replaced.
+-- name: CountNamelessTopics :one
+SELECT count(DISTINCT s.topic_id) FROM recovery_segments s
+WHERE NOT EXISTS (SELECT 1 FROM recovery_topics r WHERE r.topic_id = s.topic_id) AND NOT EXISTS (SELECT 1 FROM topics t WHERE t.topic_id = s.topic_id);
 
 -- Names and ids of topics that the catalog has already.
 -- name: TopicsForRecovery :many

@@ -243,7 +243,7 @@ func (r *run) build(ctx context.Context) error {
 	r.step("logs", 0)
 	for {
 		built, err := ask(ctx, r.Cluster, func(ctx context.Context, s controlplanev1connect.RecoveryServiceClient) (*controlplanev1.BuildLogsResponse, error) {
-			return s.BuildLogs(ctx, &controlplanev1.BuildLogsRequest{RecoveryId: r.id})
+			return s.BuildLogs(ctx, &controlplanev1.BuildLogsRequest{RecoveryId: r.id, AcceptLoss: r.AcceptLoss})
 		})
 		if err != nil {
 			return fmt.Errorf("make logs: %w", err)

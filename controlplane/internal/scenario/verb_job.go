@@ -100,7 +100,7 @@ func (w *World) jobCall(c command) (group store.AgentGroup, job string, keys []s
 		}
 		keys = append(keys, key)
 	}
-	return group, job, keys, c.known("key")
+	return group, job, keys, c.known("key", "foreign", "incarnation")
 }
 
 // anyKey is that of "o1@a", of what a job has written: "c1", of "description:orders", or of what is none of ours: "stranger:x".
@@ -122,13 +122,23 @@ func (w *World) anyKey(group store.AgentGroup, name string) (string, error) {
 	return w.key(name, nobody)
 }
 
-// doFinish: "finish a j", "finish a j given-up".
+// doFinish: "finish a j", "finish a j given-up", "finish a j given-up foreign=5 incarnation=0": the bucket's newest checkpoint is this one, of another
+// catalog than this.
 func doFinish(w *World, c command) (call, error) {
-	group, job, _, err := w.jobCall(c)
+	group, job, _, err1 := w.jobCall(c)
+	number, err2 := c.number("foreign", 0)
+	incarnation, err3 := c.number32("incarnation", 0)
+	request := &controlplanev1.FinishJobRequest{JobId: job, GivenUp: c.has("given-up")}
+	if number > 0 {
+		stranger := uuid.UUID{1}
+		request.Foreign = &controlplanev1.CheckpointHead{
+			AgentGroup: string(group), Incarnation: incarnation, Number: number, CatalogId: stranger[:], CheckpointId: stranger[:],
+		}
+	}
 	return func(ctx context.Context) (string, error) {
-		_, err := w.catalog.FinishJob(ctx, group, &controlplanev1.FinishJobRequest{JobId: job, GivenUp: c.has("given-up")})
+		_, err := w.catalog.FinishJob(ctx, group, request)
 		return "", err
-	}, err
+	}, errors.Join(err1, err2, err3)
 }
 
 // doGone: "gone a j o1@a": the objects are deleted.

@@ -197,7 +197,7 @@ func (a *Agent) work() error {
 	if a.config.JobInterval == 0 {
 		return nil
 	}
-	deleter, err := job.NewDeleter(a.control, a.deps.Store, a.deps.Meter)
+	deleter, err := job.NewDeleter(a.config.Session.AgentGroup, a.control, a.deps.Store, a.deps.Meter)
 	if err != nil {
 		return err
 	}

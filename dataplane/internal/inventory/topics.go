@@ -30,12 +30,12 @@ func (s *Service) ReadTopics(
 		return err
 	}
 	defer done()
-	newest, err := s.newestCheckpoint(ctx)
+	checkpoints, err := checkpoint.Keys(ctx, s.store, s.agentGroup)
 	if err != nil {
 		return unavailable(ctx, err)
 	}
-	if newest != "" {
-		if err := s.sendPages(ctx, stream, newest, true); err != nil {
+	if len(checkpoints) > 0 {
+		if err := s.sendPages(ctx, stream, checkpoints[len(checkpoints)-1], true); err != nil {
 			return err
 		}
 	}
@@ -45,17 +45,6 @@ func (s *Service) ReadTopics(
 		}
 		return s.sendPages(ctx, stream, info.Key, false)
 	})
-}
-
-// newestCheckpoint is the greatest key; empty: there is none.
-func (s *Service) newestCheckpoint(ctx context.Context) (newest string, err error) {
-	err = s.each(ctx, checkpoint.Prefix(s.agentGroup), func(info objectstore.Info) error {
-		if _, _, mine := checkpoint.ParseKey(s.agentGroup, info.Key); mine {
-			newest = max(newest, info.Key)
-		}
-		return nil
-	})
-	return newest, err
 }
 
 // each walks over the objects under a prefix.

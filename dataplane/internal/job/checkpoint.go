@@ -31,14 +31,20 @@ type Checkpointer struct {
 // Checkpoint is the handler of checkpoints. A key that is taken was written by whoever had the job before: it was read after the checkpoint had begun,
 // too, and is as good.
 func (c Checkpointer) Checkpoint(ctx context.Context, job *controlplanev1.Job) ([]slog.Attr, error) {
-	body, incarnation, err := c.read(ctx, job)
+	body, head, err := c.read(ctx, job)
 	if err != nil {
 		return nil, err
 	}
 	checkpointAfterRead.Here()
-	key := checkpoint.Key(c.AgentGroup, incarnation, job.GetCheckpoint().GetNumber())
+	if err := refuseForeign(ctx, c.Store, c.AgentGroup, head); err != nil {
+		return nil, err
+	}
+	key := checkpoint.Key(c.AgentGroup, head.GetIncarnation(), job.GetCheckpoint().GetNumber())
 	err = c.Store.Put(ctx, key, [][]byte{body}, objectstore.Checksum(body))
-	if err != nil && !errors.Is(err, objectstore.ErrConflict) {
+	if errors.Is(err, objectstore.ErrConflict) {
+		err = refuseForeign(ctx, c.Store, c.AgentGroup, head) // it came in between
+	}
+	if err != nil {
 		return nil, fmt.Errorf("write checkpoint: %w", err)
 	}
 	checkpointAfterPut.Here()
@@ -49,41 +55,31 @@ func (c Checkpointer) Checkpoint(ctx context.Context, job *controlplanev1.Job) (
 	return []slog.Attr{slog.String("key", key), slog.Int("bytes", len(body))}, nil
 }
 
-func (c Checkpointer) read(ctx context.Context, job *controlplanev1.Job) (body []byte, incarnation int32, err error) {
+func (c Checkpointer) read(ctx context.Context, job *controlplanev1.Job) (body []byte, head *controlplanev1.CheckpointHead, err error) {
 	w := checkpoint.NewWriter()
 	for token, more := "", true; more; more = token != "" {
 		res, err := c.Control.ReadCheckpoint(ctx, &controlplanev1.ReadCheckpointRequest{JobId: job.GetJobId(), PageToken: token})
 		if err != nil {
-			return nil, 0, fmt.Errorf("read checkpoint: %w", err)
+			return nil, nil, fmt.Errorf("read checkpoint: %w", err)
 		}
-		if head := res.GetPage().GetHead(); head != nil {
-			incarnation = head.GetIncarnation()
+		if res.GetPage().GetHead() != nil {
+			head = res.GetPage().GetHead()
 		}
 		if len(res.GetPage().GetTopics())+len(res.GetPage().GetPartitions()) > 0 || res.GetPage().GetHead() != nil {
 			if err := w.Add(res.GetPage()); err != nil {
-				return nil, 0, err
+				return nil, nil, err
 			}
 		}
 		token = res.GetNextPageToken()
 	}
-	return w.Seal(), incarnation, nil
+	return w.Seal(), head, nil
 }
 
 // prune deletes all checkpoints but the newest. An old one that comes late is deleted by the next job.
 func (c Checkpointer) prune(ctx context.Context) error {
-	var keys []string
-	for after, more := "", true; more; {
-		page, err := c.Store.List(ctx, checkpoint.Prefix(c.AgentGroup), after, objectstore.MaxListLimit)
-		if err != nil {
-			return fmt.Errorf("list checkpoints: %w", err)
-		}
-		for _, o := range page.Objects {
-			if _, _, ok := checkpoint.ParseKey(c.AgentGroup, o.Key); ok {
-				keys = append(keys, o.Key)
-			}
-			after = o.Key
-		}
-		more = page.More && len(page.Objects) > 0
+	keys, err := checkpoint.Keys(ctx, c.Store, c.AgentGroup)
+	if err != nil {
+		return err
 	}
 	if len(keys) <= keptCheckpoints {
 		return nil

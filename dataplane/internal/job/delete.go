@@ -19,15 +19,16 @@ var (
 
 // Deleter deletes objects that the control plane has called dead.
 type Deleter struct {
-	control Control
-	store   objectstore.Store
-	deleted metric.Int64Counter
-	orphans metric.Int64Counter
+	agentGroup string
+	control    Control
+	store      objectstore.Store
+	deleted    metric.Int64Counter
+	orphans    metric.Int64Counter
 }
 
 // NewDeleter makes a deleter; an error comes from meter.
-func NewDeleter(control Control, store objectstore.Store, meter metric.Meter) (d *Deleter, err error) {
-	d = &Deleter{control: control, store: store}
+func NewDeleter(agentGroup string, control Control, store objectstore.Store, meter metric.Meter) (d *Deleter, err error) {
+	d = &Deleter{agentGroup: agentGroup, control: control, store: store}
 	d.deleted, err = meter.Int64Counter("streamhouse.job.objects.deleted", metric.WithUnit("{object}"),
 		metric.WithDescription("Objects deleted from the bucket, because nothing refers to them or nobody has committed them."))
 	if err != nil {

@@ -184,7 +184,7 @@ func (r *Runner) do(ctx context.Context, job *controlplanev1.Job) (done bool) {
 	attrs, err := r.work(ctx, job)
 	if err == nil {
 		afterWork.Here()
-		err = r.end(ctx, job, false)
+		err = r.end(ctx, job, false, nil)
 		afterEnd.Here()
 	}
 	outcome := outcomeOf(ctx, err)
@@ -193,7 +193,7 @@ func (r *Runner) do(ctx context.Context, job *controlplanev1.Job) (done bool) {
 	}
 	r.measures.ended(ctx, job.GetKind(), outcome, time.Since(began))
 	if outcome == givenUp {
-		r.giveUp(ctx, job)
+		r.giveUp(ctx, job, err)
 	}
 	r.tell(ctx, job, outcome, time.Since(began), attrs, err)
 	return outcome == finished
@@ -222,21 +222,26 @@ func (r *Runner) work(ctx context.Context, job *controlplanev1.Job) ([]slog.Attr
 	return handler.Do(ctx, job)
 }
 
-func (r *Runner) end(ctx context.Context, job *controlplanev1.Job, given bool) error {
+func (r *Runner) end(ctx context.Context, job *controlplanev1.Job, given bool, foreign *controlplanev1.CheckpointHead) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	_, err := r.config.Control.FinishJob(ctx, &controlplanev1.FinishJobRequest{JobId: job.GetJobId(), GivenUp: given})
+	_, err := r.config.Control.FinishJob(ctx, &controlplanev1.FinishJobRequest{JobId: job.GetJobId(), GivenUp: given, Foreign: foreign})
 	if err != nil {
 		return fmt.Errorf("end job: %w", err)
 	}
 	return nil
 }
 
-// giveUp lets others have it at once. Where that fails they have it when this session has ended, or this agent gets it again.
-func (r *Runner) giveUp(ctx context.Context, job *controlplanev1.Job) {
+// giveUp lets others have it at once, unless the catalog halts for the reason. Where that fails they have it when this session has ended, or this agent
+// gets it again.
+func (r *Runner) giveUp(ctx context.Context, job *controlplanev1.Job, why error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partTimeout)
 	defer cancel()
-	if err := r.end(ctx, job, true); err != nil && !refusal.Is(err, refusalv1.Reason_REASON_JOB_LOST) {
+	var found *controlplanev1.CheckpointHead
+	if foreign, met := errors.AsType[*foreignError](why); met {
+		found = foreign.found
+	}
+	if err := r.end(ctx, job, true, found); err != nil && !refusal.Is(err, refusalv1.Reason_REASON_JOB_LOST) {
 		r.config.Log.DebugContext(ctx, "job was not given up", slog.String("job_id", job.GetJobId()), slog.Any("error", err))
 	}
 }

@@ -25,6 +25,7 @@ type desk struct {
 	asked   [][]controlplanev1.JobKind
 	ended   map[string]bool // by job: whether it was given up
 	lost    bool            // every end is refused
+	foreign *controlplanev1.CheckpointHead
 }
 
 func (d *desk) ClaimJob(_ context.Context, req *controlplanev1.ClaimJobRequest) (*controlplanev1.ClaimJobResponse, error) {
@@ -48,7 +49,7 @@ func (d *desk) FinishJob(_ context.Context, req *controlplanev1.FinishJobRequest
 	if d.lost {
 		return nil, refusal.Newf(refusalv1.Reason_REASON_JOB_LOST, "gone")
 	}
-	d.ended[req.GetJobId()] = req.GetGivenUp()
+	d.ended[req.GetJobId()], d.foreign = req.GetGivenUp(), req.GetForeign()
 	return &controlplanev1.FinishJobResponse{}, nil
 }
 

@@ -20,6 +20,13 @@ var (
 // Sweep is the handler of sweeps: it lists a part of the bucket, names what is old, and deletes what is dead. The age only spares questions: an object
 // that the control plane does not know is first killed there, so that a late commit fails, and deleted then.
 func (d *Deleter) Sweep(ctx context.Context, job *controlplanev1.Job) ([]slog.Attr, error) {
+	if job.GetSweep().GetNewestCheckpoint() > 0 { // else an older release has planned it
+		if err := refuseForeign(ctx, d.store, d.agentGroup, &controlplanev1.CheckpointHead{
+			CatalogId: job.GetSweep().GetCatalogId(), Incarnation: job.GetSweep().GetIncarnation(), Number: job.GetSweep().GetNewestCheckpoint(),
+		}); err != nil {
+			return nil, err
+		}
+	}
 	var listed, dead int
 	for after, more := "", true; more; {
 		page, err := d.store.List(ctx, job.GetSweep().GetPrefix(), after, objectstore.MaxListLimit)

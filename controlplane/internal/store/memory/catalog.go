@@ -25,6 +25,17 @@ type trust struct {
 	reasons             []string // none: it is not halted
 }
 
+// halt may be called again, with the same reason or another. incarnation is the newest that the reason speaks of.
+func (t *trust) halt(reason string, incarnation int32) {
+	if len(t.reasons) == 0 {
+		t.haltedAt = time.Now()
+	}
+	if !slices.Contains(t.reasons, reason) {
+		t.reasons = append(t.reasons, reason)
+	}
+	t.newest = max(t.newest, incarnation)
+}
+
 func (t trust) state() controlplanev1.CatalogState {
 	switch {
 	case len(t.reasons) > 0:
@@ -58,14 +69,7 @@ func (s *Store) attest() {
 func (s *Store) attend(name store.AgentGroup, n *session, request *controlplanev1.HeartbeatRequest) {
 	told := request.GetEvidence()
 	if s.forgot(name, n, told, request.GetRevision()) {
-		reason := fmt.Sprintf("what session %s was told is not known here", request.GetSessionId())
-		if len(s.trust.reasons) == 0 {
-			s.trust.haltedAt = time.Now()
-		}
-		if !slices.Contains(s.trust.reasons, reason) {
-			s.trust.reasons = append(s.trust.reasons, reason)
-		}
-		s.trust.newest = max(s.trust.newest, told.GetIncarnation())
+		s.trust.halt(fmt.Sprintf("what session %s was told is not known here", request.GetSessionId()), told.GetIncarnation())
 		return
 	}
 	if n != nil && n.lives() && told.GetCompleteFor() == s.trust.life {
@@ -164,6 +168,7 @@ func (s *Store) AdoptCatalog(_ context.Context, request *controlplanev1.AdoptCat
 	}
 	s.producerID = max(s.producerID, int64(incarnation)<<40)
 	for _, g := range s.groups {
+		g.upkeep.finished, g.upkeep.finishedAt = 0, time.Time{} // the newest checkpoint may be one of lost transactions
 		g.revision = max(g.revision, int64(incarnation)<<48)
 		s.restamp(g)
 		s.sessionsChanged(g)
@@ -181,7 +186,7 @@ func (s *Store) restamp(g *group) {
 	}
 	slices.SortFunc(topics, func(a, b *topic) int { return cmp.Compare(a.id.String(), b.id.String()) })
 	for _, t := range topics {
-		t.revision = s.stamp(g)
+		t.revision, t.recorded = s.stamp(g), 0
 	}
 	for _, t := range topics {
 		for _, p := range t.partitions {

@@ -167,7 +167,7 @@ func (s *Store) due(g *group, kind controlplanev1.JobKind) (subject string, due 
 	case controlplanev1.JobKind_JOB_KIND_DELETE:
 		return "", len(s.deletable(g)) > 0 && !s.working(g, kind, "")
 	case controlplanev1.JobKind_JOB_KIND_SWEEP:
-		if time.Now().Before(u.shardDueAt) || s.trust.incarnation > 0 { // the objects of lost transactions look like orphans
+		if time.Now().Before(u.shardDueAt) || s.trust.incarnation > 0 { // adopted, and not rolled forward from a bucket: the objects of lost transactions look like orphans
 			return "", false
 		}
 		subject = store.SweepShard(u.nextShard)
@@ -248,6 +248,7 @@ func (s *Store) tell(j *job, takenOver bool) *controlplanev1.Job {
 	default:
 		told.Work = &controlplanev1.Job_Sweep{Sweep: &controlplanev1.SweepWork{
 			Prefix: fmt.Sprintf("%s/%s/", j.group.name, j.subject), MinAgeMs: s.config.Jobs.SweepAge.Milliseconds(),
+			CatalogId: s.id[:], Incarnation: s.trust.incarnation, NewestCheckpoint: j.group.upkeep.begun,
 		}}
 	}
 	return told
@@ -282,6 +283,7 @@ func (s *Store) FinishJob(_ context.Context, name store.AgentGroup, request *con
 	if err != nil {
 		return nil, err
 	}
+	s.haltIfForeign(j, request.GetForeign())
 	if j.compaction != nil && request.GetGivenUp() { // it waits for whoever claims a job next
 		j.owner = uuid.Nil
 		return &controlplanev1.FinishJobResponse{}, nil
@@ -294,6 +296,22 @@ func (s *Store) FinishJob(_ context.Context, name store.AgentGroup, request *con
 		s.checkpointed(j.group)
 	}
 	return &controlplanev1.FinishJobResponse{}, nil
+}
+
+// haltIfForeign halts a catalog that the bucket knows to have lost transactions. found may be nil.
+func (s *Store) haltIfForeign(j *job, found *controlplanev1.CheckpointHead) {
+	if found == nil {
+		return
+	}
+	own := &controlplanev1.CheckpointHead{
+		AgentGroup: string(j.group.name), Incarnation: s.trust.incarnation, Number: j.group.upkeep.begun, CatalogId: s.id[:],
+	}
+	if j.kind == controlplanev1.JobKind_JOB_KIND_CHECKPOINT {
+		own.CheckpointId = j.output[:]
+	}
+	if reason := store.Foreign(found, own); reason != "" {
+		s.trust.halt(reason, found.GetIncarnation())
+	}
 }
 
 // checkpointed: the newest checkpoint is in the bucket, with every topic as it was when it began.
@@ -451,6 +469,7 @@ func (s *Store) ReadCheckpoint(_ context.Context, name store.AgentGroup, request
 	}
 	page := &controlplanev1.CheckpointPage{Head: &controlplanev1.CheckpointHead{
 		AgentGroup: string(name), Incarnation: s.trust.incarnation, Number: j.group.upkeep.begun, NextProducerId: s.producerID,
+		CatalogId: s.id[:], CheckpointId: j.output[:],
 	}}
 	for _, t := range s.byID(j.group) {
 		page.Topics = append(page.Topics, &controlplanev1.CheckpointTopic{

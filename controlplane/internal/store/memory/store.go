@@ -37,6 +37,7 @@ type Store struct {
 	groups     map[store.AgentGroup]*group
 	agents     map[string]store.AgentGroup // agent ids ever seen; an id never changes its group (P7)
 	sessions   map[uuid.UUID]*session
+	id         uuid.UUID // of the catalog
 	topics     map[uuid.UUID]*topic
 	objects    map[string]*object
 	jobs       []*job
@@ -110,7 +111,7 @@ func New(config Config) *Store {
 	s := &Store{
 		config: config, placementChanged: make(chan struct{}, 1), unsettled: make(chan struct{}, 1), reshaped: make(chan struct{}, 1),
 		groups: map[store.AgentGroup]*group{}, agents: map[string]store.AgentGroup{}, sessions: map[uuid.UUID]*session{},
-		topics: map[uuid.UUID]*topic{}, objects: map[string]*object{}, producerID: 1, trust: trust{life: "1", verified: true},
+		id: uuid.New(), topics: map[uuid.UUID]*topic{}, objects: map[string]*object{}, producerID: 1, trust: trust{life: "1", verified: true},
 	}
 	s.groups[store.DefaultAgentGroup] = &group{name: store.DefaultAgentGroup}
 	return s

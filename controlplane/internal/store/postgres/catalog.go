@@ -145,7 +145,7 @@ func catalogState(halted, verified bool) controlplanev1.CatalogState {
 
 // AdoptCatalog is one transaction. Run twice, it would refuse its own work.
 func (s *Store) AdoptCatalog(ctx context.Context, request *controlplanev1.AdoptCatalogRequest) (*controlplanev1.AdoptCatalogResponse, error) {
-	incarnation, err := s.reincarnate(ctx, func(ctx context.Context, q *db.Queries) (int16, error) {
+	incarnation, err := s.reincarnate(ctx, false, func(ctx context.Context, q *db.Queries) (int16, error) {
 		if err := refuseHalfRecovered(ctx, q); err != nil {
 			return 0, err
 		}
@@ -159,12 +159,16 @@ func (s *Store) AdoptCatalog(ctx context.Context, request *controlplanev1.AdoptC
 }
 
 // reincarnate ends all sessions and tenures, and begins the incarnation that next answers under the locks of all agent groups and of the catalog.
-func (s *Store) reincarnate(ctx context.Context, next func(ctx context.Context, q *db.Queries) (int16, error)) (incarnation int16, err error) {
+// complete: it has all that is in the bucket.
+func (s *Store) reincarnate(ctx context.Context, complete bool, next func(ctx context.Context, q *db.Queries) (int16, error)) (incarnation int16, err error) {
 	err = s.write(ctx, wrong, func(ctx context.Context, q *db.Queries) (err error) {
 		if err := allowTime(ctx, q); err != nil {
 			return err
 		}
-		if _, err := q.DeleteAllJobs(ctx); err != nil { // first in the lock order; their owners' sessions end here
+		if err := q.ResetUpkeep(ctx); err != nil { // first in the lock order
+			return fmt.Errorf("reset upkeep: %w", err)
+		}
+		if _, err := q.DeleteAllJobs(ctx); err != nil { // their owners' sessions end here
 			return fmt.Errorf("end jobs: %w", err)
 		}
 		groups, err := q.LockAgentGroups(ctx)
@@ -188,7 +192,7 @@ func (s *Store) reincarnate(ctx context.Context, next func(ctx context.Context, 
 		if _, err := q.RaiseProducerIDs(ctx, int64(incarnation)<<producerIDBits); err != nil {
 			return fmt.Errorf("raise producer ids: %w", err)
 		}
-		rows, err := q.BeginIncarnation(ctx, incarnation)
+		rows, err := q.BeginIncarnation(ctx, incarnation, complete)
 		return verdict("begin incarnation", rows, 1, err)
 	})
 	if err != nil {

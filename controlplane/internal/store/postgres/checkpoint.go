@@ -82,10 +82,13 @@ func (s *Store) ReadCheckpoint(ctx context.Context, agentGroup store.AgentGroup,
 			return err
 		}
 		rows, err := q.GetJob(ctx, id, string(agentGroup))
-		if _, err = ownJob(rows, err); err != nil {
+		job, err := ownJob(rows, err)
+		if err != nil {
 			return err
 		}
-		response, err = readCheckpoint(ctx, q, string(agentGroup), from)
+		if response, err = readCheckpoint(ctx, q, string(agentGroup), from); err == nil && response.GetPage().GetHead() != nil {
+			response.Page.Head.CheckpointId = job.OutputID[:]
+		}
 		return err
 	})
 	if err != nil {
@@ -135,6 +138,7 @@ func readCheckpoint(ctx context.Context, q *db.Queries, group string, from check
 		}
 		response.Page.Head = &controlplanev1.CheckpointHead{
 			AgentGroup: group, Incarnation: int32(head.Incarnation), Number: head.CheckpointBegun, NextProducerId: head.NextID,
+			CatalogId: head.CatalogID[:],
 		}
 	}
 	rows, err := q.CheckpointTopics(ctx, group, from.topic, checkpointPage)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/google/uuid"
 
@@ -225,6 +226,9 @@ func (s *Store) FinishJob(
 		if changed, err = finish(ctx, q, agentGroup, row, request.GetGivenUp()); err != nil {
 			return err
 		}
+		if err := s.haltIfForeign(ctx, q, agentGroup, row, request.GetForeign()); err != nil {
+			return err
+		}
 		if request.GetGivenUp() && jobKinds()[controlplanev1.JobKind(row.Kind)].lasting {
 			left, err := q.LeaveJob(ctx, id)
 			return verdict("leave job", left, 1, err)
@@ -239,6 +243,35 @@ func (s *Store) FinishJob(
 		signal(s.placementChanged)
 	}
 	return &controlplanev1.FinishJobResponse{}, nil
+}
+
+// haltIfForeign halts a catalog that the bucket knows to have lost transactions. found may be nil. Requires: LockUpkeep, LockJob.
+func (s *Store) haltIfForeign(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, row db.Job, found *controlplanev1.CheckpointHead) error {
+	if found == nil {
+		return nil
+	}
+	own, err := q.CheckpointHead(ctx, string(agentGroup))
+	if err != nil {
+		return fmt.Errorf("read the catalog's newest checkpoint: %w", err)
+	}
+	head := &controlplanev1.CheckpointHead{
+		AgentGroup: string(agentGroup), Incarnation: int32(own.Incarnation), Number: own.CheckpointBegun, CatalogId: own.CatalogID[:],
+	}
+	if controlplanev1.JobKind(row.Kind) == controlplanev1.JobKind_JOB_KIND_CHECKPOINT {
+		head.CheckpointId = row.OutputID[:]
+	}
+	reason := store.Foreign(found, head)
+	if reason == "" {
+		return nil
+	}
+	halted, err := q.HaltCatalog(ctx, []string{reason}, int16(min(max(found.GetIncarnation(), head.GetIncarnation()), newestIncarnation-1)), own.Incarnation)
+	if err != nil {
+		return fmt.Errorf("halt catalog: %w", err)
+	}
+	if halted == 1 {
+		s.config.Logger.ErrorContext(ctx, "catalog halted: the bucket knows of transactions that were lost", slog.String("reason", reason))
+	}
+	return nil
 }
 
 // finish says whether agents have to hear of it.

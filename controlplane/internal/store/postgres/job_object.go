@@ -61,9 +61,14 @@ func sweepDue(ctx context.Context, c *claim) (subjects []string, detail []byte, 
 	return subjects, nil, err
 }
 
-func tellSweep(_ context.Context, c *claim, row db.Job, job *controlplanev1.Job) (bool, error) {
+func tellSweep(ctx context.Context, c *claim, row db.Job, job *controlplanev1.Job) (bool, error) {
+	catalog, err := c.CatalogIdentity(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read the catalog's id: %w", err)
+	}
 	job.Work = &controlplanev1.Job_Sweep{Sweep: &controlplanev1.SweepWork{
 		Prefix: string(c.agentGroup) + "/" + row.Subject + "/", MinAgeMs: c.config.SweepAge.Milliseconds(),
+		CatalogId: catalog.CatalogID[:], Incarnation: int32(catalog.Incarnation), NewestCheckpoint: c.upkeep.CheckpointBegun,
 	}}
 	return true, nil
 }

@@ -165,7 +165,7 @@ func readReport(ctx context.Context, q *db.Queries, row db.Recovery) (*controlpl
 // FinishRecovery is an adoption of what was made. Run twice, it would refuse its own work.
 func (s *Store) FinishRecovery(ctx context.Context, request *controlplanev1.FinishRecoveryRequest) (*controlplanev1.FinishRecoveryResponse, error) {
 	var report *controlplanev1.RecoveryReport
-	incarnation, err := s.reincarnate(ctx, func(ctx context.Context, q *db.Queries) (next int16, err error) {
+	incarnation, err := s.reincarnate(ctx, true, func(ctx context.Context, q *db.Queries) (next int16, err error) {
 		report, next, err = endRecovery(ctx, q, request)
 		return next, err
 	})

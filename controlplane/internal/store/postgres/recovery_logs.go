@@ -28,7 +28,7 @@ func (s *Store) BuildLogs(ctx context.Context, request *controlplanev1.BuildLogs
 	for began := time.Now(); ; {
 		err := s.recover(ctx, request.GetRecoveryId(), func(ctx context.Context, q *db.Queries, row db.Recovery) error {
 			if row.Step == stepInventory {
-				if err := endInventory(ctx, q, row); err != nil {
+				if err := endInventory(ctx, q, row, request.GetAcceptLoss()); err != nil {
 					return err
 				}
 				row.Step = stepLogs

@@ -359,6 +359,7 @@ func TestP9_RolledForwardIsTheSame(t *testing.T) {
 		t.Fatal("nothing was forgotten")
 	}
 	a.loses(orders, 0, 0)
+	w.sql(`UPDATE topics SET recorded_revision = revision; UPDATE upkeep SET checkpoint_begun = 5, checkpoint_finished = 5, finished_at = clock_timestamp()`)
 	r := w.recovers(b, controlplanev1.RecoveryKind_RECOVERY_KIND_ROLL_FORWARD)
 	unknown, err := w.FindUnknownKeys(t.Context(), &controlplanev1.FindUnknownKeysRequest{RecoveryId: r.id, Keys: []string{b.objects[0].GetKey(), "default/00/none"}})
 	if err != nil || !slices.Equal(unknown.GetKeys(), []string{"default/00/none"}) {
@@ -374,6 +375,67 @@ func TestP9_RolledForwardIsTheSame(t *testing.T) {
 	w.checkCatalog(t)
 	if status := w.status(); status.GetState() != serving || status.GetIncarnation() < 1 {
 		t.Errorf("%v", status)
+	}
+	beginsAnew(t, w, true)
+}
+
+// beginsAnew: what the bucket says of topics counts no more, a checkpoint is due first, and nothing is swept where the catalog does not know all
+// that the bucket has.
+func beginsAnew(t *testing.T, w *world, sweeps bool) {
+	t.Helper()
+	a := w.register("agent-jobs")
+	if n := w.number("SELECT count(*) FROM topics WHERE recorded_revision > 0"); n != 0 {
+		t.Errorf("P9: %d topics need no description", n)
+	}
+	claim := func(kind controlplanev1.JobKind) *controlplanev1.Job {
+		t.Helper()
+		for {
+			response, err := w.ClaimJob(t.Context(), group, &controlplanev1.ClaimJobRequest{SessionId: a.session.String(), Kinds: []controlplanev1.JobKind{kind}})
+			w.must(err)
+			if response.GetRetryAfterMs() == 0 {
+				return response.GetJob()
+			}
+		}
+	}
+	if claim(controlplanev1.JobKind_JOB_KIND_CHECKPOINT) == nil {
+		t.Error("no checkpoint is due")
+	}
+	if job := claim(controlplanev1.JobKind_JOB_KIND_SWEEP); (job != nil) != sweeps {
+		t.Errorf("P1: a sweep: %v", job)
+	} else if sweeps && (len(job.GetSweep().GetCatalogId()) != 16 || job.GetSweep().GetIncarnation() < 1 || job.GetSweep().GetNewestCheckpoint() < 1) {
+		t.Errorf("the sweep does not say whose it is: %v", job)
+	}
+}
+
+func TestP1_ACatalogAdoptedWithoutTheBucketSweepsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres.Config{})
+	orders := history(t, w, &bucket{}, 2)
+	w.register("agent-last").loses(orders, 0, 0)
+	_, err := w.AdoptCatalog(t.Context(), &controlplanev1.AdoptCatalogRequest{})
+	w.must(err)
+	beginsAnew(t, w, false)
+}
+
+// Records of which nothing says to which topics they belong are no log: somebody has to look.
+func TestP9_RecordsWithoutAnyTopicAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres.Config{})
+	id := topic(uuid.New())
+	b := &bucket{}
+	b.put(&controlplanev1.ObjectCommit{Key: "default/0a/0-" + uuid.NewString() + "-1", SizeBytes: 5000, Segments: []*controlplanev1.SegmentCommit{segment(id, 0, 3, 0, 10)}})
+	r := w.recovers(b, controlplanev1.RecoveryKind_RECOVERY_KIND_REBUILD)
+	r.inventory()
+	_, err := w.BuildLogs(t.Context(), &controlplanev1.BuildLogsRequest{RecoveryId: r.id})
+	wantReason(t, err, refusalv1.Reason_REASON_RECORDS_LOST)
+	built, err := w.BuildLogs(t.Context(), &controlplanev1.BuildLogsRequest{RecoveryId: r.id, AcceptLoss: true})
+	if err != nil || built.GetPartitionCount() != 0 {
+		t.Fatalf("%v, %v", built, err)
+	}
+	r.replay()
+	report := r.finish(false).GetReport()
+	if report.GetTopicCount() != 0 || len(report.GetNotes()) != 1 || !strings.HasPrefix(report.GetNotes()[0], "1 topics with records") {
+		t.Errorf("%v", report)
 	}
 }
 

@@ -8,19 +8,29 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/rebuild"
+	"github.com/streamhouse/streamhouse/controlplane/internal/store"
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
 )
 
 // endInventory makes the topics and partitions, and lists what logs are to be made. One transaction, so that it happens once.
-func endInventory(ctx context.Context, q *db.Queries, row db.Recovery) error {
+func endInventory(ctx context.Context, q *db.Queries, row db.Recovery, acceptLoss bool) error {
 	missing, err := q.MissingShards(ctx)
 	if err != nil {
 		return fmt.Errorf("look for missing shards: %w", err)
 	}
 	if len(missing) > 0 {
 		return refuseField("recovery_id", fmt.Sprintf("names a recovery in which %d shards of agent group %s are missing", missing[0].Missing, missing[0].AgentGroup))
+	}
+	if !acceptLoss {
+		if err := refuseNameless(ctx, q); err != nil {
+			return err
+		}
+	}
+	if err := noteNameless(ctx, q); err != nil {
+		return err
 	}
 	if err := makeTopics(ctx, q); err != nil {
 		return err
@@ -30,6 +40,34 @@ func endInventory(ctx context.Context, q *db.Queries, row db.Recovery) error {
 	}
 	moved, err := q.MoveRecovery(ctx, stepLogs, row.RecoveryID, stepInventory)
 	return verdict("end inventory", moved, 1, err)
+}
+
+// refuseNameless: records without any topic are no log. Checkpoints and descriptions are written before the first of them is committed (P9), so
+// somebody has removed those, or cannot read them.
+func refuseNameless(ctx context.Context, q *db.Queries) error {
+	groups, err := q.GroupsWithoutTopics(ctx)
+	if err != nil {
+		return fmt.Errorf("look for agent groups without topics: %w", err)
+	}
+	if len(groups) == 0 {
+		return nil
+	}
+	group := groups[0].AgentGroup
+	return store.Refuse(refusalv1.Reason_REASON_RECORDS_LOST,
+		"the bucket has %d objects with records of agent group %s, and nothing says of which topics: look for what is missing below %s/checkpoints/ and "+
+			"%s/%s/ and run this again; if all its topics were deleted, accept the loss", groups[0].Objects, group, group, group, store.DescriptionShard)
+}
+
+func noteNameless(ctx context.Context, q *db.Queries) error {
+	topics, err := q.CountNamelessTopics(ctx)
+	if err != nil {
+		return fmt.Errorf("count topics without a name: %w", err)
+	}
+	if topics == 0 {
+		return nil
+	}
+	note := fmt.Sprintf("%d topics with records in the bucket are named by nothing there: they are taken for deleted ones", topics)
+	return q.NoteRecovery(ctx, []string{note})
 }
 
 // topicMaker brings the catalog's topics up to what the bucket knows.

@@ -97,8 +97,12 @@ type CheckpointHead struct {
 	Number int64 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
 	// Producer ids from this one on had not been given out.
 	NextProducerId int64 `protobuf:"varint,4,opt,name=next_producer_id,json=nextProducerId,proto3" json:"next_producer_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// 16 bytes: which catalog has written it (random, of a database); empty: an older release did not say.
+	CatalogId []byte `protobuf:"bytes,5,opt,name=catalog_id,json=catalogId,proto3" json:"catalog_id,omitempty"`
+	// 16 bytes: which checkpoint it is of those that might have its number, where a catalog went back in time; empty as above.
+	CheckpointId  []byte `protobuf:"bytes,6,opt,name=checkpoint_id,json=checkpointId,proto3" json:"checkpoint_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckpointHead) Reset() {
@@ -157,6 +161,20 @@ func (x *CheckpointHead) GetNextProducerId() int64 {
 		return x.NextProducerId
 	}
 	return 0
+}
+
+func (x *CheckpointHead) GetCatalogId() []byte {
+	if x != nil {
+		return x.CatalogId
+	}
+	return nil
+}
+
+func (x *CheckpointHead) GetCheckpointId() []byte {
+	if x != nil {
+		return x.CheckpointId
+	}
+	return nil
 }
 
 // A topic as it was when the page was read.
@@ -338,13 +356,16 @@ const file_streamhouse_controlplane_v1_checkpoint_proto_rawDesc = "" +
 	"\x06topics\x18\x02 \x03(\v2,.streamhouse.controlplane.v1.CheckpointTopicR\x06topics\x12P\n" +
 	"\n" +
 	"partitions\x18\x03 \x03(\v20.streamhouse.controlplane.v1.CheckpointPartitionR\n" +
-	"partitions\"\x95\x01\n" +
+	"partitions\"\xd9\x01\n" +
 	"\x0eCheckpointHead\x12\x1f\n" +
 	"\vagent_group\x18\x01 \x01(\tR\n" +
 	"agentGroup\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x05R\vincarnation\x12\x16\n" +
 	"\x06number\x18\x03 \x01(\x03R\x06number\x12(\n" +
-	"\x10next_producer_id\x18\x04 \x01(\x03R\x0enextProducerId\"\xe9\x01\n" +
+	"\x10next_producer_id\x18\x04 \x01(\x03R\x0enextProducerId\x12\x1d\n" +
+	"\n" +
+	"catalog_id\x18\x05 \x01(\fR\tcatalogId\x12#\n" +
+	"\rcheckpoint_id\x18\x06 \x01(\fR\fcheckpointId\"\xe9\x01\n" +
 	"\x0fCheckpointTopic\x12\x19\n" +
 	"\btopic_id\x18\x01 \x01(\fR\atopicId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12'\n" +

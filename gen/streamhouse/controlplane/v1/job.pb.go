@@ -364,7 +364,7 @@ func (*Job_KeyCompact) isJob_Work() {}
 // Write a checkpoint object.
 type CheckpointWork struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the checkpoint, at least 1, rising within the agent group.
+	// Number of the checkpoint, at least 1, rising within the agent group and incarnation.
 	Number        int64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -459,9 +459,14 @@ type SweepWork struct {
 	// Prefix, "<agent group>/<2 hex>/", or "<agent group>/topics/".
 	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
 	// Keys younger than this many milliseconds, by the bucket's clock, are left alone: it only spares useless questions.
-	MinAgeMs      int64 `protobuf:"varint,2,opt,name=min_age_ms,json=minAgeMs,proto3" json:"min_age_ms,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MinAgeMs int64 `protobuf:"varint,2,opt,name=min_age_ms,json=minAgeMs,proto3" json:"min_age_ms,omitempty"`
+	// 16 bytes of the catalog's id, its incarnation, and the number of the newest checkpoint that it has begun: a bucket with a checkpoint of another
+	// catalog, or with a newer one, is not this catalog's to sweep. Empty: an older release did not say.
+	CatalogId        []byte `protobuf:"bytes,3,opt,name=catalog_id,json=catalogId,proto3" json:"catalog_id,omitempty"`
+	Incarnation      int32  `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	NewestCheckpoint int64  `protobuf:"varint,5,opt,name=newest_checkpoint,json=newestCheckpoint,proto3" json:"newest_checkpoint,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *SweepWork) Reset() {
@@ -508,12 +513,36 @@ func (x *SweepWork) GetMinAgeMs() int64 {
 	return 0
 }
 
+func (x *SweepWork) GetCatalogId() []byte {
+	if x != nil {
+		return x.CatalogId
+	}
+	return nil
+}
+
+func (x *SweepWork) GetIncarnation() int32 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *SweepWork) GetNewestCheckpoint() int64 {
+	if x != nil {
+		return x.NewestCheckpoint
+	}
+	return 0
+}
+
 type FinishJobRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// UUID from ClaimJob.
 	JobId string `protobuf:"bytes,1,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
 	// The work is not done, and nobody is at it any more.
-	GivenUp       bool `protobuf:"varint,2,opt,name=given_up,json=givenUp,proto3" json:"given_up,omitempty"`
+	GivenUp bool `protobuf:"varint,2,opt,name=given_up,json=givenUp,proto3" json:"given_up,omitempty"`
+	// The work was given up because this is the newest checkpoint in the bucket, and not one of the catalog, or newer than any of it: the database is
+	// another one, or went back in time. The catalog looks for itself, and halts. Absent: nothing of that kind was met.
+	Foreign       *CheckpointHead `protobuf:"bytes,3,opt,name=foreign,proto3" json:"foreign,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -560,6 +589,13 @@ func (x *FinishJobRequest) GetGivenUp() bool {
 		return x.GivenUp
 	}
 	return false
+}
+
+func (x *FinishJobRequest) GetForeign() *CheckpointHead {
+	if x != nil {
+		return x.Foreign
+	}
+	return nil
 }
 
 type FinishJobResponse struct {
@@ -926,14 +962,19 @@ const file_streamhouse_controlplane_v1_job_proto_rawDesc = "" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\" \n" +
 	"\n" +
 	"DeleteWork\x12\x12\n" +
-	"\x04keys\x18\x01 \x03(\tR\x04keys\"A\n" +
+	"\x04keys\x18\x01 \x03(\tR\x04keys\"\xaf\x01\n" +
 	"\tSweepWork\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1c\n" +
 	"\n" +
-	"min_age_ms\x18\x02 \x01(\x03R\bminAgeMs\"N\n" +
+	"min_age_ms\x18\x02 \x01(\x03R\bminAgeMs\x12\x1d\n" +
+	"\n" +
+	"catalog_id\x18\x03 \x01(\fR\tcatalogId\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x05R\vincarnation\x12+\n" +
+	"\x11newest_checkpoint\x18\x05 \x01(\x03R\x10newestCheckpoint\"\x95\x01\n" +
 	"\x10FinishJobRequest\x12\x1f\n" +
 	"\x06job_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x05jobId\x12\x19\n" +
-	"\bgiven_up\x18\x02 \x01(\bR\agivenUp\"\x13\n" +
+	"\bgiven_up\x18\x02 \x01(\bR\agivenUp\x12E\n" +
+	"\aforeign\x18\x03 \x01(\v2+.streamhouse.controlplane.v1.CheckpointHeadR\aforeign\"\x13\n" +
 	"\x11FinishJobResponse\"b\n" +
 	"\x15ConfirmDeletedRequest\x12\x1f\n" +
 	"\x06job_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x05jobId\x12(\n" +
@@ -1003,15 +1044,16 @@ var file_streamhouse_controlplane_v1_job_proto_goTypes = []any{
 	(*ReadCheckpointResponse)(nil),      // 14: streamhouse.controlplane.v1.ReadCheckpointResponse
 	(*CompactWork)(nil),                 // 15: streamhouse.controlplane.v1.CompactWork
 	(*KeyCompactWork)(nil),              // 16: streamhouse.controlplane.v1.KeyCompactWork
-	(*CheckpointPage)(nil),              // 17: streamhouse.controlplane.v1.CheckpointPage
-	(*AnnounceOutputRequest)(nil),       // 18: streamhouse.controlplane.v1.AnnounceOutputRequest
-	(*CommitCompactionRequest)(nil),     // 19: streamhouse.controlplane.v1.CommitCompactionRequest
-	(*CommitKeyCompactionRequest)(nil),  // 20: streamhouse.controlplane.v1.CommitKeyCompactionRequest
-	(*FinishKeyCompactionRequest)(nil),  // 21: streamhouse.controlplane.v1.FinishKeyCompactionRequest
-	(*AnnounceOutputResponse)(nil),      // 22: streamhouse.controlplane.v1.AnnounceOutputResponse
-	(*CommitCompactionResponse)(nil),    // 23: streamhouse.controlplane.v1.CommitCompactionResponse
-	(*CommitKeyCompactionResponse)(nil), // 24: streamhouse.controlplane.v1.CommitKeyCompactionResponse
-	(*FinishKeyCompactionResponse)(nil), // 25: streamhouse.controlplane.v1.FinishKeyCompactionResponse
+	(*CheckpointHead)(nil),              // 17: streamhouse.controlplane.v1.CheckpointHead
+	(*CheckpointPage)(nil),              // 18: streamhouse.controlplane.v1.CheckpointPage
+	(*AnnounceOutputRequest)(nil),       // 19: streamhouse.controlplane.v1.AnnounceOutputRequest
+	(*CommitCompactionRequest)(nil),     // 20: streamhouse.controlplane.v1.CommitCompactionRequest
+	(*CommitKeyCompactionRequest)(nil),  // 21: streamhouse.controlplane.v1.CommitKeyCompactionRequest
+	(*FinishKeyCompactionRequest)(nil),  // 22: streamhouse.controlplane.v1.FinishKeyCompactionRequest
+	(*AnnounceOutputResponse)(nil),      // 23: streamhouse.controlplane.v1.AnnounceOutputResponse
+	(*CommitCompactionResponse)(nil),    // 24: streamhouse.controlplane.v1.CommitCompactionResponse
+	(*CommitKeyCompactionResponse)(nil), // 25: streamhouse.controlplane.v1.CommitKeyCompactionResponse
+	(*FinishKeyCompactionResponse)(nil), // 26: streamhouse.controlplane.v1.FinishKeyCompactionResponse
 }
 var file_streamhouse_controlplane_v1_job_proto_depIdxs = []int32{
 	0,  // 0: streamhouse.controlplane.v1.ClaimJobRequest.kinds:type_name -> streamhouse.controlplane.v1.JobKind
@@ -1022,30 +1064,31 @@ var file_streamhouse_controlplane_v1_job_proto_depIdxs = []int32{
 	6,  // 5: streamhouse.controlplane.v1.Job.sweep:type_name -> streamhouse.controlplane.v1.SweepWork
 	15, // 6: streamhouse.controlplane.v1.Job.compact:type_name -> streamhouse.controlplane.v1.CompactWork
 	16, // 7: streamhouse.controlplane.v1.Job.key_compact:type_name -> streamhouse.controlplane.v1.KeyCompactWork
-	17, // 8: streamhouse.controlplane.v1.ReadCheckpointResponse.page:type_name -> streamhouse.controlplane.v1.CheckpointPage
-	1,  // 9: streamhouse.controlplane.v1.JobService.ClaimJob:input_type -> streamhouse.controlplane.v1.ClaimJobRequest
-	7,  // 10: streamhouse.controlplane.v1.JobService.FinishJob:input_type -> streamhouse.controlplane.v1.FinishJobRequest
-	9,  // 11: streamhouse.controlplane.v1.JobService.ConfirmDeleted:input_type -> streamhouse.controlplane.v1.ConfirmDeletedRequest
-	11, // 12: streamhouse.controlplane.v1.JobService.SweepKeys:input_type -> streamhouse.controlplane.v1.SweepKeysRequest
-	13, // 13: streamhouse.controlplane.v1.JobService.ReadCheckpoint:input_type -> streamhouse.controlplane.v1.ReadCheckpointRequest
-	18, // 14: streamhouse.controlplane.v1.JobService.AnnounceOutput:input_type -> streamhouse.controlplane.v1.AnnounceOutputRequest
-	19, // 15: streamhouse.controlplane.v1.JobService.CommitCompaction:input_type -> streamhouse.controlplane.v1.CommitCompactionRequest
-	20, // 16: streamhouse.controlplane.v1.JobService.CommitKeyCompaction:input_type -> streamhouse.controlplane.v1.CommitKeyCompactionRequest
-	21, // 17: streamhouse.controlplane.v1.JobService.FinishKeyCompaction:input_type -> streamhouse.controlplane.v1.FinishKeyCompactionRequest
-	2,  // 18: streamhouse.controlplane.v1.JobService.ClaimJob:output_type -> streamhouse.controlplane.v1.ClaimJobResponse
-	8,  // 19: streamhouse.controlplane.v1.JobService.FinishJob:output_type -> streamhouse.controlplane.v1.FinishJobResponse
-	10, // 20: streamhouse.controlplane.v1.JobService.ConfirmDeleted:output_type -> streamhouse.controlplane.v1.ConfirmDeletedResponse
-	12, // 21: streamhouse.controlplane.v1.JobService.SweepKeys:output_type -> streamhouse.controlplane.v1.SweepKeysResponse
-	14, // 22: streamhouse.controlplane.v1.JobService.ReadCheckpoint:output_type -> streamhouse.controlplane.v1.ReadCheckpointResponse
-	22, // 23: streamhouse.controlplane.v1.JobService.AnnounceOutput:output_type -> streamhouse.controlplane.v1.AnnounceOutputResponse
-	23, // 24: streamhouse.controlplane.v1.JobService.CommitCompaction:output_type -> streamhouse.controlplane.v1.CommitCompactionResponse
-	24, // 25: streamhouse.controlplane.v1.JobService.CommitKeyCompaction:output_type -> streamhouse.controlplane.v1.CommitKeyCompactionResponse
-	25, // 26: streamhouse.controlplane.v1.JobService.FinishKeyCompaction:output_type -> streamhouse.controlplane.v1.FinishKeyCompactionResponse
-	18, // [18:27] is the sub-list for method output_type
-	9,  // [9:18] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	17, // 8: streamhouse.controlplane.v1.FinishJobRequest.foreign:type_name -> streamhouse.controlplane.v1.CheckpointHead
+	18, // 9: streamhouse.controlplane.v1.ReadCheckpointResponse.page:type_name -> streamhouse.controlplane.v1.CheckpointPage
+	1,  // 10: streamhouse.controlplane.v1.JobService.ClaimJob:input_type -> streamhouse.controlplane.v1.ClaimJobRequest
+	7,  // 11: streamhouse.controlplane.v1.JobService.FinishJob:input_type -> streamhouse.controlplane.v1.FinishJobRequest
+	9,  // 12: streamhouse.controlplane.v1.JobService.ConfirmDeleted:input_type -> streamhouse.controlplane.v1.ConfirmDeletedRequest
+	11, // 13: streamhouse.controlplane.v1.JobService.SweepKeys:input_type -> streamhouse.controlplane.v1.SweepKeysRequest
+	13, // 14: streamhouse.controlplane.v1.JobService.ReadCheckpoint:input_type -> streamhouse.controlplane.v1.ReadCheckpointRequest
+	19, // 15: streamhouse.controlplane.v1.JobService.AnnounceOutput:input_type -> streamhouse.controlplane.v1.AnnounceOutputRequest
+	20, // 16: streamhouse.controlplane.v1.JobService.CommitCompaction:input_type -> streamhouse.controlplane.v1.CommitCompactionRequest
+	21, // 17: streamhouse.controlplane.v1.JobService.CommitKeyCompaction:input_type -> streamhouse.controlplane.v1.CommitKeyCompactionRequest
+	22, // 18: streamhouse.controlplane.v1.JobService.FinishKeyCompaction:input_type -> streamhouse.controlplane.v1.FinishKeyCompactionRequest
+	2,  // 19: streamhouse.controlplane.v1.JobService.ClaimJob:output_type -> streamhouse.controlplane.v1.ClaimJobResponse
+	8,  // 20: streamhouse.controlplane.v1.JobService.FinishJob:output_type -> streamhouse.controlplane.v1.FinishJobResponse
+	10, // 21: streamhouse.controlplane.v1.JobService.ConfirmDeleted:output_type -> streamhouse.controlplane.v1.ConfirmDeletedResponse
+	12, // 22: streamhouse.controlplane.v1.JobService.SweepKeys:output_type -> streamhouse.controlplane.v1.SweepKeysResponse
+	14, // 23: streamhouse.controlplane.v1.JobService.ReadCheckpoint:output_type -> streamhouse.controlplane.v1.ReadCheckpointResponse
+	23, // 24: streamhouse.controlplane.v1.JobService.AnnounceOutput:output_type -> streamhouse.controlplane.v1.AnnounceOutputResponse
+	24, // 25: streamhouse.controlplane.v1.JobService.CommitCompaction:output_type -> streamhouse.controlplane.v1.CommitCompactionResponse
+	25, // 26: streamhouse.controlplane.v1.JobService.CommitKeyCompaction:output_type -> streamhouse.controlplane.v1.CommitKeyCompactionResponse
+	26, // 27: streamhouse.controlplane.v1.JobService.FinishKeyCompaction:output_type -> streamhouse.controlplane.v1.FinishKeyCompactionResponse
+	19, // [19:28] is the sub-list for method output_type
+	10, // [10:19] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_streamhouse_controlplane_v1_job_proto_init() }

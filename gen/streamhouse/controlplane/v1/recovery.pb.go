@@ -1030,8 +1030,10 @@ func (*AddTopicsResponse) Descriptor() ([]byte, []int) {
 }
 
 type BuildLogsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RecoveryId    string                 `protobuf:"bytes,1,opt,name=recovery_id,json=recoveryId,proto3" json:"recovery_id,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	RecoveryId string                 `protobuf:"bytes,1,opt,name=recovery_id,json=recoveryId,proto3" json:"recovery_id,omitempty"`
+	// Records of an agent group of which the bucket names no topic are taken for those of deleted topics.
+	AcceptLoss    bool `protobuf:"varint,2,opt,name=accept_loss,json=acceptLoss,proto3" json:"accept_loss,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1071,6 +1073,13 @@ func (x *BuildLogsRequest) GetRecoveryId() string {
 		return x.RecoveryId
 	}
 	return ""
+}
+
+func (x *BuildLogsRequest) GetAcceptLoss() bool {
+	if x != nil {
+		return x.AcceptLoss
+	}
+	return false
 }
 
 type BuildLogsResponse struct {
@@ -2325,10 +2334,12 @@ const file_streamhouse_controlplane_v1_recovery_proto_rawDesc = "" +
 	"\x10log_start_offset\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0elogStartOffset\x12.\n" +
 	"\x0ehigh_watermark\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rhighWatermark\x12\x1d\n" +
 	"\x05epoch\x18\x05 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x05epoch\"\x13\n" +
-	"\x11AddTopicsResponse\"=\n" +
+	"\x11AddTopicsResponse\"^\n" +
 	"\x10BuildLogsRequest\x12)\n" +
 	"\vrecovery_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
-	"recoveryId\"\x9c\x01\n" +
+	"recoveryId\x12\x1f\n" +
+	"\vaccept_loss\x18\x02 \x01(\bR\n" +
+	"acceptLoss\"\x9c\x01\n" +
 	"\x11BuildLogsResponse\x12\x1f\n" +
 	"\vbuilt_count\x18\x01 \x01(\x03R\n" +
 	"builtCount\x12'\n" +

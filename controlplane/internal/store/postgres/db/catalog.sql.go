@@ -64,16 +64,34 @@ func (q *Queries) AwaitedAgents(ctx context.Context) ([]string, error) {
 
 const beginIncarnation = `-- name: BeginIncarnation :execrows
 UPDATE catalog SET incarnation = $1, newest_incarnation = $1, halted_at = NULL, halt_reasons = '{}',
+                   complete_incarnation = CASE WHEN $2::boolean THEN $1 ELSE complete_incarnation END,
                    life = server_life(), life_since = clock_timestamp(), verified = true
 `
 
-// Requires: LockCatalog. Nobody lives whose evidence could be awaited.
-func (q *Queries) BeginIncarnation(ctx context.Context, incarnation int16) (int64, error) {
-	result, err := q.db.Exec(ctx, beginIncarnation, incarnation)
+// Requires: LockCatalog. Nobody lives whose evidence could be awaited. complete: all that the bucket had is in the catalog.
+func (q *Queries) BeginIncarnation(ctx context.Context, incarnation int16, complete bool) (int64, error) {
+	result, err := q.db.Exec(ctx, beginIncarnation, incarnation, complete)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const catalogIdentity = `-- name: CatalogIdentity :one
+SELECT catalog_id, incarnation FROM catalog
+`
+
+type CatalogIdentityRow struct {
+	CatalogID   uuid.UUID
+	Incarnation int16
+}
+
+// Which catalog this is.
+func (q *Queries) CatalogIdentity(ctx context.Context) (CatalogIdentityRow, error) {
+	row := q.db.QueryRow(ctx, catalogIdentity)
+	var i CatalogIdentityRow
+	err := row.Scan(&i.CatalogID, &i.Incarnation)
+	return i, err
 }
 
 const catalogState = `-- name: CatalogState :one
@@ -378,12 +396,13 @@ func (q *Queries) RestampPartitions(ctx context.Context, epoch int32, after int6
 }
 
 const restampTopics = `-- name: RestampTopics :execrows
-UPDATE topics t SET revision = n.place + $1::bigint
+UPDATE topics t SET revision = n.place + $1::bigint, recorded_revision = 0
 FROM (SELECT o.topic_id, row_number() OVER (ORDER BY o.topic_id) AS place FROM topics o WHERE o.agent_group = $2) AS n
 WHERE t.topic_id = n.topic_id
 `
 
-// Every topic of the agent group gets a revision of its own above the given one, so that agents hear of what they take for deleted or new.
+// Every topic of the agent group gets a revision of its own above the given one, so that agents hear of what they take for deleted or new. No
+// checkpoint counts any more: the newest in the bucket may be one of lost transactions, and know the topic no longer.
 func (q *Queries) RestampTopics(ctx context.Context, after int64, agentGroup string) (int64, error) {
 	result, err := q.db.Exec(ctx, restampTopics, after, agentGroup)
 	if err != nil {

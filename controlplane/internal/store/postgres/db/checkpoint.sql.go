@@ -44,11 +44,12 @@ func (q *Queries) CheckpointDue(ctx context.Context, intervalSeconds float64, pa
 }
 
 const checkpointHead = `-- name: CheckpointHead :one
-SELECT c.incarnation, u.checkpoint_begun, i.next_id
+SELECT c.catalog_id, c.incarnation, u.checkpoint_begun, i.next_id
 FROM catalog c CROSS JOIN upkeep u CROSS JOIN producer_ids i WHERE u.agent_group = $1
 `
 
 type CheckpointHeadRow struct {
+	CatalogID       uuid.UUID
 	Incarnation     int16
 	CheckpointBegun int64
 	NextID          int64
@@ -57,7 +58,12 @@ type CheckpointHeadRow struct {
 func (q *Queries) CheckpointHead(ctx context.Context, agentGroup string) (CheckpointHeadRow, error) {
 	row := q.db.QueryRow(ctx, checkpointHead, agentGroup)
 	var i CheckpointHeadRow
-	err := row.Scan(&i.Incarnation, &i.CheckpointBegun, &i.NextID)
+	err := row.Scan(
+		&i.CatalogID,
+		&i.Incarnation,
+		&i.CheckpointBegun,
+		&i.NextID,
+	)
 	return i, err
 }
 

@@ -64,7 +64,7 @@ const deleteAllJobs = `-- name: DeleteAllJobs :execrows
 DELETE FROM jobs
 `
 
-// An adopted catalog knows nobody who could end them.
+// A new incarnation begins without: it knows nobody who could end them.
 func (q *Queries) DeleteAllJobs(ctx context.Context) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteAllJobs)
 	if err != nil {
@@ -274,6 +274,17 @@ func (q *Queries) LockUpkeep(ctx context.Context, agentGroup string) ([]Upkeep, 
 	return items, nil
 }
 
+const resetUpkeep = `-- name: ResetUpkeep :exec
+UPDATE upkeep SET checkpoint_finished = 0, finished_at = NULL
+`
+
+// What an older incarnation knew of the bucket may have been lost with its transactions: a checkpoint is due at once, and until it is there nothing
+// is deleted.
+func (q *Queries) ResetUpkeep(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, resetUpkeep)
+	return err
+}
+
 const saveJob = `-- name: SaveJob :execrows
 UPDATE jobs SET detail = $1 WHERE job_id = $2
 `
@@ -311,13 +322,13 @@ func (q *Queries) TakeOverJob(ctx context.Context, newJobID uuid.UUID, sessionID
 const takeShard = `-- name: TakeShard :many
 UPDATE upkeep u SET next_shard = (u.next_shard + 1) % $1::int, shard_due_at = clock_timestamp() + make_interval(secs => $2::float8)
 WHERE u.agent_group = $3 AND u.shard_due_at <= clock_timestamp()
-  AND (SELECT c.incarnation FROM catalog c) = 0
+  AND (SELECT c.incarnation = c.complete_incarnation FROM catalog c)
 RETURNING u.next_shard
 `
 
 // The next part of the bucket is due to be swept: the one after it is due a share of the interval later, and is
-// what is returned. No row: not yet, or never: a catalog that was adopted does not know the objects of lost transactions, which look like
-// orphans and are all that is left of acknowledged records (P1). Requires: LockUpkeep.
+// what is returned. No row: not yet, or never: a catalog that was adopted without the bucket does not know the objects of lost transactions, which
+// look like orphans and are all that is left of acknowledged records (P1). Requires: LockUpkeep.
 func (q *Queries) TakeShard(ctx context.Context, shards int32, shareSeconds float64, agentGroup string) ([]int32, error) {
 	rows, err := q.db.Query(ctx, takeShard, shards, shareSeconds, agentGroup)
 	if err != nil {

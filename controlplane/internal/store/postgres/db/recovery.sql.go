@@ -220,6 +220,19 @@ func (q *Queries) CountBuilt(ctx context.Context) (CountBuiltRow, error) {
 	return i, err
 }
 
+const countNamelessTopics = `-- name: CountNamelessTopics :one
+SELECT count(DISTINCT s.topic_id) FROM recovery_segments s
+WHERE NOT EXISTS (SELECT 1 FROM recovery_topics r WHERE r.topic_id = s.topic_id) AND NOT EXISTS (SELECT 1 FROM topics t WHERE t.topic_id = s.topic_id)
+`
+
+// Topics with records in the bucket that nothing names: they were deleted, and the checkpoint that said so has been replaced.
+func (q *Queries) CountNamelessTopics(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, countNamelessTopics)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const countToReplay = `-- name: CountToReplay :one
 SELECT COALESCE(sum(r.segment_count), 0)::bigint FROM recovery_partitions r WHERE r.partition_id > $1::bigint
 `
@@ -271,6 +284,41 @@ func (q *Queries) GreatestProducerID(ctx context.Context) (int64, error) {
 	var column_1 int64
 	err := row.Scan(&column_1)
 	return column_1, err
+}
+
+const groupsWithoutTopics = `-- name: GroupsWithoutTopics :many
+SELECT g.agent_group, g.objects FROM (
+    SELECT split_part(o.key, '/', 1)::text AS agent_group, count(*) AS objects FROM recovery_objects o
+    WHERE EXISTS (SELECT 1 FROM recovery_segments s WHERE s.staged_id = o.staged_id) GROUP BY 1) AS g
+WHERE NOT EXISTS (SELECT 1 FROM recovery_topics r WHERE r.agent_group = g.agent_group)
+  AND NOT EXISTS (SELECT 1 FROM topics t WHERE t.agent_group = g.agent_group)
+ORDER BY g.agent_group
+`
+
+type GroupsWithoutTopicsRow struct {
+	AgentGroup string
+	Objects    int64
+}
+
+// Agent groups with records in the bucket, of which neither a checkpoint nor a description names a topic, nor the catalog.
+func (q *Queries) GroupsWithoutTopics(ctx context.Context) ([]GroupsWithoutTopicsRow, error) {
+	rows, err := q.db.Query(ctx, groupsWithoutTopics)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []GroupsWithoutTopicsRow
+	for rows.Next() {
+		var i GroupsWithoutTopicsRow
+		if err := rows.Scan(&i.AgentGroup, &i.Objects); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const haltForRecovery = `-- name: HaltForRecovery :execrows
@@ -503,7 +551,7 @@ func (q *Queries) MarkBuilt(ctx context.Context, arg MarkBuiltParams) (int64, er
 const missingShards = `-- name: MissingShards :many
 SELECT g.agent_group, 256 - count(s.shard) AS missing
 FROM (SELECT agent_group FROM recovery_shards UNION SELECT t.agent_group FROM topics t WHERE t.deleted_at IS NULL
-      UNION SELECT r.agent_group FROM recovery_topics r) AS g
+      UNION SELECT r.agent_group FROM recovery_topics r UNION SELECT DISTINCT split_part(o.key, '/', 1) FROM recovery_objects o) AS g
 LEFT JOIN recovery_shards s ON s.agent_group = g.agent_group
 GROUP BY g.agent_group HAVING count(s.shard) < 256
 ORDER BY g.agent_group

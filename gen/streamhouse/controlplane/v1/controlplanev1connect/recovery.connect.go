@@ -158,7 +158,7 @@ type RecoveryServiceClient interface {
 	// Takes in topics, of the newest checkpoint of an agent group or of descriptions. Idempotent by topic and partition. Refusals as AddObjects.
 	AddTopics(context.Context, *v1.AddTopicsRequest) (*v1.AddTopicsResponse, error)
 	// Makes the logs of some more partitions, for a few seconds; the first call ends the inventory. Refusals: INVALID (no such recovery; shards of an
-	// agent group are missing).
+	// agent group are missing), RECORDS_LOST (an agent group has records, and the bucket names none of its topics, and `accept_loss` is not set).
 	BuildLogs(context.Context, *v1.BuildLogsRequest) (*v1.BuildLogsResponse, error)
 	// Takes in where producers stand, by the segments that the last answer named, and answers the next segments to be read. Refusals:
 	// INVALID (no such recovery; logs are still to be made).
@@ -195,7 +195,7 @@ type RecoveryServiceHandler interface {
 	// Takes in topics, of the newest checkpoint of an agent group or of descriptions. Idempotent by topic and partition. Refusals as AddObjects.
 	AddTopics(context.Context, *v1.AddTopicsRequest) (*v1.AddTopicsResponse, error)
 	// Makes the logs of some more partitions, for a few seconds; the first call ends the inventory. Refusals: INVALID (no such recovery; shards of an
-	// agent group are missing).
+	// agent group are missing), RECORDS_LOST (an agent group has records, and the bucket names none of its topics, and `accept_loss` is not set).
 	BuildLogs(context.Context, *v1.BuildLogsRequest) (*v1.BuildLogsResponse, error)
 	// Takes in where producers stand, by the segments that the last answer named, and answers the next segments to be read. Refusals:
 	// INVALID (no such recovery; logs are still to be made).
