@@ -19,7 +19,8 @@ type foreignError struct {
 }
 
 func (e *foreignError) Error() string {
-	return fmt.Sprintf("%s is not a checkpoint of this catalog, which is a new one or went back in time: nothing is written or deleted, and the catalog halts", e.key)
+	return fmt.Sprintf("%s is not a checkpoint of this catalog, which is a new one or went back in time: nothing is written or deleted, and the catalog halts",
+		e.key)
 }
 
 // refuseForeign compares the newest checkpoint in the bucket with what the catalog says of itself: the number of the newest that it has begun and,

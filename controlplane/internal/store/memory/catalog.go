@@ -36,7 +36,7 @@ func (t *trust) halt(reason string, incarnation int32) {
 	t.newest = max(t.newest, incarnation)
 }
 
-func (t trust) state() controlplanev1.CatalogState {
+func (t *trust) state() controlplanev1.CatalogState {
 	switch {
 	case len(t.reasons) > 0:
 		return controlplanev1.CatalogState_CATALOG_STATE_HALTED

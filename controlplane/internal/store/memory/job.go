@@ -167,7 +167,8 @@ func (s *Store) due(g *group, kind controlplanev1.JobKind) (subject string, due 
 	case controlplanev1.JobKind_JOB_KIND_DELETE:
 		return "", len(s.deletable(g)) > 0 && !s.working(g, kind, "")
 	case controlplanev1.JobKind_JOB_KIND_SWEEP:
-		if time.Now().Before(u.shardDueAt) || s.trust.incarnation > 0 { // adopted, and not rolled forward from a bucket: the objects of lost transactions look like orphans
+		// Adopted, and not rolled forward from a bucket: the objects of lost transactions look like orphans.
+		if time.Now().Before(u.shardDueAt) || s.trust.incarnation > 0 {
 			return "", false
 		}
 		subject = store.SweepShard(u.nextShard)
