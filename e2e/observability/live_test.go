@@ -56,11 +56,14 @@ func TestQueriesNameWhatAClusterHas(t *testing.T) {
 	}
 }
 
-// use produces and consumes, through an agent of each zone.
+// use produces and consumes, through an agent of each zone, and has a call refused.
 func use(ctx context.Context, t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	const topic, partitions, records = "orders", 4, 40
 	c.CreateTopic(ctx, t, topic, partitions, client.TopicConfig{})
+	if _, err := c.Admin(t).CreateTopic(ctx, client.NewTopic{Name: topic, PartitionCount: partitions}); err == nil {
+		t.Fatal("a topic was made twice: nothing is refused")
+	}
 	p, err := c.Client(t, client.WithZone("az-a")).NewProducer()
 	if err != nil {
 		t.Fatal(err)
