@@ -195,7 +195,12 @@ func lookAtAll(t *testing.T, b *browser, d *dev) {
 // useKeyboard goes from the top of the page to another page by keys alone, and past the top.
 func useKeyboard(t *testing.T, p page) {
 	t.Helper()
+	settled := func(title string) { // a page that is new takes the focus to its heading, a moment later than it shows it
+		t.Helper()
+		p.until(`document.activeElement.tagName === "H1" && document.activeElement.textContent === ` + quote(title))
+	}
 	p.turn("#/", "Cluster")
+	settled("Cluster")
 	p.eval(`document.querySelector(".skip").focus()`, nil)
 	press := func(until string) {
 		t.Helper()
@@ -211,6 +216,7 @@ func useKeyboard(t *testing.T, p page) {
 	}
 	press("Leases")
 	p.see("h1", "Leases")
+	settled("Leases")
 	p.eval(`document.querySelector(".brand").focus()`, nil)
 	p.press("Shift+Tab")
 	p.press("Enter")
