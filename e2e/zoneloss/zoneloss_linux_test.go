@@ -210,17 +210,18 @@ func (r *rehearsal) awaitZones(topic string) {
 	})
 }
 
-// atHome waits until what was on its way while partitions moved home has arrived, and says how many bytes have crossed zones by then.
+// atHome waits until what was on its way while partitions moved home has arrived, and says how many bytes have crossed zones by then. One look that finds
+// no more is too few: on a busy machine a report may be later than reportEvery, and a client that has not written for a while learns late where to go.
 func (r *rehearsal) atHome(load *workload.Workload) int64 {
 	r.Helper()
-	for before := r.across(); ; {
+	before := r.across()
+	for same := 0; same < 3; same++ {
 		load.AwaitAcknowledged(r.ctx, r, 300)
-		now := r.across()
-		if now == before {
-			return now
+		if now := r.across(); now != before {
+			before, same = now, -1
 		}
-		before = now
 	}
+	return before
 }
 
 // judge stops a load and asks its history.

@@ -6,13 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 )
 
-// slowest is how many of the slowest tests the summary names.
-const slowest = 5
+const (
+	// slowest is how many of the slowest tests the summary names.
+	slowest = 5
+	// said is how many of its last lines the summary repeats of a test that failed, and lineBytes what is shown of each.
+	said, lineBytes = 6, 400
+)
+
+// spoken is a line that a test itself printed, by t.Error or t.Log, and not a process that it started.
+var spoken = regexp.MustCompile(`^\s+\w+_test\.go:\d+: `)
 
 // errFailed is the verdict on a stream in which a test failed.
 var errFailed = errors.New("some tests failed")
@@ -45,12 +53,13 @@ type summary struct {
 	passed   int
 	packages int
 	failed   []testID
+	last     map[testID][]string // what a failed test said last
 	skipped  []testID
 	timings  []timing
 }
 
 func newSummary(out io.Writer) *summary {
-	return &summary{out: out, output: map[testID][]string{}, builds: map[string][]string{}}
+	return &summary{out: out, output: map[testID][]string{}, builds: map[string][]string{}, last: map[testID][]string{}}
 }
 
 // add takes one line. What is no JSON event (warnings of the go command) is shown as it is.
@@ -97,6 +106,7 @@ func (s *summary) endTest(id testID, e event) {
 // fail counts and shows one test.
 func (s *summary) fail(id testID) {
 	s.failed = append(s.failed, id)
+	s.last[id] = lastSpoken(s.output[id])
 	fmt.Fprintf(s.out, "--- FAIL %s\n%s", id, strings.Join(s.output[id], ""))
 }
 
@@ -131,6 +141,19 @@ func (s *summary) failPackage(e event) {
 	fmt.Fprint(s.out, strings.Join(s.output[pkg], ""))
 }
 
+// lastSpoken are the last lines that a test itself printed, cut to a length at which many of them still stand on a page: whoever sees only the end of a
+// long run learns there why it failed.
+func lastSpoken(output []string) []string {
+	var lines []string
+	for _, line := range output {
+		if spoken.MatchString(line) {
+			line = strings.TrimRight(line, "\n")
+			lines = append(lines, line[:min(len(line), lineBytes)]+"\n")
+		}
+	}
+	return lines[max(0, len(lines)-said):]
+}
+
 // unfinished returns the package's tests that began and did not end, in the order of their names.
 func (s *summary) unfinished(pkg string) []testID {
 	var ids []testID
@@ -155,7 +178,7 @@ func (s *summary) finish() error {
 		fmt.Fprintf(s.out, "skipped: %s\n", id)
 	}
 	for _, id := range s.failed {
-		fmt.Fprintf(s.out, "failed: %s\n", id)
+		fmt.Fprintf(s.out, "failed: %s\n%s", id, strings.Join(s.last[id], ""))
 	}
 	fmt.Fprintf(s.out, "%d passed, %d failed, %d skipped\n", s.passed, len(s.failed), len(s.skipped))
 	switch {

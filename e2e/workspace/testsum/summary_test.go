@@ -12,6 +12,7 @@ const (
 	runX  = `{"Action":"run",` + inX + "}\n" + `{"Action":"output",` + inX + `,"Output":"=== RUN   TestX\n"}` + "\n" +
 		`{"Action":"output",` + inX + `,"Output":"from x\n"}` + "\n"
 	passX   = `{"Action":"pass",` + inX + `,"Elapsed":2}` + "\n"
+	saysX   = `{"Action":"output",` + inX + `,"Output":"    x_test.go:7: lost 1\n"}` + "\n" + `{"Action":"output",` + inX + `,"Output":"        time=1 of a process\n"}` + "\n"
 	failX   = `{"Action":"fail",` + inX + `,"Elapsed":2}` + "\n"
 	skipX   = `{"Action":"skip",` + inX + `,"Elapsed":0}` + "\n"
 	panicB  = `{"Action":"output",` + inB + `,"Output":"panic: outside\n"}` + "\n"
@@ -37,6 +38,7 @@ func TestSummary(t *testing.T) {
 		"pass":               {start + runX + passX + passB, true, "ok       2.5s a/b", "1 passed, 0 failed, 0 skipped"},
 		"slow":               {start + runX + passX + passB, true, "slow     2.0s a/b TestX", "1 passed, 0 failed, 0 skipped"},
 		"fail":               {start + runX + failX + failB, false, "--- FAIL a/b TestX\nfrom x\n", "0 passed, 1 failed, 0 skipped"},
+		"fail, at the end":   {start + runX + saysX + failX + failB, false, "failed: a/b TestX\n    x_test.go:7: lost 1\n", "0 passed, 1 failed, 0 skipped"},
 		"skip":               {start + runX + skipX + passB, true, "skipped: a/b TestX", "0 passed, 0 failed, 1 skipped"},
 		"build":              {brokenB, false, "--- FAIL a/b\nb.go:1: undefined\n", "0 passed, 1 failed, 0 skipped"},
 		"cut off":            {start + runX + failB, false, "--- FAIL a/b TestX\nfrom x\n", "0 passed, 1 failed, 0 skipped"},
