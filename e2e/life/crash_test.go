@@ -22,12 +22,13 @@ import (
 // killed is the exit status of a process that has ended at a crash point.
 const killed = 137
 
-// reachedWithin is exceeded by a place that nothing passes. In the long form a process may have to pass it three times, and others take most jobs.
+// reachedWithin is exceeded by a place that nothing passes. Objects that are merged in parts are rare: on a busy machine a process has waited for a
+// minute for one. In the long form it may have to pass a place three times, and others take most jobs.
 func reachedWithin() time.Duration {
 	if long() {
-		return 5 * time.Minute
+		return 8 * time.Minute
 	}
-	return 90 * time.Second
+	return 4 * time.Minute
 }
 
 // skipped are crash points that the work of this test does not pass, and why not. Nothing else may be left out.
@@ -158,7 +159,7 @@ func TestP1_P8_P9_ACrashAtEveryStep(t *testing.T) {
 		t.Skip("starts a cluster")
 	}
 	folder := armed(t)
-	limit, rounds := 5*time.Minute, 1
+	limit, rounds := 10*time.Minute, 1
 	if long() {
 		limit, rounds = 40*time.Minute, 5
 	}
