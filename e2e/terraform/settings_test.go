@@ -20,7 +20,7 @@ type settings struct {
 // rendered takes the settings from the outputs of the run with two agent groups.
 func (o outcome) rendered(t *testing.T) (got settings) {
 	t.Helper()
-	outputs := o.runs[testFile(filepath.Join("modules", "streamhouse"))]["two_groups_apart"].outputs
+	outputs := o.runs[testFile(group)]["two_groups_apart"].outputs
 	if err := errors.Join(json.Unmarshal(outputs["control_plane_environment"], &got.controlPlane),
 		json.Unmarshal(outputs["agent_environments"], &got.agents)); err != nil {
 		t.Fatal(err)

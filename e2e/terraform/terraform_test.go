@@ -1,8 +1,9 @@
 // Package terraform_test checks what is below terraform/ without a network and without an account: format, validity, and the tests of each
 // module and example with mock providers; and that the settings which task definitions pass are those that the real binaries take.
 //
-// Terraform and its provider take seconds to start, and more to tell what they know, at each command: so there is one command for all of it.
-// Read: terraform_test.go, merged_test.go, settings_test.go.
+// Terraform and its provider take seconds to start, and more to tell what they know, at each command: so there is one command for all of it, and one provider
+// that runs all the time.
+// Read: terraform_test.go, provider_test.go, merged_test.go, settings_test.go.
 package terraform_test
 
 import (
@@ -28,6 +29,7 @@ const (
 // stack is a copy of terraform/, so that nothing is written into the checkout.
 type stack struct {
 	binary, mirror, root string
+	env                  []string // besides the test's own
 }
 
 // newStack finds Terraform and its providers. Without Terraform the test is skipped, aloud.
@@ -40,7 +42,10 @@ func newStack(t *testing.T) *stack {
 	if err != nil {
 		t.Skip("terraform is not installed: nothing below terraform/ was checked")
 	}
-	s := &stack{binary: binary, mirror: mirror(), root: t.TempDir()}
+	s := &stack{
+		binary: binary, mirror: mirror(), root: t.TempDir(),
+		env: []string{"CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "AWS_EC2_METADATA_DISABLED=true"},
+	}
 	if err := os.CopyFS(s.root, os.DirFS(filepath.Join("..", "..", "terraform"))); err != nil {
 		t.Fatal(err)
 	}
@@ -93,8 +98,7 @@ func (s *stack) try(t *testing.T, folder string, args ...string) (string, error)
 	defer cancel()
 	command := exec.CommandContext(ctx, s.binary, args...)
 	command.Dir = folder
-	command.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TF_CLI_CONFIG_FILE=") }),
-		"CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "AWS_EC2_METADATA_DISABLED=true")
+	command.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TF_CLI_CONFIG_FILE=") }), s.env...)
 	var out bytes.Buffer
 	command.Stdout, command.Stderr = &out, &out
 	err := command.Run()
