@@ -15,10 +15,12 @@ import (
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 	"connectrpc.com/connect/v2/connectinprocess"
+
+	"github.com/streamhouse/streamhouse/client/recordbatch"
 )
 
 // nullHTTP serves a null leader on a real listener.
-func nullHTTP(b *testing.B, partitions int32) *nullLeader {
+func nullHTTP(b testing.TB, partitions int32) *nullLeader {
 	b.Helper()
 	n := newNullLeader("", partitions)
 	mux := http.NewServeMux()
@@ -124,7 +126,7 @@ func BenchmarkConsume(b *testing.B) {
 
 func benchConsume(b *testing.B, views bool) {
 	n := nullHTTP(b, 16)
-	n.stock(b, lines(4096, 100))
+	n.stock(b, recordbatch.LZ4, lines(4096, 100))
 	c, err := New(WithAgents(n.url), WithZone(""))
 	if err != nil {
 		b.Fatal(err)

@@ -130,6 +130,7 @@ type Consumer struct {
 	closed   bool
 
 	fetches map[*peer]int // in flight that were asked of partitions with much to read
+	spares  [][]byte      // memory of answers that have been read; at most maxSpares
 
 	current fetched             // being decoded; Poll's
 	rest    []*Record           // decoded, not yet returned; Poll's
@@ -158,6 +159,7 @@ type fetched struct {
 	cursor  *cursor
 	batches []byte
 	from    int64
+	held    *holding // what they lie in; nil: nothing else does
 }
 
 // NewConsumer looks up where to start, and where to end, and starts to fetch. Close it.
@@ -239,7 +241,7 @@ func (k *Consumer) Poll(ctx context.Context) ([]*Record, error) {
 		if err != nil {
 			return nil, err
 		}
-		b, info, e := k.open(f, new(recordbatch.Scratch))
+		b, info, e := k.open(f, nil)
 		if e == nil {
 			k.rest, e = decode(&b, &info)
 		}
@@ -343,6 +345,8 @@ func (k *Consumer) Records(ctx context.Context) iter.Seq2[*Record, error] {
 func (k *Consumer) pop() (fetched, bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.letGo(k.current.held)
+	k.current.held = nil
 	switch {
 	case k.closed:
 		return fetched{}, false, failure(ReasonClosed, "the consumer is closed").at(k.topic.name, -1)

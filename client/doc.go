@@ -38,6 +38,6 @@
 // directory.go: who leads what, which agents are better. The way in: producer.go, intake.go (Produce: partitions, open
 // batches), budget.go (memory), batch.go, lane.go (order, sequences, what an outcome means: pure), send.go (what is sent
 // when and where), attempt.go (one request), outcome.go (verdicts, callbacks), identity.go, partition.go, backoff.go.
-// append.go: the conditional append. consumer.go, fetch.go, views.go: the way out. offsets.go, metadata.go: questions. admin.go,
+// append.go: the conditional append. consumer.go, fetch.go, codec.go, memory.go, views.go: the way out. offsets.go, metadata.go: questions. admin.go,
 // agent.go, placement.go, status.go, group.go, catalog.go: administration. Package recordbatch, below, is the codec.
 package client

@@ -174,7 +174,8 @@ func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r 
 	if hot {
 		rpc = agent.bulk
 	}
-	answer, err := rpc.Fetch(once, r)
+	memory := k.room()
+	answer, err := rpc.Fetch(memory.with(once), r)
 	if span != nil {
 		failed(span, err)
 		span.End()
@@ -206,6 +207,7 @@ func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r 
 	}
 	pause := pauseAfter(answer, time.Duration(r.GetMaxWaitMs())*time.Millisecond-time.Since(began))
 	much := bytesOf(answer) >= fetchBytes/2
+	held := k.hold(memory)
 	for i, c := range cursors {
 		c.busy = false
 		c.hot = much && e == nil && hasMore(answer.GetPartitions()[i])
@@ -214,8 +216,9 @@ func (k *Consumer) fetch(ctx context.Context, agent *peer, cursors []*cursor, r 
 			k.setBack(ctx, c, e)
 			continue
 		}
-		k.accept(ctx, c, r.GetPartitions()[i].GetOffset(), answer.GetPartitions()[i])
+		k.accept(ctx, c, r.GetPartitions()[i].GetOffset(), answer.GetPartitions()[i], held)
 	}
+	k.letGo(held)
 	k.signal(k.wake)
 	k.signal(k.filled)
 }
@@ -283,8 +286,8 @@ func (k *Consumer) grow(partitions int32) {
 	}
 }
 
-// accept takes over what was read of one partition. Requires: mu held.
-func (k *Consumer) accept(ctx context.Context, c *cursor, asked int64, f *dataplanev1.FetchedPartition) {
+// accept takes over what was read of one partition, which lies in held. Requires: mu held.
+func (k *Consumer) accept(ctx context.Context, c *cursor, asked int64, f *dataplanev1.FetchedPartition, held *holding) {
 	if f.GetRefusal() != nil {
 		k.setBack(ctx, c, fromRefusal(f.GetRefusal()))
 		return
@@ -309,7 +312,7 @@ func (k *Consumer) accept(ctx context.Context, c *cursor, asked int64, f *datapl
 	if len(f.GetBatches()) == 0 {
 		return // only offsets without a record
 	}
-	k.ready = append(k.ready, fetched{cursor: c, batches: f.GetBatches(), from: asked})
+	k.ready = append(k.ready, fetched{cursor: c, batches: f.GetBatches(), from: asked, held: held.share()})
 	k.buffered += len(f.GetBatches())
 }
 

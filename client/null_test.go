@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync/atomic"
+	"testing"
 
 	"connectrpc.com/connect/v2"
 
@@ -80,8 +81,9 @@ func (n *nullLeader) Produce(_ context.Context, r *dataplanev1.ProduceRequest) (
 }
 
 // stock fills what Fetch answers: a batch of values for each partition.
-func (n *nullLeader) stock(b interface{ Fatal(...any) }, values [][]byte) {
-	builder := recordbatch.NewBuilder(recordbatch.LZ4, recordbatch.Limits{})
+func (n *nullLeader) stock(b testing.TB, codec recordbatch.Codec, values [][]byte) {
+	b.Helper()
+	builder := recordbatch.NewBuilder(codec, recordbatch.Limits{})
 	for _, v := range values {
 		if err := builder.Append(1_700_000_000_000, nil, v, nil); err != nil {
 			b.Fatal(err)

@@ -65,7 +65,7 @@ func (h *httpTransports) dial(base string, bulk bool) connect.Transport {
 		t = h.bulk
 	}
 	return connecthttp.NewTransport(&http.Client{Transport: t}, base,
-		connecthttp.WithReadMaxBytes(maxAnswerBytes),
+		connecthttp.WithReadMaxBytes(maxAnswerBytes), connecthttp.WithCodecs(newCodec()),
 		connecthttp.WithCompressors()) // batches are compressed already; gzip would cost ten times the copy
 }
 

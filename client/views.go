@@ -45,7 +45,7 @@ func (b *Batch) Err() error {
 	return nil
 }
 
-// open makes the first batch of f readable. Its records lie in scratch, or in the batch itself.
+// open makes the first batch of f readable. Its records lie in scratch, or in memory of their own without one, or in the batch itself.
 func (k *Consumer) open(f *fetched, scratch *recordbatch.Scratch) (Batch, recordbatch.Info, *Error) {
 	raw, rest, err := recordbatch.Next(f.batches)
 	f.batches = rest
@@ -55,6 +55,9 @@ func (k *Consumer) open(f *fetched, scratch *recordbatch.Scratch) (Batch, record
 	}
 	if err != nil {
 		return Batch{}, info, failure(ReasonDamagedData, "%v", err).at(k.topic.name, f.cursor.partition).wrap(err)
+	}
+	if scratch == nil && info.Codec() == recordbatch.None {
+		f.held.keep() // the records that are made of it stay valid
 	}
 	return Batch{
 		Topic: k.topic.name, Partition: f.cursor.partition, reader: recordbatch.NewReader(info), from: f.from, end: f.cursor.end,

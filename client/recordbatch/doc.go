@@ -9,7 +9,7 @@
 // P5 (producer id, epoch and sequence are carried, and wrap, as in Kafka). No input, however
 // malformed, makes this package panic or decompress beyond [Limits.MaxUncompressedBytes].
 //
-// Read: header.go, record.go, builder.go, reader.go, verify.go, retain.go, lz4.go.
+// Read: header.go, record.go, builder.go, reader.go, verify.go, fresh.go, retain.go, lz4.go.
 //
 // # Batch, version 2
 //

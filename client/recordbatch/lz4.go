@@ -174,7 +174,7 @@ func (k *block) bound(blockMax int) int64 {
 	return min(int64(blockMax), maxExpansion*int64(len(k.data)))
 }
 
-// decompress decodes one frame into scratch. However the frame lies, scratch grows to at most limit.
+// decompress decodes one frame into scratch, or into fresh memory without one. However the frame lies, that is limit bytes at most.
 func decompress(b []byte, limit int, scratch *Scratch) ([]byte, *Error) {
 	f, bound, e := openFrame(b, limit)
 	if e != nil {
@@ -201,7 +201,7 @@ func decompress(b []byte, limit int, scratch *Scratch) ([]byte, *Error) {
 	if f.contentSum && binary.LittleEndian.Uint32(rest) != xxh32(dst[:n]) {
 		return nil, corrupt("LZ4 content checksum mismatch")
 	}
-	return dst[:n], nil
+	return dst[:n:n], nil
 }
 
 func (f *frame) decodeBlock(dst []byte, k block) (int, *Error) {

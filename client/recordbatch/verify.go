@@ -69,8 +69,11 @@ func AcquireScratch() *Scratch { return scratches.Get().(*Scratch) }
 // Release gives the Scratch back to the pool: every Info, View and Record that came from it ends.
 func (s *Scratch) Release() { scratches.Put(s) }
 
-// take returns n bytes of scratch. Requires: n <= limit.
+// take returns n bytes of scratch, or of fresh memory where there is none. Requires: n <= limit.
 func (s *Scratch) take(n, limit int) []byte {
+	if s == nil {
+		return fresh(n)
+	}
 	if cap(s.buf) < n {
 		size := 64 << 10
 		for size < n {
@@ -113,7 +116,8 @@ func Verify(batch []byte, limits Limits, scratch *Scratch) (Info, error) {
 
 // Open checks header and checksum and decompresses, within limits, but does not look at the records,
 // as a Reader does that: for readers of batches that an agent has verified, and that key compaction may
-// have left with fewer records than offsets, or without any. MaxRecordBytes is not used. All errors are *Error.
+// have left with fewer records than offsets, or without any. MaxRecordBytes is not used. Without a scratch, what is decompressed lies in memory
+// of its own. All errors are *Error.
 func Open(batch []byte, limits Limits, scratch *Scratch) (Info, error) {
 	info, e := open(batch, limits.orDefaults(), stored, scratch)
 	if e != nil {

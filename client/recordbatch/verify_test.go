@@ -284,3 +284,36 @@ func TestVerifyTellsLeastTimestampAndFirstKey(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenWithoutScratchHasMemoryOfItsOwn: what one batch was decompressed to stays when others are, and ends where the records end.
+func TestOpenWithoutScratchHasMemoryOfItsOwn(t *testing.T) {
+	t.Parallel()
+	var opened []recordbatch.Info
+	var want [][]byte
+	for i := range 50 {
+		b := recordbatch.NewBuilder(recordbatch.LZ4, recordbatch.Limits{})
+		for range 1 + 40*i {
+			if err := b.Append(1, nil, bytes.Repeat([]byte{byte(i)}, 100), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		batch, err := b.Build(recordbatch.NoProducer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := recordbatch.Open(batch, recordbatch.Limits{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inScratch, err := recordbatch.Open(batch, recordbatch.Limits{}, new(recordbatch.Scratch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened, want = append(opened, info), append(want, inScratch.Records)
+	}
+	for i, info := range opened {
+		if !bytes.Equal(info.Records, want[i]) || cap(info.Records) != len(info.Records) {
+			t.Errorf("batch %d: %d bytes, %d with what lies behind, want %d", i, len(info.Records), cap(info.Records), len(want[i]))
+		}
+	}
+}
