@@ -12,6 +12,7 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
+	"connectrpc.com/connect/v2/connectproto"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/streamhouse/streamhouse/serve/admin"
@@ -20,6 +21,7 @@ import (
 	"github.com/streamhouse/streamhouse/serve/telemetry"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/agent"
+	"github.com/streamhouse/streamhouse/dataplane/internal/answer"
 	"github.com/streamhouse/streamhouse/dataplane/internal/cache"
 	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
@@ -119,7 +121,9 @@ func (s *Service) assemble() error {
 		Inner:  []connect.ServerInterceptor{s.agent.Interceptor()},
 		Writes: agent.Writes, Ready: s.agent.Checks(),
 		Admit: s.agent.Admit, Routes: s.meters.Mount, Meter: s.meters.Meter(), Tracer: tracer, BeginsTrace: agent.BeginsTrace,
-		Transport: []connecthttp.Option{connecthttp.WithReadMaxBytes(maxRequestBytes), connecthttp.WithCompressors()},
+		Transport: []connecthttp.Option{
+			connecthttp.WithReadMaxBytes(maxRequestBytes), connecthttp.WithCompressors(), connecthttp.WithCodecs(answer.NewCodec(), connectproto.NewJSONCodec()),
+		},
 	})
 	return err
 }

@@ -2,7 +2,7 @@
 // without TLS; authentication, validation, refusals and telemetry in front of every RPC; health, reflection, and a stop with a deadline.
 // Nothing here knows which RPCs are behind it.
 // Promises: P6 (what is refused here says so, and that nothing was written).
-// Read: config.go, server.go, rpc.go, measure.go, health.go, body.go, check.go.
+// Read: config.go, server.go, rpc.go, pieces.go, measure.go, health.go, body.go, check.go.
 package listen
 
 import (

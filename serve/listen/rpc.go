@@ -28,7 +28,7 @@ func (s *Server) handler(options Options) (http.Handler, error) {
 	if options.Routes != nil {
 		options.Routes(mux)
 	}
-	return crossOrigin(options.Config.CORSOrigins, boundBody(mux, bodyTimeout)), nil
+	return crossOrigin(options.Config.CORSOrigins, boundBody(InPieces(mux), bodyTimeout)), nil
 }
 
 // assemble builds the RPC server. The order is what protects it: spans and times first, so that they see every error; refusals next, so that every
