@@ -131,9 +131,9 @@ func (m made) count(into map[string]int) {
 
 // test runs them; what fails is told by passed. With each state Terraform prints all that the provider knows, 14 MB, so that states are printed only where
 // they are read.
-func (s *stack) test(t *testing.T, tested []string) outcome {
+func (s *stack) test(t *testing.T, tested []string) *outcome {
 	t.Helper()
-	o := outcome{runs: map[string]map[string]run{}}
+	o := &outcome{runs: map[string]map[string]run{}}
 	read, others := []string{"test", "-json", "-verbose"}, []string{"test", "-json"}
 	for _, name := range tested {
 		filter := "-filter=" + testFile(name)
@@ -199,7 +199,7 @@ func (o *outcome) add(line string) {
 }
 
 // passed: all runs of a folder did, and there are some.
-func (o outcome) passed(t *testing.T, name string) {
+func (o *outcome) passed(t *testing.T, name string) {
 	t.Helper()
 	file := testFile(name)
 	if len(o.runs[file]) == 0 {
@@ -213,7 +213,7 @@ func (o outcome) passed(t *testing.T, name string) {
 }
 
 // resources holds the numbers in terraform/README.md against what a run of each example has made.
-func (o outcome) resources(t *testing.T) {
+func (o *outcome) resources(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join("..", "..", "terraform", "README.md"))
 	if err != nil {
 		t.Fatal(err)

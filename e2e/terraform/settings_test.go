@@ -18,7 +18,7 @@ type settings struct {
 }
 
 // rendered takes the settings from the outputs of the run with two agent groups.
-func (o outcome) rendered(t *testing.T) (got settings) {
+func (o *outcome) rendered(t *testing.T) (got settings) {
 	t.Helper()
 	outputs := o.runs[testFile(group)]["two_groups_apart"].outputs
 	if err := errors.Join(json.Unmarshal(outputs["control_plane_environment"], &got.controlPlane),
@@ -35,7 +35,7 @@ const key = "shk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 // settings starts both real binaries with what the task definitions pass. They must get as far as the things they
 // depend on, which are not there: a setting that they do not know, or that is out of bounds, ends them with a usage error before.
-func (o outcome) settings(t *testing.T) {
+func (o *outcome) settings(t *testing.T) {
 	got := o.rendered(t)
 	// What they depend on refuses connections at once, instead of not being found by name after a while.
 	got.controlPlane["STREAMHOUSE_DATABASE_URL"] = strings.Replace(got.controlPlane["STREAMHOUSE_DATABASE_URL"], "catalog.example.eu-west-1.rds.amazonaws.com:5432", "127.0.0.1:1", 1)
