@@ -135,7 +135,7 @@ func (r *replica) status(path string) int {
 
 func eventually(t *testing.T, what string, happens func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !happens(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !happens(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s did not happen within 20 s", what)
 		}

@@ -20,8 +20,9 @@ import (
 // partitionsOfTopic keeps single topics small; their number is not the point.
 const partitionsOfTopic = 1000
 
-// tolerated is how far two counts may lie apart: one more or less of what happens once a second, at both ends.
-const tolerated = 0.10
+// How far two counts may lie apart. Over the short windows a busy machine skips ticks; one statement a lease and minute, the least that a renewal would be,
+// is still found. Over the long ones: one more or less of what happens once a second, at both ends.
+const toleratedShort, toleratedLong = 0.25, 0.10
 
 // suspectAfter is more than the default, for slow machines, and little enough that the judges have begun to look for suspects.
 const suspectAfter = 3 * time.Second
@@ -32,9 +33,9 @@ func TestStatementsDoNotDependOnLeases(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a cluster")
 	}
-	sizes, window := []int{10, 1000}, 5*time.Second
+	sizes, window, tolerated := []int{10, 1000}, 5*time.Second, toleratedShort
 	if os.Getenv("STREAMHOUSE_PROVE") != "" {
-		sizes, window = []int{10, 1000, 10_000}, 20*time.Second
+		sizes, window, tolerated = []int{10, 1000, 10_000}, 20*time.Second, toleratedLong
 	}
 	c := cluster.Start(t, cluster.Options{
 		SessionDuration: 30 * time.Second, // the default

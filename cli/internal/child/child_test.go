@@ -96,7 +96,7 @@ func awaitLine(t *testing.T, log string) string {
 
 func await(t *testing.T, what string, there func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !there() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// patience is exceeded by a fault alone.
+const patience = time.Minute
+
 // burn uses CPU time for a while.
 func burn(d time.Duration) int {
 	n := 0
@@ -20,10 +23,18 @@ func TestOwnTimeGrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	burn(200 * time.Millisecond)
-	usage, elapsed := m.Read("self")
-	if len(usage) != 2 || usage[0].Time < 20*time.Millisecond || usage[1].Time < 10*time.Millisecond || elapsed < 200*time.Millisecond {
-		t.Errorf("%v in %v", usage, elapsed)
+	for until := time.Now().Add(patience); ; { // a busy machine lets it have little of its time
+		burn(200 * time.Millisecond)
+		usage, elapsed := m.Read("self")
+		if len(usage) != 2 || elapsed < 200*time.Millisecond {
+			t.Fatalf("%v in %v", usage, elapsed)
+		}
+		if usage[0].Time >= 20*time.Millisecond && usage[1].Time >= 10*time.Millisecond {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%v in %v", usage, elapsed)
+		}
 	}
 }
 
@@ -60,7 +71,7 @@ func TestChildrenAreCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	step()
-	for until := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		living, _ := m.Read("self")
 		if len(living) == 2 && living[1].Time > ended[1].Time {
 			break

@@ -110,7 +110,7 @@ func TestTheWholeLife(t *testing.T) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, []string{"--config", file}, &out, &log) }()
-	for deadline := time.Now().Add(20 * time.Second); healthy() != nil; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); healthy() != nil; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not healthy after 20 s:\n%s", log.String())
 		}

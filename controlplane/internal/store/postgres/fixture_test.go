@@ -200,7 +200,7 @@ func wantRefusal(t testing.TB, got *refusalv1.Refusal, want refusalv1.Reason) {
 // eventually waits for a condition, bounded.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if condition() {
 			return
 		}

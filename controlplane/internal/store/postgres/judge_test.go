@@ -16,12 +16,13 @@ import (
 // Two judges, an agent that goes silent: its partitions find their way to the other while that one keeps beating.
 func TestJudge_MovesThePartitionsOfASilentAgent(t *testing.T) {
 	t.Parallel()
-	config := postgres.Config{SessionDuration: 2 * time.Second, HeartbeatInterval: 100 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
+	// For as long as a session lasts after the first beat nobody is judged: enough for the silent one to take its leases on a machine that stands still for seconds.
+	config := postgres.Config{SessionDuration: 6 * time.Second, HeartbeatInterval: 100 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
 	w := newWorld(t, config)
 	ctx, cancel := context.WithCancel(t.Context())
 	finished := make(chan error, 2)
 	for _, replica := range []*world{w, w.replica(config)} {
-		j, err := judge.New(replica, judge.Config{Interval: 200 * time.Millisecond, SuspectAfter: 500 * time.Millisecond, Logger: config.Logger})
+		j, err := judge.New(replica, judge.Config{Interval: 200 * time.Millisecond, SuspectAfter: 1500 * time.Millisecond, Logger: config.Logger})
 		w.must(err)
 		go func() { finished <- j.Run(ctx) }()
 	}
