@@ -35,7 +35,7 @@ func startPostgres(ctx context.Context, t testing.TB, dir string, options Option
 	p := &Postgres{bin: postgresBinaries(t), host: options.Network.Address(""), port: process.FreePort(t), place: place{network: options.Network}}
 	p.URL = fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", net.JoinHostPort(p.host, strconv.Itoa(p.port)))
 	data := process.Subfolder(t, dir, "postgres", true)
-	p.run(ctx, t, filepath.Join(dir, "initdb.log"), "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C")
+	p.run(ctx, t, filepath.Join(dir, "initdb.log"), "initdb", "--no-sync", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C")
 	p.admit(t, data)
 	p.spec = process.Spec{
 		Name: "postgres", Path: filepath.Join(p.bin, "postgres"), Log: filepath.Join(dir, "postgres.log"), Unprivileged: true,

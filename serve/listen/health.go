@@ -19,11 +19,14 @@ import (
 
 const (
 	checkTimeout = 2 * time.Second
+	// checkEvery is how long an answer holds, recheckEvery how long one that something is not ready does: whoever is told so waits, above all at a start, for what
+	// may come at any moment.
 	checkEvery   = time.Second
+	recheckEvery = 50 * time.Millisecond
 )
 
 // health answers whether the process is ready: by gRPC's health service and plain HTTP, to anyone. Anyone may ask, so the checks behind it
-// run at most once in checkEvery, whoever asks.
+// run at most once in checkEvery or recheckEvery, whoever asks.
 type health struct {
 	checks   map[string]Check
 	stopping <-chan struct{}
@@ -86,7 +89,11 @@ func (h *health) notReady(ctx context.Context) map[string]string {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.at.IsZero() && time.Since(h.at) < checkEvery {
+	holds := checkEvery
+	if len(h.faults) > 0 {
+		holds = recheckEvery
+	}
+	if !h.at.IsZero() && time.Since(h.at) < holds {
 		return h.faults
 	}
 	h.faults = h.run(context.WithoutCancel(ctx)) // the answer is for others, too

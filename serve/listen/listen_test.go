@@ -207,7 +207,7 @@ func waitFor(t *testing.T, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("did not happen within 15 s")
+			t.Fatal("did not happen within a minute")
 		}
 	}
 }

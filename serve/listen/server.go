@@ -45,7 +45,8 @@ type Options struct {
 	// Valid vouches for requests that keep the rules of their message, so that these are not evaluated (5 us for each message within
 	// another): a check by hand of the few that are large. It may say no to anything; what it says yes to must keep the rules. nil: no to all.
 	Valid func(proto.Message) bool
-	// Ready has a check for each thing that the service cannot work without, by its name. It is asked at most once a second.
+	// Ready has a check for each thing that the service cannot work without, by its name. It is asked at most once a second, and twenty times
+	// a second while one of them fails.
 	Ready map[string]Check
 	// MaxCalls is the most calls in progress at once, streams not counted; those beyond it are refused with OVERLOADED. 0: no limit, for
 	// servers whose calls wait on purpose (long polls) and that have limits of their own.
