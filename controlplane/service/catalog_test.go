@@ -137,7 +137,7 @@ func eventually(t *testing.T, what string, happens func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !happens(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s did not happen within 20 s", what)
+			t.Fatalf("%s did not happen within a minute", what)
 		}
 	}
 }
@@ -155,7 +155,7 @@ func TestTheDatabaseComesAndGoes(t *testing.T) {
 		t.Helper()
 		began := time.Now()
 		got := wants(t, when, list(), refusalv1.Reason_REASON_CATALOG_UNAVAILABLE)
-		if got.GetRetryAfterMs() <= 0 || time.Since(began) > 8*time.Second {
+		if got.GetRetryAfterMs() <= 0 || time.Since(began) > 20*time.Second {
 			t.Errorf("%s: %v after %v", when, got, time.Since(began))
 		}
 		if live, ready := r.status("/healthz"), r.status("/readyz"); live != http.StatusOK || ready != http.StatusServiceUnavailable {

