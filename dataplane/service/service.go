@@ -76,8 +76,11 @@ func New(config Config, deps Deps) (*Service, error) {
 
 // assemble makes the agent, then the listener in front of it.
 func (s *Service) assemble() error {
-	client := newHTTPClient()
-	s.idle = client.CloseIdleConnections
+	client, bulk := newHTTPClient(), newBulkClient()
+	s.idle = func() {
+		client.CloseIdleConnections()
+		bulk.CloseIdleConnections()
+	}
 	id, err := s.config.agentID()
 	if err != nil {
 		return err
@@ -104,7 +107,8 @@ func (s *Service) assemble() error {
 	}
 	dial := dialer(client)
 	deps := agent.Deps{
-		Dial: dial, Interceptors: []connect.ClientInterceptor{spans, bearer(s.config.AgentKey)}, Store: store, Bucket: s.config.S3Bucket, Log: s.deps.Log.Logger,
+		Dial: dial, DialBulk: dialer(bulk), Interceptors: []connect.ClientInterceptor{spans, bearer(s.config.AgentKey)},
+		Store: store, Bucket: s.config.S3Bucket, Log: s.deps.Log.Logger,
 		Meter: s.meters.Meter(), Tracer: tracer, Ready: s.ready,
 	}
 	for _, address := range s.config.ControlPlane {

@@ -81,6 +81,8 @@ type Deps struct {
 	Replicas []connect.Transport
 	// Dial makes the transport to another agent.
 	Dial peer.Dial
+	// DialBulk makes the one for large answers; nil: Dial does.
+	DialBulk peer.Dial
 	// Interceptors go on all calls that the agent makes.
 	Interceptors []connect.ClientInterceptor
 	// Store is the bucket.
@@ -129,7 +131,7 @@ func New(config Config, deps Deps) (*Agent, error) {
 	if a.traffic, err = traffic.New(config.Session.Zone, cmp.Or(config.Session.Capacity, defaultCapacity), deps.Meter); err != nil {
 		return nil, err
 	}
-	others := peer.New(deps.Dial, deps.Interceptors...)
+	others := peer.New(deps.Dial, deps.DialBulk, deps.Interceptors...)
 	reading := config.Fetch
 	reading.Self, reading.Zone, reading.Peers = config.Session.AgentID, config.Session.Zone, others
 	reading.Meter, reading.Traffic = deps.Meter, a.traffic

@@ -34,6 +34,8 @@ type Routes interface {
 type Peers interface {
 	// Client is that of the agent at an address. An error: it was out of reach a moment ago.
 	Client(address string) (dataplanev1connect.PeerServiceClient, error)
+	// Bulk is the same for calls whose answers are large.
+	Bulk(address string) (dataplanev1connect.PeerServiceClient, error)
 }
 
 // Traffic counts bytes that go to other agents; package traffic's Book does.

@@ -89,7 +89,7 @@ func weight(agent, object string) uint64 {
 
 // Read asks an owner for a part of an object.
 func (z *zone) Read(ctx context.Context, owner, object string, position int64, size int32, whole bool) ([]byte, error) {
-	client, err := z.peers.Client(owner)
+	client, err := z.peers.Bulk(owner)
 	if err != nil {
 		return nil, err
 	}

@@ -30,12 +30,18 @@ type Dial func(address string) connect.Transport
 
 // Peers calls other agents. It is safe for concurrent use.
 type Peers struct {
-	dial         Dial
+	dial, bulk   Dial
 	interceptors []connect.ClientInterceptor
 
 	mu      sync.Mutex
-	clients map[string]dataplanev1connect.PeerServiceClient
+	clients map[way]dataplanev1connect.PeerServiceClient
 	away    map[string]absence // by address; bounded like clients
+}
+
+// way is an address, and how it is reached.
+type way struct {
+	address string
+	bulk    bool
 }
 
 // absence is why an address was not reached, and until when that holds.
@@ -44,16 +50,21 @@ type absence struct {
 	until time.Time
 }
 
-// New returns peers that are reached through dial.
-func New(dial Dial, interceptors ...connect.ClientInterceptor) *Peers {
-	return &Peers{dial: dial, interceptors: interceptors, clients: map[string]dataplanev1connect.PeerServiceClient{}, away: map[string]absence{}}
+// New returns peers that are reached through dial, and through bulk where the answer is large; nil: through dial, too.
+func New(dial, bulk Dial, interceptors ...connect.ClientInterceptor) *Peers {
+	if bulk == nil {
+		bulk = dial
+	}
+	return &Peers{
+		dial: dial, bulk: bulk, interceptors: interceptors, clients: map[way]dataplanev1connect.PeerServiceClient{}, away: map[string]absence{},
+	}
 }
 
 // ForwardProduce hands a Produce to the agent at address.
 func (p *Peers) ForwardProduce(
 	ctx context.Context, address string, req *dataplanev1.ForwardProduceRequest,
 ) (*dataplanev1.ProduceResponse, error) {
-	client, err := p.reach(address)
+	client, err := p.reach(way{address: address})
 	if err != nil {
 		return nil, err
 	}
@@ -66,12 +77,17 @@ func (p *Peers) ForwardProduce(
 
 // Client reaches the agent at address for what may be asked of any agent, and asked again. Errors as for reach.
 func (p *Peers) Client(address string) (dataplanev1connect.PeerServiceClient, error) {
-	return p.reach(address)
+	return p.reach(way{address: address})
+}
+
+// Bulk is Client for calls whose answers are large.
+func (p *Peers) Bulk(address string) (dataplanev1connect.PeerServiceClient, error) {
+	return p.reach(way{address: address, bulk: true})
 }
 
 // TakeOver tells the agent at address what it has been granted.
 func (p *Peers) TakeOver(ctx context.Context, address string, req *dataplanev1.TakeOverRequest) error {
-	client, err := p.reach(address)
+	client, err := p.reach(way{address: address})
 	if err != nil {
 		return err
 	}
@@ -80,16 +96,16 @@ func (p *Peers) TakeOver(ctx context.Context, address string, req *dataplanev1.T
 }
 
 // reach is the client of an address, unless it was not reached just now: then that error, which proves that nothing was sent.
-func (p *Peers) reach(address string) (dataplanev1connect.PeerServiceClient, error) {
+func (p *Peers) reach(to way) (dataplanev1connect.PeerServiceClient, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if away, known := p.away[address]; known {
+	if away, known := p.away[to.address]; known {
 		if time.Now().Before(away.until) {
 			return nil, away.err
 		}
-		delete(p.away, address)
+		delete(p.away, to.address)
 	}
-	return p.client(address), nil
+	return p.client(to), nil
 }
 
 func (p *Peers) missed(address string, err error) {
@@ -102,15 +118,19 @@ func (p *Peers) missed(address string, err error) {
 }
 
 // client requires mu.
-func (p *Peers) client(address string) dataplanev1connect.PeerServiceClient {
-	if c, ok := p.clients[address]; ok {
+func (p *Peers) client(to way) dataplanev1connect.PeerServiceClient {
+	if c, ok := p.clients[to]; ok {
 		return c
 	}
 	if len(p.clients) >= maxClients {
 		clear(p.clients)
 	}
-	c := dataplanev1connect.NewPeerServiceClient(connect.NewClient(p.dial(address), p.interceptors...))
-	p.clients[address] = c
+	dial := p.dial
+	if to.bulk {
+		dial = p.bulk
+	}
+	c := dataplanev1connect.NewPeerServiceClient(connect.NewClient(dial(to.address), p.interceptors...))
+	p.clients[to] = c
 	return c
 }
 

@@ -37,7 +37,7 @@ func TestP6_AnAddressThatWasNotReachedIsLeftAloneForAMoment(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			dials := 0
-			peers := New(func(string) connect.Transport { return absent{&dials, c.err} })
+			peers := New(func(string) connect.Transport { return absent{&dials, c.err} }, nil)
 			ask := func() {
 				t.Helper()
 				_, err := peers.ForwardProduce(t.Context(), "http://a", &dataplanev1.ForwardProduceRequest{})
@@ -55,4 +55,37 @@ func TestP6_AnAddressThatWasNotReachedIsLeftAloneForAMoment(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLargeAnswersHaveAWayOfTheirOwn: each way is made once for an address, and an address that was not reached is left alone by both.
+func TestLargeAnswersHaveAWayOfTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plain, bulk, made := 0, 0, 0
+		refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		dial := func(calls *int) Dial {
+			return func(string) connect.Transport {
+				made++
+				return absent{calls, refused}
+			}
+		}
+		peers := New(dial(&plain), dial(&bulk))
+		for range 3 {
+			c, err := peers.Bulk("http://a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.ReadObject(t.Context(), &dataplanev1.ReadObjectRequest{}); !NeverSent(err) {
+				t.Error(err)
+			}
+		}
+		if _, err := peers.ForwardProduce(t.Context(), "http://a", &dataplanev1.ForwardProduceRequest{}); !NeverSent(err) {
+			t.Error(err)
+		}
+		if plain != 1 || bulk != 3 || made != 2 {
+			t.Errorf("%d calls, %d of them for large answers, by %d transports", plain+bulk, bulk, made)
+		}
+		if _, err := peers.Bulk("http://a"); !NeverSent(err) {
+			t.Errorf("an address that was not reached just now: %v", err)
+		}
+	})
 }
