@@ -38,6 +38,12 @@ func (b *Builder) Reset() {
 	b.count, b.base, b.max = 0, 0, 0
 }
 
+// Renew is Reset for batches of another kind: see NewBuilder.
+func (b *Builder) Renew(codec Codec, limits Limits) {
+	b.Reset()
+	b.codec, b.limits = codec, limits.orDefaults()
+}
+
 // RecordBound is the most bytes that such a record adds to UncompressedBytes.
 func RecordBound(key, value []byte, headers []RecordHeader) int {
 	const fixed = 5 + 1 + 10 + 5 + 5 + 5 + 5 // all varints at their longest

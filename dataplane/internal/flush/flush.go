@@ -158,6 +158,13 @@ func (f *Flusher) upload(ctx context.Context, o *ingest.Object) {
 	}()
 	ctx, span := f.uploads.begin(ctx, o)
 	defer span.End()
+	if err := f.ledger.Build(o); err != nil {
+		f.log.ErrorContext(ctx, "plain records cannot be batched: tenure ended", slog.String("object_key", o.Key.String()), slog.Any("error", err))
+	}
+	if o.Segments() == 0 {
+		f.ledger.UploadFailed(o, refusalv1.Reason_REASON_INTERNAL)
+		return
+	}
 	sealed, err := o.Encode()
 	if err != nil {
 		f.log.ErrorContext(ctx, "object cannot be encoded", slog.Any("error", err))

@@ -12,17 +12,23 @@ import (
 
 // Append judges a batch and, if it is Accepted, gives it the partition's next offsets and a place in the open object.
 func (l *Ledger) Append(p partition.ID, b *Batch) Decision {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.admit(p, b)
+	return l.AppendAll([]partition.ID{p}, []*Batch{b})[0]
 }
 
 // AppendAll is Append for the batches of one request, bs[i] for ps[i]: they go into one object if they fit, and the flusher is woken once.
 // After a batch that was not taken at once the later ones of its partition are Skipped, so that they keep their order.
 func (l *Ledger) AppendAll(ps []partition.ID, bs []*Batch) []Decision {
+	all, ripe := l.admitAll(ps, bs)
+	for _, j := range ripe {
+		l.build(j)
+	}
+	return all
+}
+
+func (l *Ledger) admitAll(ps []partition.ID, bs []*Batch) (all []Decision, ripe []*joint) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := make([]Decision, len(bs))
+	all = make([]Decision, len(bs))
 	var stuck []partition.ID
 	for i, b := range bs {
 		if len(stuck) > 0 && slices.Contains(stuck, ps[i]) {
@@ -34,7 +40,8 @@ func (l *Ledger) AppendAll(ps []partition.ID, bs []*Batch) []Decision {
 			stuck = append(stuck, ps[i])
 		}
 	}
-	return all
+	ripe, l.ripe = l.ripe, nil
+	return all, ripe
 }
 
 // admit requires mu.
@@ -47,11 +54,13 @@ func (l *Ledger) admit(p partition.ID, b *Batch) Decision {
 	if d.Verdict != Accepted {
 		return d
 	}
-	if !l.room(t, len(b.Bytes)+batchOverhead) {
+	if !l.room(t, b.held()) {
 		return Decision{Verdict: Overloaded, Epoch: t.epoch}
 	}
-	if err := recordbatch.Stamp(b.Bytes, t.next, t.epoch); err != nil {
-		return Decision{} // cannot be: the batch was verified
+	if !b.Plain {
+		if err := recordbatch.Stamp(b.Bytes, t.next, t.epoch); err != nil {
+			return Decision{} // cannot be: the batch was verified
+		}
 	}
 	d.Pending = l.append(t, b)
 	return d
@@ -88,15 +97,17 @@ func (l *Ledger) append(t *tenure, b *Batch) *Pending {
 		t.remember(b, pending)
 	}
 	fresh, growing := l.open == nil || t.awaited(), l.open != nil && l.open.growing()
-	l.segment(t, b).add(b, pending)
+	s := l.segment(t, b)
+	if j := s.add(b, pending); j != nil {
+		l.ripen(j)
+	}
 	l.open.Calls.Add(b.Span)
 	t.next += int64(b.Header.RecordCount)
 	l.open.size += len(b.Bytes)
 	if b.Header.Producer.Idempotent() {
 		l.open.weight += producerWeight
 	}
-	l.buffered += len(b.Bytes) + batchOverhead
-	t.buffered += len(b.Bytes) + batchOverhead
+	l.hold(s, b.held())
 	t.wake()
 	if l.full() {
 		l.seal(Full)
@@ -106,6 +117,13 @@ func (l *Ledger) append(t *tenure, b *Batch) *Pending {
 		notify(l.Flush)
 	}
 	return pending
+}
+
+// hold counts bytes that a segment holds from now on, or with a minus no more. Requires: mu.
+func (l *Ledger) hold(s *segment, bytes int) {
+	s.held += bytes
+	s.tenure.buffered += bytes
+	l.buffered += bytes
 }
 
 // segment finds or begins the tenure's segment in the open object, which it opens if there is none.

@@ -13,8 +13,11 @@ const Anywhere int64 = -1
 
 // Batch is a verified batch that asks to be appended.
 type Batch struct {
-	// Bytes are stamped when the batch is appended, and belong to the ledger from then on.
+	// Bytes are stamped when the batch is appended, and belong to the ledger from then on. Those of a Plain one stay as they are.
 	Bytes []byte
+	// Plain: its records came as such, and Bytes are only how they are kept until they are joined with those of other calls into one batch.
+	// Requires: built by a recordbatch.Builder, not compressed, no producer.
+	Plain bool
 	// Header is what verification found in Bytes.
 	Header recordbatch.Header
 	// MinTimestampMs is the least record timestamp, milliseconds since 1970 UTC.
@@ -26,6 +29,15 @@ type Batch struct {
 
 	// decidedAt is the high watermark at which a mismatch of ExpectedOffset is a fact; 0: not looked at yet.
 	decidedAt int64
+}
+
+// held is what it costs in memory, about, until its fate is known. Plain records stay with their call while a batch is made of them, which has
+// as many bytes at most.
+func (b *Batch) held() int {
+	if b.Plain {
+		return 2*len(b.Bytes) + batchOverhead
+	}
+	return len(b.Bytes) + batchOverhead
 }
 
 // Pending is an appended batch whose fate is open until Done is closed.

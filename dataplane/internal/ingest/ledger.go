@@ -42,6 +42,8 @@ type Ledger struct {
 	counter   uint64
 	buffered  int
 	sending   *Commit
+	ripeBytes int            // of a joint batch that takes no more
+	ripe      []*joint       // to be built by whoever has just appended
 	changed   chan struct{}  // closed, and replaced, when a tenure begins or ends or stops taking batches
 	fallen    []partition.ID // tenures that ended otherwise than by EndAll, since they were last taken
 	hushed    bool           // changed is not closed now but once at the end, if there is news
@@ -53,7 +55,7 @@ func New(config Config) *Ledger {
 	return &Ledger{
 		config: config, Flush: make(chan struct{}, 1), Commit: make(chan struct{}, 1), Lease: make(chan struct{}, 1),
 		tenures: map[partition.ID]*tenure{}, lastEnded: map[partition.ID]partition.Epoch{}, openAt: map[*tenure]*segment{},
-		changed: make(chan struct{}),
+		changed: make(chan struct{}), ripeBytes: ripeBytes,
 	}
 }
 
@@ -271,8 +273,7 @@ func (l *Ledger) removeFromOpen(t *tenure) {
 
 // settleSegment tells everybody who waits for it. Requires: mu; every segment is settled once.
 func (l *Ledger) settleSegment(s *segment, o Outcome) {
-	l.buffered -= s.size + batchOverhead*len(s.pendings)
-	s.tenure.buffered -= s.size + batchOverhead*len(s.pendings)
+	l.hold(s, -s.held)
 	for _, p := range s.pendings {
 		out := o
 		out.BaseOffset = p.baseOffset

@@ -33,8 +33,8 @@ type world struct {
 }
 
 type waiting struct {
-	p     int
-	value string
+	p      int
+	values []string
 }
 
 const parts = 3
@@ -42,11 +42,13 @@ const parts = 3
 func id(p int) partition.ID { return partition.ID{Topic: object.UUID{15: 1}, Number: int32(p)} }
 
 func newWorld() *world {
-	return &world{
-		ledger:   New(Config{AgentGroup: "g", MaxObjectBytes: 700, MaxBufferedBytes: 4000}),
+	w := &world{
+		ledger:   New(Config{AgentGroup: "g", MaxObjectBytes: 700, MaxBufferedBytes: 6000}),
 		uploaded: map[string]*object.Sealed{}, content: map[string]string{}, answered: map[string]*controlplanev1.ObjectOutcome{},
 		open: map[*Pending]waiting{},
 	}
+	w.ledger.ripeBytes = 200 // about three calls
+	return w
 }
 
 func encode(t interface{ Fatal(...any) }, value string, who recordbatch.Producer) *Batch {
@@ -65,16 +67,36 @@ func encode(t interface{ Fatal(...any) }, value string, who recordbatch.Producer
 	return &Batch{Bytes: bytes, Header: h, MinTimestampMs: 5, ExpectedOffset: Anywhere}
 }
 
-func valueOf(t *rapid.T, batch []byte) string {
-	var scratch recordbatch.Scratch
-	info, err := recordbatch.Open(batch, recordbatch.Limits{}, &scratch)
+// plainly makes a call of plain records.
+func plainly(t interface{ Fatal(...any) }, values ...string) *Batch {
+	b := recordbatch.NewBuilder(recordbatch.None, recordbatch.Limits{})
+	for i, v := range values {
+		if err := b.Append(5+int64(i), nil, []byte(v), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bytes, err := b.AppendBatch(nil, recordbatch.NoProducer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := recordbatch.ParseHeader(bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Batch{Bytes: bytes, Plain: true, Header: h, MinTimestampMs: 5, ExpectedOffset: Anywhere}
+}
+
+// valuesOf reads a whole batch, which must be true in every field.
+func valuesOf(t interface{ Fatal(...any) }, batch []byte) (values []string) {
+	info, err := recordbatch.Verify(batch, recordbatch.Limits{}, new(recordbatch.Scratch))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var v recordbatch.View
-	r := recordbatch.NewReader(info)
-	r.Next(&v)
-	return string(v.Value)
+	for r := recordbatch.NewReader(info); r.Next(&v); {
+		values = append(values, string(v.Value))
+	}
+	return values
 }
 
 // TestP2_P3_P6_LedgerAgainstTheSmallestCatalog: whatever happens in whatever order, the log is dense, one (epoch, offset) has one content,
@@ -89,6 +111,8 @@ func TestP2_P3_P6_LedgerAgainstTheSmallestCatalog(t *testing.T) {
 			"late":    func(t *rapid.T) { w.late(t, pick("p")) },
 			"append":  func(t *rapid.T) { w.append(t, pick("p"), rapid.Bool().Draw(t, "idempotent")) },
 			"again":   func(t *rapid.T) { w.append(t, pick("p"), false) },
+			"plain":   func(t *rapid.T) { w.plain(t, pick("p"), rapid.IntRange(1, 3).Draw(t, "records")) },
+			"plainly": func(t *rapid.T) { w.plain(t, pick("p"), 1) },
 			"seal":    func(*rapid.T) { w.ledger.Seal(Lingered) },
 			"begin":   func(t *rapid.T) { w.begin(t) },
 			"stored":  func(t *rapid.T) { w.stored(t, true) },
@@ -157,10 +181,23 @@ func (w *world) append(t *rapid.T, p int, idempotent bool) {
 		w.ledger.mu.Unlock()
 		value, who = fmt.Sprintf("i%d", next), recordbatch.Producer{ID: 9, BaseSequence: next}
 	}
-	d := w.ledger.Append(id(p), encode(t, value, who))
+	w.taken(t, w.ledger.Append(id(p), encode(t, value, who)), p, value)
+}
+
+// plain appends a call of plain records.
+func (w *world) plain(t *rapid.T, p, records int) {
+	values := make([]string, records)
+	for i := range values {
+		w.names++
+		values[i] = fmt.Sprintf("n%d", w.names)
+	}
+	w.taken(t, w.ledger.Append(id(p), plainly(t, values...)), p, values...)
+}
+
+func (w *world) taken(t *rapid.T, d Decision, p int, values ...string) {
 	switch d.Verdict {
 	case Accepted:
-		w.open[d.Pending] = waiting{p: p, value: value}
+		w.open[d.Pending] = waiting{p: p, values: values}
 	case NotLeading, Overloaded:
 	default:
 		t.Fatalf("verdict %d, refusal %v", d.Verdict, d.Refusal)
@@ -171,6 +208,9 @@ func (w *world) begin(t *rapid.T) {
 	o := w.ledger.NextUpload()
 	if o == nil {
 		return
+	}
+	if err := w.ledger.Build(o); err != nil {
+		t.Fatal(err)
 	}
 	sealed, err := o.Encode()
 	if err != nil {
@@ -268,7 +308,10 @@ func (w *world) decide(t *rapid.T, key string, s *controlplanev1.SegmentCommit) 
 		out.Result = controlplanev1.SegmentResult_SEGMENT_RESULT_COMMITTED
 		body := bytes.Join(w.uploaded[key].Body, nil)[s.GetBytePosition() : s.GetBytePosition()+int64(s.GetSizeBytes())]
 		for batch := range recordbatch.Split(body) {
-			w.log[p] = append(w.log[p], valueOf(t, batch))
+			if h, _ := recordbatch.ParseHeader(batch); h.BaseOffset != int64(len(w.log[p])) {
+				t.Fatalf("P2: a batch at %d, the log ends at %d", h.BaseOffset, len(w.log[p]))
+			}
+			w.log[p] = append(w.log[p], valuesOf(t, batch)...)
 		}
 		w.seq[p] += int32(len(s.GetProducerBatches()))
 	}
@@ -305,11 +348,11 @@ func (w *world) check(t *rapid.T) {
 		delete(w.open, pending)
 		o := pending.Outcome()
 		log := w.log[want.p]
-		if o.Stored() && (o.BaseOffset >= int64(len(log)) || log[o.BaseOffset] != want.value) {
-			t.Fatalf("P1: %s was acknowledged at %d, the log is %v", want.value, o.BaseOffset, w.log[want.p])
+		if end := o.BaseOffset + int64(len(want.values)); o.Stored() && (end > int64(len(log)) || !slices.Equal(log[o.BaseOffset:end], want.values)) {
+			t.Fatalf("P1: %s was acknowledged at %d, the log is %v", want.values, o.BaseOffset, w.log[want.p])
 		}
-		if o.Written == refusalv1.Written_WRITTEN_SURELY_NOT && want.value[0] == 'n' && w.has(want) {
-			t.Fatalf("P6: %s was surely not written, the log is %v", want.value, w.log[want.p])
+		if o.Written == refusalv1.Written_WRITTEN_SURELY_NOT && want.values[0][0] == 'n' && w.has(want) {
+			t.Fatalf("P6: %s was surely not written, the log is %v", want.values, w.log[want.p])
 		}
 	}
 	if n := w.ledger.BufferedBytes(); n < 0 {
@@ -318,7 +361,7 @@ func (w *world) check(t *rapid.T) {
 }
 
 func (w *world) has(want waiting) bool {
-	return slices.Contains(w.log[want.p], want.value)
+	return slices.ContainsFunc(want.values, func(v string) bool { return slices.Contains(w.log[want.p], v) })
 }
 
 // finish brings everything to an end: every fate is known, nothing is held any more.

@@ -63,10 +63,11 @@ type segment struct {
 	tenure     *tenure
 	baseOffset int64
 	count      int32
-	size       int
+	size       int // bytes of batches; of what is not compressed yet, as it is
+	held       int // bytes that count as buffered
 	minTimeMs  int64
 	maxTimeMs  int64
-	parts      []object.Part
+	parts      []part
 	pendings   []*Pending
 	producers  []*controlplanev1.ProducerBatch
 
@@ -74,42 +75,82 @@ type segment struct {
 	dropped bool // its tenure ended first: no commit will name it
 }
 
+// part is a batch of a segment: whole since it was appended, or in the making.
+type part struct {
+	whole object.Part
+	joint *joint // nil: whole
+}
+
+// built is the finished batch. Requires: a joint one was built.
+func (p part) built() object.Part {
+	if p.joint != nil {
+		return p.joint.part
+	}
+	return p.whole
+}
+
 func (s *segment) nextOffset() int64 { return s.baseOffset + int64(s.count) }
 
+// bytes lists them for memory. Requires: Build.
 func (s *segment) bytes() [][]byte {
 	all := make([][]byte, len(s.parts))
 	for i, p := range s.parts {
-		all[i] = p.Bytes
+		all[i] = p.built().Bytes
 	}
 	return all
 }
 
-func (s *segment) add(b *Batch, pending *Pending) {
+// add appends a batch; one of plain records to those right before it, in the joint batch that is returned.
+func (s *segment) add(b *Batch, pending *Pending) *joint {
 	if s.count == 0 {
 		s.baseOffset, s.minTimeMs, s.maxTimeMs = pending.baseOffset, b.MinTimestampMs, b.Header.MaxTimestamp
 	}
 	s.count += b.Header.RecordCount
 	s.size += len(b.Bytes)
 	s.minTimeMs, s.maxTimeMs = min(s.minTimeMs, b.MinTimestampMs), max(s.maxTimeMs, b.Header.MaxTimestamp)
-	s.parts = append(s.parts, object.Part{Bytes: b.Bytes, CRC32C: stampedChecksum(b)})
 	s.pendings = append(s.pendings, pending)
+	if b.Plain {
+		j := s.joint(pending.baseOffset)
+		j.add(b, pending)
+		return j
+	}
+	s.parts = append(s.parts, part{whole: object.Part{Bytes: b.Bytes, CRC32C: stampedChecksum(b.Bytes, b.Header)}})
 	if p := b.Header.Producer; p.Idempotent() {
 		s.producers = append(s.producers, &controlplanev1.ProducerBatch{
 			ProducerId: p.ID, ProducerEpoch: int32(p.Epoch), BaseSequence: p.BaseSequence, RecordCount: b.Header.RecordCount,
 			BaseOffset: pending.baseOffset,
 		})
 	}
+	return nil
+}
+
+// joint finds the joint batch that the segment ends with, or begins one there, at an offset: what was appended since, or a batch that is ripe,
+// is not joined over.
+func (s *segment) joint(baseOffset int64) *joint {
+	if n := len(s.parts); n > 0 {
+		if last := s.parts[n-1].joint; last != nil && !last.ripe {
+			return last
+		}
+	}
+	j := &joint{segment: s, epoch: s.tenure.epoch, baseOffset: baseOffset}
+	s.parts = append(s.parts, part{joint: j})
+	return j
+}
+
+// forget takes batches that were settled by themselves off the list of those that wait.
+func (s *segment) forget(settled []*Pending) {
+	s.pendings = slices.DeleteFunc(s.pendings, func(p *Pending) bool { return slices.Contains(settled, p) })
 }
 
 // stampedChecksum is the checksum of a whole batch. Its own covers all but what stands before: of a large batch it is not computed again,
 // and a byte that changes in memory later on makes the bucket refuse the object.
-func stampedChecksum(b *Batch) uint32 {
+func stampedChecksum(batch []byte, h recordbatch.Header) uint32 {
 	const worthIt = 16 << 10
-	if len(b.Bytes) < worthIt {
-		return object.Checksum(b.Bytes)
+	if len(batch) < worthIt {
+		return object.Checksum(batch)
 	}
-	head := b.Bytes[:recordbatch.ChecksumFrom]
-	return object.Combine(object.Checksum(head), b.Header.CRC, int64(len(b.Bytes)-len(head)))
+	head := batch[:recordbatch.ChecksumFrom]
+	return object.Combine(object.Checksum(head), h.CRC, int64(len(batch)-len(head)))
 }
 
 // Object is a set of segments under one key: what is uploaded, and then named by a commit.
@@ -154,20 +195,37 @@ func (o *Object) Topics(yield func(object.UUID) bool) {
 	}
 }
 
+// joints lists the batches that are made of plain records. Requires: it was sealed.
+func (o *Object) joints() (all []*joint) {
+	for _, s := range o.segments {
+		for _, p := range s.parts {
+			if p.joint != nil {
+				all = append(all, p.joint)
+			}
+		}
+	}
+	return all
+}
+
+// remove takes a segment out. Requires: it was not encoded.
+func (o *Object) remove(s *segment) {
+	o.segments = slices.DeleteFunc(o.segments, func(have *segment) bool { return have == s })
+}
+
 // growing tells whether its segments are many and small.
 func (o *Object) growing() bool {
 	n := len(o.segments)
 	return n > fewSegments && o.size < n*goodSegmentBytes
 }
 
-// Encode describes what to upload; no batch is copied. It is called once, after the object was sealed, by whoever uploads it.
+// Encode describes what to upload; no batch is copied. It is called once, after Build, by whoever uploads it.
 func (o *Object) Encode() (*object.Sealed, error) {
 	builder, err := object.NewBuilder(o.Key)
 	if err != nil {
 		return nil, fmt.Errorf("encode object: %w", err)
 	}
 	for _, s := range o.segments {
-		if _, err := builder.Append(s.describe(), s.parts...); err != nil {
+		if _, err := builder.Append(s.describe(), s.built()...); err != nil {
 			return nil, fmt.Errorf("encode object: %w", err)
 		}
 	}
@@ -176,6 +234,15 @@ func (o *Object) Encode() (*object.Sealed, error) {
 		return nil, fmt.Errorf("encode object: %w", err)
 	}
 	return &sealed, nil
+}
+
+// built lists its batches. Requires: Build.
+func (s *segment) built() []object.Part {
+	all := make([]object.Part, len(s.parts))
+	for i, p := range s.parts {
+		all[i] = p.built()
+	}
+	return all
 }
 
 func (s *segment) describe() object.Segment {

@@ -19,6 +19,9 @@ const (
 	maxBatchBytes = 1 << 20
 	// batchSlack is for the header and for framing that did not compress.
 	batchSlack = 64 << 10
+	// joinBelow is from how many bytes on the plain records of a call are batched and compressed by themselves, right here: they fill blocks of
+	// their own, and until they are compressed they count twice in memory, and as they are where they are forwarded.
+	joinBelow = 64 << 10
 )
 
 func limits(topic route.Topic) recordbatch.Limits {
@@ -39,22 +42,34 @@ const (
 	Checksum Level = "checksum"
 )
 
+// turn is memory for one batch at a time, to decompress it into, or to build it in.
+type turn struct {
+	scratch recordbatch.Scratch
+	builder *recordbatch.Builder
+}
+
+func newTurn() *turn {
+	return &turn{builder: recordbatch.NewBuilder(recordbatch.LZ4, recordbatch.Limits{})}
+}
+
 // readBatch verifies the entry's batch, or makes one of its plain records. key is the first record's, nil if it has none or if the entry
 // names its partition.
-func (s *Service) readBatch(ctx context.Context, in *dataplanev1.ProduceEntry, topic route.Topic) (batch *ingest.Batch, key []byte, err error) {
-	var scratch *recordbatch.Scratch
-	select { // bounds the memory for decompressed batches, and costs nothing: they are CPU alone
-	case scratch = <-s.turns:
-		defer func() { s.turns <- scratch }()
+//
+// plain: its records are left for the ledger to be joined with those of other calls.
+func (s *Service) readBatch(ctx context.Context, in *dataplanev1.ProduceEntry, topic route.Topic, plain bool) (batch *ingest.Batch, key []byte, err error) {
+	var turn *turn
+	select { // bounds the memory for batches that are decompressed or built, and costs nothing: they are CPU alone
+	case turn = <-s.turns:
+		defer func() { s.turns <- turn }()
 	case <-ctx.Done():
 		return nil, nil, surelyNot(noLeaderRefusal("the deadline passed before the batch was verified: try again"))
 	}
 	field := "batch"
 	if in.GetRecords() != nil {
 		field = "records"
-		batch, key, err = build(in.GetRecords().GetRecords(), topic)
+		batch, key, err = build(turn.builder, in.GetRecords().GetRecords(), topic, plain)
 	} else {
-		batch, key, err = s.verify(in, topic, scratch)
+		batch, key, err = s.verify(in, topic, &turn.scratch)
 	}
 	if err != nil {
 		return nil, nil, s.refuseBatch(ctx, err, field)
@@ -101,9 +116,37 @@ func (s *Service) verify(in *dataplanev1.ProduceEntry, topic route.Topic, scratc
 	return &ingest.Batch{Bytes: encoded, Header: info.Header, MinTimestampMs: info.MinTimestamp}, bytes.Clone(info.FirstKey), nil
 }
 
-// build batches and compresses plain records. What it builds is true, so it is not verified again.
-func build(records []*dataplanev1.Record, topic route.Topic) (*ingest.Batch, []byte, error) {
-	b := recordbatch.NewBuilder(recordbatch.LZ4, limits(topic))
+// joinable tells whether plain records of a call are to be joined with those of others: they are few.
+func joinable(entries []*dataplanev1.ProduceEntry) bool {
+	size := 0
+	for _, e := range entries {
+		for _, r := range e.GetRecords().GetRecords() {
+			if size += sizeOf(r); size >= joinBelow {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// sizeOf is about how many bytes a record has when it is encoded.
+func sizeOf(r *dataplanev1.Record) int {
+	const fields = 12
+	n := fields + len(r.GetKey()) + len(r.GetValue())
+	for _, h := range r.GetHeaders() {
+		n += fields + len(h.GetKey()) + len(h.GetValue())
+	}
+	return n
+}
+
+// build batches plain records and, unless they are to be joined with others, compresses them. What it builds is true, so it is not verified
+// again.
+func build(b *recordbatch.Builder, records []*dataplanev1.Record, topic route.Topic, plain bool) (*ingest.Batch, []byte, error) {
+	codec := recordbatch.LZ4
+	if plain {
+		codec = recordbatch.None
+	}
+	b.Renew(codec, limits(topic))
 	now := time.Now().UnixMilli()
 	least := recordbatch.MaxTimestamp
 	for _, r := range records {
@@ -116,16 +159,16 @@ func build(records []*dataplanev1.Record, topic route.Topic) (*ingest.Batch, []b
 		}
 		least = min(least, at)
 	}
-	encoded, err := b.AppendBatch(nil, recordbatch.NoProducer())
+	encoded, err := b.Build(recordbatch.NoProducer())
 	if err != nil {
 		return nil, nil, err
 	}
-	encoded = bytes.Clone(encoded) // it had room for records that do not shrink
+	encoded = bytes.Clone(encoded) // it lies in the builder's memory
 	header, err := recordbatch.ParseHeader(encoded)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &ingest.Batch{Bytes: encoded, Header: header, MinTimestampMs: least}, records[0].GetKey(), nil
+	return &ingest.Batch{Bytes: encoded, Plain: plain, Header: header, MinTimestampMs: least}, records[0].GetKey(), nil
 }
 
 func headers(r *dataplanev1.Record) []recordbatch.RecordHeader {

@@ -7,6 +7,8 @@ import (
 	"hash/crc32"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/streamhouse/streamhouse/client/recordbatch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
@@ -26,19 +28,82 @@ func threeRecords() []*dataplanev1.Record {
 // What is built from plain records is not verified again; it is what verification would say.
 func TestBuiltBatchesAreTrue(t *testing.T) {
 	t.Parallel()
-	batch, key, err := build(threeRecords(), anyTopic)
+	for plain, codec := range map[bool]recordbatch.Codec{false: recordbatch.LZ4, true: recordbatch.None} {
+		batch, key, err := build(newTurn().builder, threeRecords(), anyTopic, plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := recordbatch.Verify(batch.Bytes, limits(anyTopic), new(recordbatch.Scratch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if batch.Header != info.Header || batch.MinTimestampMs != info.MinTimestamp || !bytes.Equal(key, info.FirstKey) || info.Codec() != codec || batch.Plain != plain {
+			t.Errorf("built %+v from %d with key %q, verified %+v", batch.Header, batch.MinTimestampMs, key, info)
+		}
+		if _, _, err := build(newTurn().builder, nil, anyTopic, plain); err == nil {
+			t.Error("no records were built")
+		}
+	}
+}
+
+// Few records are left for the ledger, to be joined with those of other calls; many are compressed by themselves.
+func TestOnlyFewRecordsAreJoined(t *testing.T) {
+	t.Parallel()
+	entry := func(records ...*dataplanev1.Record) *dataplanev1.ProduceEntry {
+		return &dataplanev1.ProduceEntry{Payload: &dataplanev1.ProduceEntry_Records{Records: &dataplanev1.PlainRecords{Records: records}}}
+	}
+	half := &dataplanev1.Record{Value: make([]byte, joinBelow/2)}
+	tiny := make([]*dataplanev1.Record, joinBelow/10)
+	for i := range tiny {
+		tiny[i] = &dataplanev1.Record{}
+	}
+	for name, test := range map[string]struct {
+		call []*dataplanev1.ProduceEntry
+		want bool
+	}{
+		"few":           {[]*dataplanev1.ProduceEntry{entry(threeRecords()...), entry(threeRecords()...)}, true},
+		"half":          {[]*dataplanev1.ProduceEntry{entry(half)}, true},
+		"two halves":    {[]*dataplanev1.ProduceEntry{entry(half), entry(half)}, false},
+		"many and tiny": {[]*dataplanev1.ProduceEntry{entry(tiny...)}, false},
+	} {
+		if got := joinable(test.call); got != test.want {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+}
+
+// A leader elsewhere gets plain records as such, with the time that they were given here, and makes the same of them.
+func TestForwardedPlainRecordsStayWhatTheyAre(t *testing.T) {
+	t.Parallel()
+	records := append(threeRecords(), &dataplanev1.Record{}, &dataplanev1.Record{Key: []byte{}, Value: []byte{}, Headers: []*dataplanev1.Header{
+		{Key: "a", Value: []byte("1")}, {Key: "a"}, {Key: "", Value: []byte{}},
+	}})
+	batch, _, err := build(newTurn().builder, records, anyTopic, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := recordbatch.Verify(batch.Bytes, limits(anyTopic), new(recordbatch.Scratch))
+	forwarded := (&Service{}).forwarded([]*entry{{topic: anyTopic, batch: batch}}).GetEntries()[0]
+	wire, err := proto.Marshal(forwarded)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if batch.Header != info.Header || batch.MinTimestampMs != info.MinTimestamp || !bytes.Equal(key, info.FirstKey) || info.Codec() != recordbatch.LZ4 {
-		t.Errorf("built %+v from %d with key %q, verified %+v", batch.Header, batch.MinTimestampMs, key, info)
+	arrived := new(dataplanev1.ProduceEntry)
+	if err := proto.Unmarshal(wire, arrived); err != nil {
+		t.Fatal(err)
 	}
-	if _, _, err := build(nil, anyTopic); err == nil {
-		t.Error("no records were built")
+	again, _, err := build(newTurn().builder, arrived.GetRecords().GetRecords(), anyTopic, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(again.Bytes, batch.Bytes) {
+		t.Errorf("%v arrived, %v was sent", arrived, records)
+	}
+	large, _, err := build(newTurn().builder, records, anyTopic, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := (&Service{}).forwarded([]*entry{{topic: anyTopic, batch: large}}).GetEntries()[0].GetBatch(); !bytes.Equal(got, large.Bytes) {
+		t.Error("a compressed batch was not forwarded as it is")
 	}
 }
 
@@ -53,7 +118,7 @@ func countedAs(batch []byte, count uint32) []byte {
 
 func TestVerificationLevels(t *testing.T) {
 	t.Parallel()
-	built, _, err := build(threeRecords(), anyTopic)
+	built, _, err := build(newTurn().builder, threeRecords(), anyTopic, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,9 +165,9 @@ func TestCompactedTopicsTakeNoRecordWithoutAKey(t *testing.T) {
 	t.Parallel()
 	compacted := anyTopic
 	compacted.KeysRequired = true
-	_, _, err := build(threeRecords(), compacted)
+	_, _, err := build(newTurn().builder, threeRecords(), compacted, true)
 	wantNoKey(t, err)
-	built, _, err := build(threeRecords(), anyTopic)
+	built, _, err := build(newTurn().builder, threeRecords(), anyTopic, false)
 	if err != nil {
 		t.Fatal(err)
 	}

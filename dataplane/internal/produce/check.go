@@ -32,10 +32,10 @@ type entry struct {
 
 // check refuses the whole call, before anything is appended, for input that can never be stored.
 func (s *Service) check(ctx context.Context, req *dataplanev1.ProduceRequest) ([]*entry, error) {
-	topics := map[string]route.Topic{}
+	topics, plain := map[string]route.Topic{}, joinable(req.GetEntries())
 	entries := make([]*entry, len(req.GetEntries()))
 	for i, in := range req.GetEntries() {
-		e, err := s.checkEntry(ctx, req.GetAcks(), in, topics)
+		e, err := s.checkEntry(ctx, req.GetAcks(), in, topics, plain)
 		if err != nil {
 			return nil, atEntry(err, i, len(entries) > 1)
 		}
@@ -44,7 +44,9 @@ func (s *Service) check(ctx context.Context, req *dataplanev1.ProduceRequest) ([
 	return entries, nil
 }
 
-func (s *Service) checkEntry(ctx context.Context, acks dataplanev1.Acks, in *dataplanev1.ProduceEntry, topics map[string]route.Topic) (*entry, error) {
+func (s *Service) checkEntry(
+	ctx context.Context, acks dataplanev1.Acks, in *dataplanev1.ProduceEntry, topics map[string]route.Topic, plain bool,
+) (*entry, error) {
 	topic, err := s.topic(ctx, in, topics)
 	if err != nil {
 		return nil, err
@@ -58,7 +60,7 @@ func (s *Service) checkEntry(ctx context.Context, acks dataplanev1.Acks, in *dat
 	if in.Partition != nil && !topic.Has(in.GetPartition()) {
 		return nil, route.UnknownPartition(topic, in.GetPartition())
 	}
-	batch, key, err := s.readBatch(ctx, in, topic)
+	batch, key, err := s.readBatch(ctx, in, topic, plain)
 	if err != nil {
 		return nil, inTopic(err, topic, in.Partition)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/streamhouse/streamhouse/client/recordbatch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/peer"
 	"github.com/streamhouse/streamhouse/dataplane/internal/route"
@@ -54,7 +55,11 @@ func (s *Service) forwarded(entries []*entry) *dataplanev1.ProduceRequest {
 		out := &dataplanev1.ProduceEntry{
 			Topic:     &dataplanev1.ProduceEntry_TopicId{TopicId: e.topic.ID.String()},
 			Partition: new(e.partition.Number),
-			Payload:   &dataplanev1.ProduceEntry_Batch{Batch: e.batch.Bytes},
+		}
+		if records := plainRecords(e.batch); records != nil {
+			out.Payload = &dataplanev1.ProduceEntry_Records{Records: &dataplanev1.PlainRecords{Records: records}}
+		} else {
+			out.Payload = &dataplanev1.ProduceEntry_Batch{Batch: e.batch.Bytes}
 		}
 		if e.batch.ExpectedOffset != ingest.Anywhere {
 			out.ExpectedOffset = new(e.batch.ExpectedOffset)
@@ -62,6 +67,30 @@ func (s *Service) forwarded(entries []*entry) *dataplanev1.ProduceRequest {
 		req.Entries = append(req.Entries, out)
 	}
 	return req
+}
+
+// plainRecords lists the records of a batch that its leader may join with those of other calls, with the time that they have here; nil: it
+// is to be forwarded as it is.
+func plainRecords(b *ingest.Batch) []*dataplanev1.Record {
+	if !b.Plain {
+		return nil
+	}
+	info, err := recordbatch.Open(b.Bytes, recordbatch.Limits{}, nil)
+	if err != nil {
+		return nil // cannot be: it was built here
+	}
+	all, err := recordbatch.AppendRecords(nil, info)
+	if err != nil {
+		return nil
+	}
+	out := make([]*dataplanev1.Record, len(all))
+	for i, r := range all {
+		out[i] = &dataplanev1.Record{Key: r.Key, Value: r.Value, TimestampMs: new(r.Timestamp)}
+		for _, h := range r.Headers {
+			out[i].Headers = append(out[i].Headers, &dataplanev1.Header{Key: h.Key, Value: h.Value})
+		}
+	}
+	return out
 }
 
 // forwardFailed: only proof says surely not: no connection was had, or the peer itself says so.

@@ -25,7 +25,8 @@ func (s *Service) register(meter metric.Meter) (err error) {
 		return fmt.Errorf("measure produce: %w", err)
 	}
 	s.measures.batches, err = meter.Int64Counter("streamhouse.produce.batches", metric.WithUnit("{batch}"),
-		metric.WithDescription("Batches of clients that were answered, by outcome: stored, duplicate, buffered, or the reason of a refusal."))
+		metric.WithDescription("Batches, or plain records for one partition, of clients that were answered, by outcome: "+
+			"stored, duplicate, buffered, or the reason of a refusal."))
 	if err != nil {
 		return fmt.Errorf("measure produce: %w", err)
 	}

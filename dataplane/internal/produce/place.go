@@ -54,7 +54,7 @@ func (s *Service) handIn(ctx context.Context, p partition.ID, entries []*entry) 
 		if e.pending != nil { // taken already
 			continue
 		}
-		if e.appended { // an object that failed may still be on its way with the old bytes
+		if e.appended && !e.batch.Plain { // an object that failed may still be on its way with the old bytes
 			e.batch.Bytes = bytes.Clone(e.batch.Bytes)
 		}
 		if leads := s.admit(ctx, p, e); !leads {

@@ -19,7 +19,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/streamhouse/streamhouse/client/recordbatch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/callers"
 	"github.com/streamhouse/streamhouse/dataplane/internal/ingest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
@@ -91,9 +90,9 @@ type Config struct {
 type Service struct {
 	Config
 	measures measures
-	full     atomic.Int64              // batches refused because the ledger was full
-	turns    chan *recordbatch.Scratch // one a core: whoever has it verifies or builds a batch
-	stopping chan struct{}             // closed once: nobody waits any more
+	full     atomic.Int64  // batches refused because the ledger was full
+	turns    chan *turn    // one a core: whoever has it verifies or builds a batch
+	stopping chan struct{} // closed once: nobody waits any more
 	once     sync.Once
 	forwards atomic.Int64
 }
@@ -101,9 +100,9 @@ type Service struct {
 // New returns a front door. An error comes from the meter.
 func New(config Config) (*Service, error) {
 	cores := runtime.GOMAXPROCS(0)
-	s := &Service{Config: config, turns: make(chan *recordbatch.Scratch, cores), stopping: make(chan struct{})}
+	s := &Service{Config: config, turns: make(chan *turn, cores), stopping: make(chan struct{})}
 	for range cores {
-		s.turns <- new(recordbatch.Scratch)
+		s.turns <- newTurn()
 	}
 	return s, s.register(config.Meter)
 }

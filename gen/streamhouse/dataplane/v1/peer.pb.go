@@ -25,7 +25,7 @@ const (
 
 type ForwardProduceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Every entry names its topic by id, its partition, and holds a batch.
+	// Every entry names its topic by id, its partition, and holds a batch, or plain records that the leader may batch with others, each with its timestamp.
 	Produce *ProduceRequest `protobuf:"bytes,1,opt,name=produce,proto3" json:"produce,omitempty"`
 	// Epoch in which the receiver leads the partition of all entries, as far as the sender knows; 0: it does not say. A receiver that has not heard
 	// of it yet asks the catalog for its lease before it says that it does not lead.

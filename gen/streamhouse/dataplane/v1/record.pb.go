@@ -343,7 +343,7 @@ type ProduceEntry_Batch struct {
 }
 
 type ProduceEntry_Records struct {
-	// Plain records; the agent batches and compresses them.
+	// Plain records; the agent batches and compresses them, few of them together with those of other calls.
 	Records *PlainRecords `protobuf:"bytes,5,opt,name=records,proto3,oneof"`
 }
 
