@@ -148,6 +148,16 @@ func TestAgentKilledUnderPlainProducers(t *testing.T) {
 	})
 }
 
+// (a) once more: many callers with a plain record each, whose records share batches: of what a killed agent had in the making nothing was acknowledged, and each caller's
+// records keep their order.
+func TestAgentKilledUnderPlainCallers(t *testing.T) {
+	run(t, sessions(3*time.Second), workload.Options{Producers: -1, Callers: 60, Rate: 20, PlainProducers: true}, func(tr *trial) {
+		victim, leases := tr.leader()
+		victim.Kill()
+		tr.awaitTakeover(victim, leases)
+	})
+}
+
 // A killed agent is suspected long before its session ends.
 func TestKilledAgentIsSuspected(t *testing.T) {
 	options := sessions(30 * time.Second)

@@ -103,6 +103,31 @@ func TestFranzGoReadsOurBatches(t *testing.T) {
 	}
 }
 
+// What is joined of batches of all sizes reads as one batch of all records.
+func TestFranzGoReadsJoinedBatches(t *testing.T) {
+	t.Parallel()
+	joined := recordbatch.NewBuilder(recordbatch.LZ4, recordbatch.Limits{})
+	var want []recordbatch.Record
+	for i := range 40 {
+		rs := records(6 + i%3)[i%5:] // another first record, and with it another base timestamp, each time
+		if err := joined.Join(build(t, recordbatch.None, recordbatch.NoProducer(), rs)); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rs {
+			r.Offset = 42 + int64(len(want))
+			want = append(want, r)
+		}
+	}
+	batch, err := joined.Build(recordbatch.NoProducer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := recordbatch.Stamp(batch, 42, 9); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, fetched(t, batch, 42), want, 9, recordbatch.NoProducer())
+}
+
 func TestP2_FranzGoReadsManyBatchesFromTheMiddle(t *testing.T) {
 	t.Parallel()
 	var answer []byte

@@ -38,6 +38,7 @@ func TestRecords(t *testing.T) {
 		"the SDK gives back what it took":         sdkRoundTrip,
 		"what the SDK wrote, the command prints":  sdkToCommand,
 		"plain JSON over HTTP in, SDK out":        httpToSDK,
+		"many calls of one record, few batches":   manyCalls,
 		"fetch decodes what it would send raw":    fetchDecodes,
 		"reading begins where it should":          positions,
 		"a topic made anew starts at 0":           recreated,

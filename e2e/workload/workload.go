@@ -1,6 +1,6 @@
 // Package workload keeps a topic busy while a test breaks things, and writes down what producers were told and readers saw, as a history.
 // It uses the Go SDK as any user would, and raw RPCs where a test must know which agent answered. It judges nothing: package history does.
-// Read: workload.go, numbered.go, agent.go.
+// Read: workload.go, caller.go, numbered.go, agent.go.
 package workload
 
 import (
@@ -24,6 +24,8 @@ type Options struct {
 	Producers int
 	// Unkeyed is how many producers of records without keys there are besides: 0.
 	Unkeyed int
+	// Callers send one plain record a call by raw RPCs, Rate a second and caller at most; see startCaller. 0.
+	Callers int
 	// Client adds to the options of the SDK client of the i-th producer or reader; nil: nothing.
 	Client func(i int) []client.Option
 	// Rate in records a second and producer: 200.
@@ -79,6 +81,9 @@ func Start(t testing.TB, c *cluster.Cluster, options Options) *Workload {
 	}
 	for i := range options.Unkeyed {
 		w.startProducer(producing, t, fmt.Sprintf("unkeyed-%d", i+1), i, false)
+	}
+	for i := range options.Callers {
+		w.startCaller(producing, t, fmt.Sprintf("caller-%d", i+1), i)
 	}
 	return w
 }
@@ -187,9 +192,14 @@ func (w *Workload) produce(ctx context.Context, producer *client.Producer, name 
 
 func (w *Workload) outcome(write history.Write, r *client.Record, err error) {
 	write.Outcome, write.Partition, write.Offset = Outcome(err), r.Partition, r.Offset
+	w.noted(write, err)
+}
+
+// noted adds a write and what its producer was told.
+func (w *Workload) noted(write history.Write, err error) {
 	if err == nil {
 		w.acked.Add(1)
-		w.noteAck(r.Partition)
+		w.noteAck(write.Partition)
 	} else {
 		w.failed.Add(1)
 		w.mu.Lock()

@@ -48,6 +48,7 @@ type load struct {
 	RecordBytes                      int
 	Seconds                          float64
 	Overload                         bool // go on after OVERLOADED, as soon as one may
+	Plain                            bool // one plain record a call
 }
 
 // sent is what it did: bytes of values and of batches, calls turned away, and all calls.
@@ -60,6 +61,9 @@ func producer(settings string) error {
 	var l load
 	if err := json.Unmarshal([]byte(settings), &l); err != nil {
 		return err
+	}
+	if l.Plain {
+		return call(l)
 	}
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)

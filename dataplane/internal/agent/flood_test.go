@@ -48,30 +48,54 @@ func (s *sluggish) Put(ctx context.Context, key string, body [][]byte, crc32c ui
 	}
 }
 
-// Producers offer many times what the bucket takes. Memory stays within what the agent was configured to hold, and the only error is OVERLOADED.
+func (s *sluggish) taken() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bytes
+}
+
+// Producers offer many times what the bucket takes, whether in batches or as plain records. Memory stays within what the agent was configured to hold,
+// and the only error is OVERLOADED.
 func TestFloodIsTurnedAwayWithinBoundedMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a process")
 	}
-	const buffered, cached = 32 << 20, 16 << 20
-	store := &sluggish{perSecond: 20e6}
-	url := serve(t, store, func(c *agent.Config) {
-		c.MaxBufferedBytes, c.Fetch.Cache = buffered, cache.Config{MaxBytes: cached}
+	t.Run("batches", func(t *testing.T) { // they are what the messages consist of
+		const buffered, cached = 32 << 20, 16 << 20
+		flood(t, load{Partitions: 16, BatchBytes: 128 << 10, InFlight: 100, RecordBytes: 1024}, 20e6, buffered, cached, buffered+cached)
+	})
+	t.Run("plain records", func(t *testing.T) { // there are messages, and what is made of them
+		const buffered, cached = 8 << 20, 4 << 20
+		flood(t, load{Partitions: 16, InFlight: 300, RecordBytes: 50 << 10, Plain: true}, 1e6, buffered, cached, 2*buffered+cached)
+	})
+}
+
+// flood has an agent flooded whose bucket takes so many bytes a second and whose budgets are those, and which may hold so many bytes then.
+func flood(t *testing.T, l load, perSecond float64, buffered, cached, held int) {
+	t.Helper()
+	store := &sluggish{perSecond: perSecond}
+	l.Seconds, l.Overload = 3, true
+	l.URL = serve(t, store, func(c *agent.Config) {
+		c.MaxBufferedBytes, c.Fetch.Cache = buffered, cache.Config{MaxBytes: int64(cached)}
 		c.MaxObjectBytes, c.Flush.MaxUploads = 4<<20, 2
 	})
 	done := make(chan sent, 1)
 	go func() {
-		done <- produceFrom(t, load{URL: url, Partitions: 16, BatchBytes: 128 << 10, InFlight: 100, RecordBytes: 1024, Seconds: 3, Overload: true})
+		defer close(done)
+		done <- produceFrom(t, l)
 	}()
 	var peak uint64
 	for running := true; running; {
 		select {
-		case s := <-done:
-			running = false
-			if s.Stored < buffered || s.Overloaded == 0 {
-				t.Errorf("%d bytes stored, %d calls turned away: no flood", s.Stored, s.Overloaded)
+		case s, sent := <-done:
+			if !sent {
+				return // and has failed
 			}
-			t.Logf("offered %d MB, stored %d MB, %d calls turned away, peak heap %d MiB", (s.Stored+s.Overloaded<<20)/1e6, s.Stored/1e6, s.Overloaded, peak>>20)
+			running = false
+			if s.Values < int64(buffered/8) || s.Overloaded == 0 {
+				t.Errorf("%d bytes of values, %d calls turned away: no flood", s.Values, s.Overloaded)
+			}
+			t.Logf("%d MB of values stored as %d MB, %d calls turned away, peak heap %d MiB", s.Values/1e6, store.taken()/1e6, s.Overloaded, peak>>20)
 		case <-time.After(20 * time.Millisecond):
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
@@ -79,7 +103,7 @@ func TestFloodIsTurnedAwayWithinBoundedMemory(t *testing.T) {
 		}
 	}
 	// Twice what is held, because the collector lets as much garbage gather; and what an idle agent needs.
-	if most := uint64(2*(buffered+cached) + 64<<20); peak > most {
+	if most := uint64(2*held + 64<<20); peak > most {
 		t.Errorf("the heap reached %d MiB, want at most %d", peak>>20, most>>20)
 	}
 }
