@@ -25,16 +25,20 @@ const (
 
 // recovered is what `streamhouse recover -o json` prints.
 type recovered struct {
-	Incarnation      int32   `json:"incarnation"`
-	Objects          int64   `json:"objects"`
-	Topics           int64   `json:"topics"`
-	Partitions       int64   `json:"partitions"`
-	Segments         int64   `json:"segments"`
-	Records          int64   `json:"records"`
-	Producers        int64   `json:"producers"`
-	LostRecords      int64   `json:"lost_records"`
-	DamagedSegments  int64   `json:"damaged_segments"`
-	Seconds          float64 `json:"seconds"`
+	Incarnation     int32   `json:"incarnation"`
+	Objects         int64   `json:"objects"`
+	Topics          int64   `json:"topics"`
+	Partitions      int64   `json:"partitions"`
+	Segments        int64   `json:"segments"`
+	Records         int64   `json:"records"`
+	Producers       int64   `json:"producers"`
+	LostRecords     int64   `json:"lost_records"`
+	DamagedSegments int64   `json:"damaged_segments"`
+	Seconds         float64 `json:"seconds"`
+	Steps           []struct {
+		Name    string  `json:"name"`
+		Seconds float64 `json:"seconds"`
+	} `json:"steps"`
 	ObjectsPerSecond float64 `json:"objects_per_second"`
 	GiBPerMinute     float64 `json:"gib_per_minute"`
 }

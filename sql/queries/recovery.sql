@@ -201,23 +201,30 @@ ORDER BY g.staged_id, r.byte_position;
 -- name: SettleUpTo :exec
 UPDATE recoveries SET settled_staged_id = GREATEST(settled_staged_id, @staged_id::bigint);
 
--- Segments that were added, after the given one, of objects that are not older than the window (0: any).
+-- Staged segments after the given one, and whether they became part of a log and lie in an object that is not older than the window (0: any).
 -- name: SegmentsToReplay :many
-SELECT s.partition_id, s.base_offset, k.key, s.byte_position, s.size_bytes, s.crc32c
-FROM recovery_partitions r
-JOIN segments s ON s.partition_id = r.partition_id AND s.base_offset >= r.first_offset
-JOIN object_keys k ON k.object_id = s.object_id
-WHERE r.segment_count > 0 AND (s.partition_id, s.base_offset) > (@after_partition_id::bigint, @after_offset::bigint)
-  AND (@window_seconds::float8 = 0 OR k.created_at > clock_timestamp() - make_interval(secs => @window_seconds::float8))
-ORDER BY s.partition_id, s.base_offset
-LIMIT @page;
+WITH page AS MATERIALIZED (
+    SELECT r.staged_id, r.byte_position, r.topic_id, r.partition, r.base_offset, r.size_bytes, r.crc32c FROM recovery_segments r
+    WHERE (r.staged_id, r.byte_position) > (@after_staged_id::bigint, @after_byte_position::bigint) AND r.size_bytes > 0
+    ORDER BY r.staged_id, r.byte_position LIMIT @page
+)
+SELECT g.staged_id, g.byte_position, (s.object_id IS NOT NULL)::boolean AS wanted, COALESCE(p.partition_id, 0)::bigint AS partition_id, COALESCE(k.key, '')::text AS key,
+       g.size_bytes, g.crc32c
+FROM page g
+LEFT JOIN partitions p ON p.topic_id = g.topic_id AND p.partition = g.partition
+LEFT JOIN recovery_objects o ON o.staged_id = g.staged_id
+LEFT JOIN object_keys k ON k.key = o.key
+      AND (@window_seconds::float8 = 0 OR k.created_at > clock_timestamp() - make_interval(secs => @window_seconds::float8))
+LEFT JOIN segments s ON s.partition_id = p.partition_id AND s.base_offset = g.base_offset AND s.object_id = k.object_id
+ORDER BY g.staged_id, g.byte_position;
 
 -- name: CountToReplay :one
-SELECT COALESCE(sum(r.segment_count), 0)::bigint FROM recovery_partitions r WHERE r.partition_id > @after_partition_id::bigint;
+SELECT COALESCE(sum(r.segment_count), 0)::bigint AS segments, (SELECT COALESCE(max(o.staged_id), 0) FROM recovery_objects o)::bigint AS last_staged_id
+FROM recovery_partitions r;
 
 -- name: ReplayedUpTo :exec
-UPDATE recoveries SET replayed_partition = @partition_id, replayed_offset = @base_offset
-WHERE (replayed_partition, replayed_offset) < (@partition_id::bigint, @base_offset::bigint);
+UPDATE recoveries SET replayed_staged_id = @staged_id, replayed_byte_position = @byte_position
+WHERE (replayed_staged_id, replayed_byte_position) < (@staged_id::bigint, @byte_position::bigint);
 
 -- name: RecoveryTotals :one
 SELECT (SELECT count(*) FROM recovery_objects)::bigint AS objects,

@@ -66,8 +66,15 @@ type recovered struct {
 	Lost              []lost   `json:"lost"`
 	Notes             []string `json:"notes"`
 	Seconds           float64  `json:"seconds"`
+	Steps             []step   `json:"steps"`
 	ObjectsPerSecond  float64  `json:"objects_per_second"`
 	GiBPerMinute      float64  `json:"gib_per_minute"`
+}
+
+// step of a recovery, and how long it took.
+type step struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
 }
 
 // lost is a partition that has lost its end.
@@ -85,7 +92,10 @@ func recoveredFrom(r *recovery.Result) recovered {
 		FaultyObjects: report.GetFaultyObjectCount(), Topics: report.GetTopicCount(), Partitions: report.GetPartitionCount(),
 		Segments: report.GetSegmentCount(), Records: report.GetRecordCount(), Bytes: report.GetSizeBytes(), Producers: report.GetProducerCount(),
 		DamagedSegments: r.DamagedSegments, LostRecords: report.GetLostRecordCount(), Lost: lostFrom(report), Notes: append([]string{}, report.GetNotes()...),
-		Seconds: r.Seconds,
+		Seconds: r.Seconds, Steps: []step{},
+	}
+	for _, s := range r.Steps {
+		out.Steps = append(out.Steps, step{s.Name, s.Seconds})
 	}
 	if r.Seconds > 0 {
 		out.ObjectsPerSecond = float64(r.ListedObjects) / r.Seconds

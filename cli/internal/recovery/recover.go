@@ -50,6 +50,14 @@ type Result struct {
 	// ListedObjects were seen in the bucket by this run.
 	ListedObjects int64
 	Seconds       float64
+	// Steps are those that this run took, in their order.
+	Steps []Step
+}
+
+// Step of a recovery, and how long it took.
+type Step struct {
+	Name    string
+	Seconds float64
 }
 
 // LossError says that acknowledged records are not in the bucket, and nothing serves yet.
@@ -69,6 +77,8 @@ type run struct {
 	id      string
 	mu      sync.Mutex // guards shown
 	shown   Progress
+	steps   []Step
+	since   time.Time // when the last step began
 	listed  atomic.Int64
 	damaged atomic.Int64
 }
@@ -96,7 +106,8 @@ func Recover(ctx context.Context, c *Cluster, options Options) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	result.Seconds = time.Since(began).Seconds()
+	r.endStep()
+	result.Seconds, result.Steps = time.Since(began).Seconds(), r.steps
 	return result, nil
 }
 
@@ -129,7 +140,15 @@ func (r *run) show(change func(*Progress)) {
 }
 
 func (r *run) step(name string, total int64) {
+	r.endStep()
+	r.steps, r.since = append(r.steps, Step{Name: name}), time.Now()
 	r.show(func(p *Progress) { p.Step, p.Done, p.Total = name, 0, total })
+}
+
+func (r *run) endStep() {
+	if n := len(r.steps); n > 0 {
+		r.steps[n-1].Seconds = time.Since(r.since).Seconds()
+	}
 }
 
 // inventory brings in topics, then objects, shard by shard.
@@ -266,7 +285,7 @@ func (r *run) replay(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("replay producers: %w", err)
 		}
-		if len(page.GetSegments()) == 0 {
+		if page.GetPageToken() == "" {
 			return nil
 		}
 		request.PageToken = page.GetPageToken()

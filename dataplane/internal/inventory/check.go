@@ -36,17 +36,73 @@ func (s *Service) CheckSegments(ctx context.Context, request *dataplanev1.CheckS
 	}
 	defer done()
 	response := &dataplanev1.CheckSegmentsResponse{Segments: make([]*dataplanev1.CheckedSegment, len(request.GetSegments()))}
+	runs := adjacent(request.GetSegments())
 	readers := make(chan struct{}, readersTogether)
-	err = inParallel(ctx, len(response.GetSegments()), func(ctx context.Context, i int) (err error) {
+	err = inParallel(ctx, len(runs), func(ctx context.Context, i int) error {
 		readers <- struct{}{}
 		defer func() { <-readers }()
-		response.Segments[i], err = s.check(ctx, request.GetSegments()[i])
-		return err
+		return s.checkRun(ctx, request.GetSegments()[runs[i].first:runs[i].end], response.GetSegments()[runs[i].first:runs[i].end])
 	})
 	if err != nil {
 		return nil, unavailable(ctx, err)
 	}
 	return response, nil
+}
+
+// run is some segments of a request that lie one behind the other in an object, and together in a piece. What has no bytes is by itself.
+type run struct{ first, end int }
+
+func adjacent(segments []*dataplanev1.SegmentRange) (runs []run) {
+	bytes, next := int64(0), int64(0) // of the last run: its size, and where it ends
+	for i, r := range segments {
+		size := int64(r.GetSizeBytes())
+		if bytes > 0 && size > 0 && r.GetObjectKey() == segments[i-1].GetObjectKey() && r.GetBytePosition() == next && bytes+size <= pieceBytes {
+			runs[len(runs)-1].end, bytes = i+1, bytes+size
+		} else {
+			runs, bytes = append(runs, run{i, i + 1}), size
+		}
+		next = r.GetBytePosition() + size
+	}
+	return runs
+}
+
+// checkRun reads a run of segments at once. Where that is not possible each is read by itself, and so is told what is wrong with it.
+func (s *Service) checkRun(ctx context.Context, run []*dataplanev1.SegmentRange, into []*dataplanev1.CheckedSegment) (err error) {
+	if len(run) > 1 && s.checkTogether(ctx, run, into) == nil {
+		return nil
+	}
+	for i, r := range run {
+		if into[i], err = s.check(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) checkTogether(ctx context.Context, run []*dataplanev1.SegmentRange, into []*dataplanev1.CheckedSegment) error {
+	from, last := run[0].GetBytePosition(), run[len(run)-1]
+	buffer := make([]byte, last.GetBytePosition()+int64(last.GetSizeBytes())-from)
+	if err := s.store.GetRange(ctx, run[0].GetObjectKey(), from, buffer); err != nil {
+		return fmt.Errorf("read %d segments: %w", len(run), err)
+	}
+	for i, r := range run {
+		at := r.GetBytePosition() - from
+		into[i] = &dataplanev1.CheckedSegment{}
+		if err := verify(buffer[at:at+int64(r.GetSizeBytes())], r, into[i]); err != nil {
+			into[i].Fault = err.Error()
+		}
+	}
+	return nil
+}
+
+// verify checks the bytes of a whole segment. All its errors are damage.
+func verify(b []byte, r *dataplanev1.SegmentRange, checked *dataplanev1.CheckedSegment) error {
+	var producers lastBatches
+	rest, err := producers.take(b)
+	if err != nil {
+		return err
+	}
+	return producers.end(crc32.Checksum(b, castagnoli), len(rest), r, checked)
 }
 
 // check reads one segment. An error: the bucket does not answer.
@@ -99,14 +155,7 @@ func (s *Service) read(ctx context.Context, r *dataplanev1.SegmentRange, checked
 		}
 		held = copy(buffer, rest)
 	}
-	if sum != r.GetCrc32C() {
-		return damaged("its bytes have the checksum %08x, want %08x", sum, r.GetCrc32C())
-	}
-	if held > 0 {
-		return damaged("it ends within a batch")
-	}
-	checked.ProducerBatches = producers.list()
-	return nil
+	return producers.end(sum, held, r, checked)
 }
 
 // lastBatches keeps the last batches of each producer, of its newest epoch.
@@ -161,6 +210,18 @@ func (l *lastBatches) add(h recordbatch.Header) {
 		// Sequences count the records that were written, also of a batch that compaction has taken some from.
 		ProducerId: h.Producer.ID, ProducerEpoch: epoch, BaseSequence: h.Producer.BaseSequence, RecordCount: h.LastOffsetDelta + 1, BaseOffset: h.BaseOffset,
 	})
+}
+
+// end judges a segment with this checksum, behind whose last batch some bytes are left.
+func (l *lastBatches) end(sum uint32, left int, r *dataplanev1.SegmentRange, checked *dataplanev1.CheckedSegment) error {
+	if sum != r.GetCrc32C() {
+		return damaged("its bytes have the checksum %08x, want %08x", sum, r.GetCrc32C())
+	}
+	if left > 0 {
+		return damaged("it ends within a batch")
+	}
+	checked.ProducerBatches = l.list()
+	return nil
 }
 
 func (l *lastBatches) list() (batches []*controlplanev1.ProducerBatch) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/streamhouse/streamhouse/client/recordbatch"
@@ -122,6 +123,54 @@ func TestDamageIsFound(t *testing.T) {
 		if (c.fault == "") != (got.GetFault() == "") || !strings.Contains(got.GetFault(), c.fault) || got.GetMissing() != (name == "not there") {
 			t.Errorf("%s: %v, want %q", name, got, c.fault)
 		}
+	}
+}
+
+// counting counts the reads that go to the store.
+type counting struct {
+	*objectstore.Memory
+	reads atomic.Int64
+}
+
+func (c *counting) GetRange(ctx context.Context, key string, from int64, into []byte) error {
+	c.reads.Add(1)
+	return c.Memory.GetRange(ctx, key, from, into)
+}
+
+// Segments that lie one behind the other are read at once, and each is told its own fault.
+func TestNeighboursAreReadTogether(t *testing.T) {
+	t.Parallel()
+	store := &counting{Memory: &objectstore.Memory{}}
+	batches := make([][]byte, 4)
+	for i := range batches {
+		batches[i] = batchAt(t, int64(3*i), 3, recordbatch.Producer{ID: int64(i), Epoch: 1, BaseSequence: 7})
+	}
+	batches[2][len(batches[2])-1] ^= 1
+	whole := put(t, store.Memory, 1, batches...)
+	var ranges []*dataplanev1.SegmentRange
+	at := whole.GetBytePosition()
+	for _, b := range batches {
+		ranges = append(ranges, &dataplanev1.SegmentRange{ObjectKey: whole.GetObjectKey(), BytePosition: at, SizeBytes: int32(len(b)), Crc32C: objectstore.Checksum(b)})
+		at += int64(len(b))
+	}
+	ranges[3].Crc32C++
+	ranges = append(ranges, &dataplanev1.SegmentRange{ObjectKey: whole.GetObjectKey(), BytePosition: at}, // no bytes
+		put(t, store.Memory, 2, batches[0]), &dataplanev1.SegmentRange{ObjectKey: "default/00/none", SizeBytes: 1}, &dataplanev1.SegmentRange{ObjectKey: "default/00/none", BytePosition: 1, SizeBytes: 1})
+	response, err := New("bucket", agentGroup, store).CheckSegments(t.Context(), &dataplanev1.CheckSegmentsRequest{Segments: ranges})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"", "", "the batch at offset 6 has the checksum", "its bytes have the checksum", "", "", "not there", "not there"} {
+		got := response.GetSegments()[i]
+		if !strings.Contains(got.GetFault(), want) || (want == "") != (got.GetFault() == "") {
+			t.Errorf("range %d: %v, want %q", i, got, want)
+		}
+		if told := len(got.GetProducerBatches()); (told == 1) != (i < 2 || i == 5) {
+			t.Errorf("range %d tells of %d batches", i, told)
+		}
+	}
+	if reads := store.reads.Load(); reads != 1+1+3 { // a run, another object, and what is not there at once and one by one
+		t.Errorf("%d reads", reads)
 	}
 }
 

@@ -17,28 +17,41 @@ import (
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
 )
 
-// replayPage is how many segments an answer names.
-const replayPage = 500
+const (
+	// replayPage is how many segments an answer names.
+	replayPage = 1000
+	// replayTime is how long one call looks for segments that are to be read.
+	replayTime = 3 * time.Second
+	// placePrefix tells this release's tokens from those of the one before, which counted by partition.
+	placePrefix = "object "
+)
+
+// replayed is how far producers have been replayed: up to the segment at a byte position of an object.
+type replayed struct{ stagedID, bytePosition int64 }
+
+func (p replayed) String() string {
+	return fmt.Sprintf("%s%d/%d", placePrefix, p.stagedID, p.bytePosition)
+}
 
 // ReplayProducers takes in one page and answers the next. Where a page was taken in, its producers and the place are one transaction.
 func (s *Store) ReplayProducers(ctx context.Context, request *controlplanev1.ReplayProducersRequest) (*controlplanev1.ReplayProducersResponse, error) {
 	var response *controlplanev1.ReplayProducersResponse
 	err := s.recover(ctx, request.GetRecoveryId(), func(ctx context.Context, q *db.Queries, row db.Recovery) error {
-		partition, offset := row.ReplayedPartition, row.ReplayedOffset
+		at := replayed{row.ReplayedStagedID, row.ReplayedBytePosition}
 		if request.GetPageToken() != "" {
 			var err error
-			if partition, offset, err = parsePlace(request.GetPageToken()); err != nil {
+			if at, err = parsePlace(request.GetPageToken()); err != nil {
 				return err
 			}
 			if err := replay(ctx, q, request.GetSegments()); err != nil {
 				return err
 			}
-			if err := q.ReplayedUpTo(ctx, partition, offset); err != nil {
+			if err := q.ReplayedUpTo(ctx, at.stagedID, at.bytePosition); err != nil {
 				return fmt.Errorf("keep place: %w", err)
 			}
 		}
 		var err error
-		if response, err = nextToReplay(ctx, q, partition, offset, request.GetWindowMs()); err != nil || len(response.GetSegments()) > 0 || row.Step == stepReady {
+		if response, err = nextToReplay(ctx, q, at, request.GetWindowMs()); err != nil || response.GetPageToken() != "" || row.Step == stepReady {
 			return err
 		}
 		moved, err := q.MoveRecovery(ctx, stepReady, row.RecoveryID, stepProducers)
@@ -47,37 +60,49 @@ func (s *Store) ReplayProducers(ctx context.Context, request *controlplanev1.Rep
 	return response, err
 }
 
-func parsePlace(token string) (partition, offset int64, err error) {
-	first, second, _ := strings.Cut(token, "/")
-	if partition, err = strconv.ParseInt(first, 10, 64); err != nil {
-		return 0, 0, refuseToken()
+func parsePlace(token string) (p replayed, err error) {
+	numbers, ours := strings.CutPrefix(token, placePrefix)
+	object, position, _ := strings.Cut(numbers, "/")
+	if p.stagedID, err = strconv.ParseInt(object, 10, 64); err != nil || !ours {
+		return p, refuseToken()
 	}
-	if offset, err = strconv.ParseInt(second, 10, 64); err != nil {
-		return 0, 0, refuseToken()
+	if p.bytePosition, err = strconv.ParseInt(position, 10, 64); err != nil {
+		return p, refuseToken()
 	}
-	return partition, offset, nil
+	return p, nil
 }
 
-func nextToReplay(ctx context.Context, q *db.Queries, partition, offset, windowMs int64) (*controlplanev1.ReplayProducersResponse, error) {
-	rows, err := q.SegmentsToReplay(ctx, db.SegmentsToReplayParams{
-		AfterPartitionID: partition, AfterOffset: offset, WindowSeconds: (time.Duration(windowMs) * time.Millisecond).Seconds(), Page: replayPage,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read segments: %w", err)
-	}
+// nextToReplay is the next page with a segment that is to be read, one without if that takes long, or none.
+func nextToReplay(ctx context.Context, q *db.Queries, at replayed, windowMs int64) (*controlplanev1.ReplayProducersResponse, error) {
 	response := &controlplanev1.ReplayProducersResponse{}
-	for _, r := range rows {
-		response.Segments = append(response.Segments, &controlplanev1.SegmentToReplay{
-			PartitionId: r.PartitionID, ObjectKey: r.Key, BytePosition: r.BytePosition, SizeBytes: r.SizeBytes, Crc32C: uint32(r.Crc32c),
+	for began := time.Now(); len(response.GetSegments()) == 0 && time.Since(began) < replayTime; {
+		rows, err := q.SegmentsToReplay(ctx, db.SegmentsToReplayParams{
+			AfterStagedID: at.stagedID, AfterBytePosition: at.bytePosition, WindowSeconds: (time.Duration(windowMs) * time.Millisecond).Seconds(), Page: replayPage,
 		})
-	}
-	if len(rows) > 0 {
-		last := rows[len(rows)-1]
-		response.PageToken = fmt.Sprintf("%d/%d", last.PartitionID, last.BaseOffset)
-		if response.LeftCount, err = q.CountToReplay(ctx, last.PartitionID); err != nil {
-			return nil, fmt.Errorf("count segments: %w", err)
+		if err != nil {
+			return nil, fmt.Errorf("read segments: %w", err)
 		}
+		if len(rows) == 0 {
+			response.PageToken = ""
+			return response, nil
+		}
+		for _, r := range rows {
+			if r.Wanted {
+				response.Segments = append(response.Segments, &controlplanev1.SegmentToReplay{
+					PartitionId: r.PartitionID, ObjectKey: r.Key, BytePosition: r.BytePosition, SizeBytes: r.SizeBytes, Crc32C: uint32(r.Crc32c),
+				})
+			}
+		}
+		last := rows[len(rows)-1]
+		at = replayed{last.StagedID, last.BytePosition}
+		response.PageToken = at.String()
 	}
+	total, err := q.CountToReplay(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("count segments: %w", err)
+	}
+	// As if objects were alike.
+	response.LeftCount = int64(float64(total.Segments) * (1 - float64(at.stagedID)/float64(max(1, total.LastStagedID))))
 	return response, nil
 }
 

@@ -1271,9 +1271,10 @@ func (x *SegmentProducers) GetBatches() []*ProducerBatch {
 
 type ReplayProducersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Segments to be read next; none: all have been.
-	Segments  []*SegmentToReplay `protobuf:"bytes,1,rep,name=segments,proto3" json:"segments,omitempty"`
-	PageToken string             `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Segments to be read next, those of an object together, in the order in which they lie in it. None, with a token: ask on.
+	Segments []*SegmentToReplay `protobuf:"bytes,1,rep,name=segments,proto3" json:"segments,omitempty"`
+	// Empty: all have been read.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Segments that are still to be read after these, roughly.
 	LeftCount     int64 `protobuf:"varint,3,opt,name=left_count,json=leftCount,proto3" json:"left_count,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -52,11 +52,14 @@ type Recovery struct {
 	NewestIncarnation int16
 	// Objects up to this one have their outcome.
 	SettledStagedID int64
-	// With replayed_offset: producers of the segments up to this one have been replayed.
+	// Written by the previous release alone, with replayed_offset.
 	ReplayedPartition int64
 	ReplayedOffset    int64
 	// Sentences for people.
 	Notes []string
+	// With replayed_byte_position: producers of the staged segments up to this one have been replayed.
+	ReplayedStagedID     int64
+	ReplayedBytePosition int64
 }
 
 // Parts of the bucket that are wholly taken in.

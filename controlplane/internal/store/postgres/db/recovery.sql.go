@@ -234,14 +234,20 @@ func (q *Queries) CountNamelessTopics(ctx context.Context) (int64, error) {
 }
 
 const countToReplay = `-- name: CountToReplay :one
-SELECT COALESCE(sum(r.segment_count), 0)::bigint FROM recovery_partitions r WHERE r.partition_id > $1::bigint
+SELECT COALESCE(sum(r.segment_count), 0)::bigint AS segments, (SELECT COALESCE(max(o.staged_id), 0) FROM recovery_objects o)::bigint AS last_staged_id
+FROM recovery_partitions r
 `
 
-func (q *Queries) CountToReplay(ctx context.Context, afterPartitionID int64) (int64, error) {
-	row := q.db.QueryRow(ctx, countToReplay, afterPartitionID)
-	var column_1 int64
-	err := row.Scan(&column_1)
-	return column_1, err
+type CountToReplayRow struct {
+	Segments     int64
+	LastStagedID int64
+}
+
+func (q *Queries) CountToReplay(ctx context.Context) (CountToReplayRow, error) {
+	row := q.db.QueryRow(ctx, countToReplay)
+	var i CountToReplayRow
+	err := row.Scan(&i.Segments, &i.LastStagedID)
+	return i, err
 }
 
 const deleteRecoveredTopic = `-- name: DeleteRecoveredTopic :execrows
@@ -445,7 +451,7 @@ func (q *Queries) ListRecoveryPartitions(ctx context.Context) error {
 }
 
 const lockRecovery = `-- name: LockRecovery :many
-SELECT only_row, recovery_id, kind, step, begun_at, newest_incarnation, settled_staged_id, replayed_partition, replayed_offset, notes FROM recoveries FOR UPDATE
+SELECT only_row, recovery_id, kind, step, begun_at, newest_incarnation, settled_staged_id, replayed_partition, replayed_offset, notes, replayed_staged_id, replayed_byte_position FROM recoveries FOR UPDATE
 `
 
 // The recovery that is under way, for the rest of the transaction. No row: there is none.
@@ -469,6 +475,8 @@ func (q *Queries) LockRecovery(ctx context.Context) ([]Recovery, error) {
 			&i.ReplayedPartition,
 			&i.ReplayedOffset,
 			&i.Notes,
+			&i.ReplayedStagedID,
+			&i.ReplayedBytePosition,
 		); err != nil {
 			return nil, err
 		}
@@ -724,7 +732,7 @@ func (q *Queries) RaiseRecoveryIncarnation(ctx context.Context, incarnation int1
 }
 
 const readRecovery = `-- name: ReadRecovery :many
-SELECT only_row, recovery_id, kind, step, begun_at, newest_incarnation, settled_staged_id, replayed_partition, replayed_offset, notes FROM recoveries
+SELECT only_row, recovery_id, kind, step, begun_at, newest_incarnation, settled_staged_id, replayed_partition, replayed_offset, notes, replayed_staged_id, replayed_byte_position FROM recoveries
 `
 
 func (q *Queries) ReadRecovery(ctx context.Context) ([]Recovery, error) {
@@ -747,6 +755,8 @@ func (q *Queries) ReadRecovery(ctx context.Context) ([]Recovery, error) {
 			&i.ReplayedPartition,
 			&i.ReplayedOffset,
 			&i.Notes,
+			&i.ReplayedStagedID,
+			&i.ReplayedBytePosition,
 		); err != nil {
 			return nil, err
 		}
@@ -931,48 +941,55 @@ func (q *Queries) RecoveryTotals(ctx context.Context) (RecoveryTotalsRow, error)
 }
 
 const replayedUpTo = `-- name: ReplayedUpTo :exec
-UPDATE recoveries SET replayed_partition = $1, replayed_offset = $2
-WHERE (replayed_partition, replayed_offset) < ($1::bigint, $2::bigint)
+UPDATE recoveries SET replayed_staged_id = $1, replayed_byte_position = $2
+WHERE (replayed_staged_id, replayed_byte_position) < ($1::bigint, $2::bigint)
 `
 
-func (q *Queries) ReplayedUpTo(ctx context.Context, partitionID int64, baseOffset int64) error {
-	_, err := q.db.Exec(ctx, replayedUpTo, partitionID, baseOffset)
+func (q *Queries) ReplayedUpTo(ctx context.Context, stagedID int64, bytePosition int64) error {
+	_, err := q.db.Exec(ctx, replayedUpTo, stagedID, bytePosition)
 	return err
 }
 
 const segmentsToReplay = `-- name: SegmentsToReplay :many
-SELECT s.partition_id, s.base_offset, k.key, s.byte_position, s.size_bytes, s.crc32c
-FROM recovery_partitions r
-JOIN segments s ON s.partition_id = r.partition_id AND s.base_offset >= r.first_offset
-JOIN object_keys k ON k.object_id = s.object_id
-WHERE r.segment_count > 0 AND (s.partition_id, s.base_offset) > ($1::bigint, $2::bigint)
-  AND ($3::float8 = 0 OR k.created_at > clock_timestamp() - make_interval(secs => $3::float8))
-ORDER BY s.partition_id, s.base_offset
-LIMIT $4
+WITH page AS MATERIALIZED (
+    SELECT r.staged_id, r.byte_position, r.topic_id, r.partition, r.base_offset, r.size_bytes, r.crc32c FROM recovery_segments r
+    WHERE (r.staged_id, r.byte_position) > ($2::bigint, $3::bigint) AND r.size_bytes > 0
+    ORDER BY r.staged_id, r.byte_position LIMIT $4
+)
+SELECT g.staged_id, g.byte_position, (s.object_id IS NOT NULL)::boolean AS wanted, COALESCE(p.partition_id, 0)::bigint AS partition_id, COALESCE(k.key, '')::text AS key,
+       g.size_bytes, g.crc32c
+FROM page g
+LEFT JOIN partitions p ON p.topic_id = g.topic_id AND p.partition = g.partition
+LEFT JOIN recovery_objects o ON o.staged_id = g.staged_id
+LEFT JOIN object_keys k ON k.key = o.key
+      AND ($1::float8 = 0 OR k.created_at > clock_timestamp() - make_interval(secs => $1::float8))
+LEFT JOIN segments s ON s.partition_id = p.partition_id AND s.base_offset = g.base_offset AND s.object_id = k.object_id
+ORDER BY g.staged_id, g.byte_position
 `
 
 type SegmentsToReplayParams struct {
-	AfterPartitionID int64
-	AfterOffset      int64
-	WindowSeconds    float64
-	Page             int32
+	WindowSeconds     float64
+	AfterStagedID     int64
+	AfterBytePosition int64
+	Page              int32
 }
 
 type SegmentsToReplayRow struct {
-	PartitionID  int64
-	BaseOffset   int64
-	Key          string
+	StagedID     int64
 	BytePosition int64
+	Wanted       bool
+	PartitionID  int64
+	Key          string
 	SizeBytes    int32
 	Crc32c       int32
 }
 
-// Segments that were added, after the given one, of objects that are not older than the window (0: any).
+// Staged segments after the given one, and whether they became part of a log and lie in an object that is not older than the window (0: any).
 func (q *Queries) SegmentsToReplay(ctx context.Context, arg SegmentsToReplayParams) ([]SegmentsToReplayRow, error) {
 	rows, err := q.db.Query(ctx, segmentsToReplay,
-		arg.AfterPartitionID,
-		arg.AfterOffset,
 		arg.WindowSeconds,
+		arg.AfterStagedID,
+		arg.AfterBytePosition,
 		arg.Page,
 	)
 	if err != nil {
@@ -983,10 +1000,11 @@ func (q *Queries) SegmentsToReplay(ctx context.Context, arg SegmentsToReplayPara
 	for rows.Next() {
 		var i SegmentsToReplayRow
 		if err := rows.Scan(
-			&i.PartitionID,
-			&i.BaseOffset,
-			&i.Key,
+			&i.StagedID,
 			&i.BytePosition,
+			&i.Wanted,
+			&i.PartitionID,
+			&i.Key,
 			&i.SizeBytes,
 			&i.Crc32c,
 		); err != nil {
