@@ -59,7 +59,7 @@ type Config struct {
 	Jobs        bool          `default:"true" help:"This agent works on the bucket, too: checkpoints, deletion, looking for orphans. An agent group needs one that does." negatable:""`
 	JobInterval time.Duration `default:"5s"   help:"Time between two questions for such work, 10ms to 10m."`
 
-	CompactionBytesPerSecond int64 `default:"67108864" help:"Bytes that compaction, of objects and by key together, reads from the bucket in a second at most, at least 64 KiB; it writes as many, and waits while producers fill half of max-buffered-bytes." placeholder:"N"`
+	CompactionBytesPerSecond int64 `default:"67108864" help:"Bytes that compaction, of objects and by key together, reads from the bucket in a second at most, at least 64 KiB, a request counting as 64 KiB; it writes as many. While producers wait longer than usual, or fill half of max-buffered-bytes, it is down to an eighth." placeholder:"N"`
 	KeyCompactionMemory      int64 `default:"67108864" help:"Bytes for the keys that one pass over a topic that is compacted by key knows, 32 a key, 4 KiB to 64 GiB. What does not fit is left to the next pass."`
 
 	DrainDeadline time.Duration `default:"60s" help:"Longest time at SIGTERM for handing partitions over; then the agent stops hard, which loses nothing that was acknowledged as durable."`

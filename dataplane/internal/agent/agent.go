@@ -199,11 +199,11 @@ func (a *Agent) work() error {
 	if a.config.JobInterval == 0 {
 		return nil
 	}
-	deleter, err := job.NewDeleter(a.config.Session.AgentGroup, a.control, a.deps.Store, a.deps.Meter)
+	shared := pace.New(a.config.CompactionBytesPerSecond, a.gate)
+	deleter, err := job.NewDeleter(a.config.Session.AgentGroup, a.control, a.deps.Store, shared, a.deps.Meter)
 	if err != nil {
 		return err
 	}
-	shared := pace.New(a.config.CompactionBytesPerSecond, a.busy)
 	compactor, err := compact.New(a.control, a.deps.Store, compact.Config{
 		AgentGroup: a.config.Session.AgentGroup, Pace: shared, Meter: a.deps.Meter,
 	}, a.deps.Log)
@@ -216,7 +216,7 @@ func (a *Agent) work() error {
 	if err != nil {
 		return err
 	}
-	checkpoints := job.Checkpointer{AgentGroup: a.config.Session.AgentGroup, Control: a.control, Store: a.deps.Store}
+	checkpoints := job.Checkpointer{AgentGroup: a.config.Session.AgentGroup, Control: a.control, Store: a.deps.Store, Pace: shared}
 	a.jobs, err = job.New(job.Config{
 		Interval: a.config.JobInterval, Session: a.desk.Session, Control: a.control, Log: a.deps.Log, Meter: a.deps.Meter, Tracer: a.deps.Tracer,
 		Handlers: map[controlplanev1.JobKind]job.Handler{
@@ -232,9 +232,6 @@ func (a *Agent) work() error {
 
 // compactTimeout bounds one run of a compaction: gigabytes, held back while producers need the agent. What it has done by then stays done.
 const compactTimeout = time.Hour
-
-// busy tells whether producers fill half of what may be held for them: work that can wait should.
-func (a *Agent) busy() bool { return a.gate.Held() > int64(a.config.MaxBufferedBytes)/2 }
 
 // observers are told one after the other.
 type observers []partition.Observer

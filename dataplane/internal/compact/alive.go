@@ -20,7 +20,7 @@ const (
 	// lookupPartitions are asked about at a time, lookupSegments of each: what the control plane answers at once.
 	lookupPartitions, lookupSegments = 64, 300
 	// maxReads are under way at a time.
-	maxReads = 8
+	maxReads = 2
 )
 
 // at is where a segment lies.
@@ -29,14 +29,20 @@ type at struct {
 	position int64
 }
 
-// readFooters reads what was written into the inputs. An input that is gone, or is damaged, has nothing.
+// readFooters reads what was written into the inputs, and keeps those that came whole with their footers. An input that is gone, or is damaged,
+// has nothing.
 func (r *running) readFooters(ctx context.Context) ([][]object.Segment, error) {
 	footers := make([][]object.Segment, len(r.work.GetObjectKeys()))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxReads)
 	for i, key := range r.work.GetObjectKeys() {
 		g.Go(func() error {
-			footer, err := object.ReadFooter(ctx, r.store, key)
+			var footer object.Footer
+			var all []byte
+			err := r.config.Pace.Do(ctx, 0, func(ctx context.Context) (err error) {
+				footer, all, err = object.ReadFooterOrAll(ctx, r.store, key)
+				return err
+			})
 			r.gets.Add(1)
 			version := (*object.VersionError)(nil)
 			switch {
@@ -47,6 +53,7 @@ func (r *running) readFooters(ctx context.Context) ([][]object.Segment, error) {
 				return err
 			}
 			footers[i] = footer.Segments
+			r.small.keep(int32(i), all)
 			return nil
 		})
 	}

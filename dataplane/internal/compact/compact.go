@@ -51,7 +51,7 @@ type Store interface {
 type Config struct {
 	// AgentGroup is whose objects are read and written. Required.
 	AgentGroup string
-	// MemoryBytes bounds what is held of objects; default 64 MiB, at least 32 MiB.
+	// MemoryBytes bounds what is held of objects; default 64 MiB, at least 48 MiB.
 	MemoryBytes int64
 	// Pace holds reading back; nil: nothing does.
 	Pace *pace.Pace
@@ -80,8 +80,8 @@ func (c Config) Validate() error {
 	switch {
 	case object.ValidateAgentGroup(c.AgentGroup) != nil:
 		return fmt.Errorf("agent group %q cannot be compacted", c.AgentGroup)
-	case c.MemoryBytes < 32<<20:
-		return fmt.Errorf("compaction memory bytes %d: must be at least 32 MiB", c.MemoryBytes)
+	case c.MemoryBytes < 48<<20:
+		return fmt.Errorf("compaction memory bytes %d: must be at least 48 MiB", c.MemoryBytes)
 	}
 	return nil
 }
@@ -117,6 +117,8 @@ type running struct {
 	work     *controlplanev1.CompactWork
 	damaged  map[at]bool // segments that cannot be copied
 	outputs  uint64      // that were announced
+
+	small small // inputs that are in memory
 
 	gets, bytesRead atomic.Int64
 	done            Done
@@ -168,6 +170,7 @@ func (c *Compactor) Run(ctx context.Context, jobID, outputID string, work *contr
 	r := &running{
 		Compactor: c, jobID: jobID, outputID: id, work: work, damaged: map[at]bool{}, outputs: uint64(work.GetOutputs()),
 	}
+	r.small.left = c.config.MemoryBytes / 4
 	err = r.run(ctx)
 	r.done.Gets, r.done.BytesRead = r.gets.Load(), r.bytesRead.Load()
 	return r.done, err

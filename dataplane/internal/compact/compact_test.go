@@ -11,12 +11,13 @@ import (
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 
+	"github.com/streamhouse/streamhouse/dataplane/internal/object"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
 )
 
 const jobID, outputID = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
 
-var config = Config{AgentGroup: "default", MemoryBytes: 32 << 20, partBytes: objectstore.MinPartBytes}
+var config = Config{AgentGroup: "default", MemoryBytes: 48 << 20, partBytes: objectstore.MinPartBytes}
 
 func newCompactor(t *testing.T, catalog Catalog, store Store, config Config) *Compactor {
 	t.Helper()
@@ -165,6 +166,69 @@ func (s spoiler) GetRange(ctx context.Context, key string, position int64, dst [
 		dst[at] ^= 1
 	}
 	return err
+}
+
+func (s spoiler) GetTail(ctx context.Context, key string, dst []byte) (n int, size int64, err error) {
+	n, size, err = s.Store.GetTail(ctx, key, dst)
+	if at := s.bad.BytePosition - (size - int64(n)); err == nil && key == s.bad.key && at >= 0 {
+		dst[at] ^= 1
+	}
+	return n, size, err
+}
+
+// An input that is as small as a footer's read costs one GET, a larger one as many as it has to be read in; segments that lie side by side are read together.
+func TestGetsAreFew(t *testing.T) {
+	t.Parallel()
+	for name, shape := range map[string]struct {
+		objects, partitions, size int
+		gets                      int64
+	}{
+		"small inputs":                 {40, 60, 500, 40},
+		"larger ones, read once whole": {20, 60, 5_000, 40},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 7, shape.objects, shape.partitions, shape.size)
+			done, err := newCompactor(t, w.model, w.store, config).Run(t.Context(), jobID, outputID, w.work(64<<20))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.check(nil)
+			if done.Gets != shape.gets {
+				t.Errorf("%d GETs, want %d", done.Gets, shape.gets)
+			}
+		})
+	}
+}
+
+// What is kept of inputs, and read at a time, stays within the bound, whatever the inputs are.
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	s := small{left: 100}
+	for i := range int32(5) {
+		s.keep(i, make([]byte, 40))
+	}
+	if s.kept != 80 || s.get(1) == nil || s.get(2) != nil {
+		t.Errorf("%d bytes are kept of 100 that may be", s.kept)
+	}
+	c := Config{AgentGroup: "g"}.orDefaults()
+	for kept := int64(0); kept <= c.MemoryBytes/4; kept += c.MemoryBytes / 16 {
+		u := upload{running: &running{Compactor: &Compactor{config: c}}}
+		u.small.kept = kept
+		if most := u.roundBytes() + kept + maxReads*maxSpan + (maxPartUploads+1)*c.partBytes; most > c.MemoryBytes {
+			t.Errorf("%d bytes may be held, more than %d", most, c.MemoryBytes)
+		}
+	}
+	for _, s := range spans([]source{
+		{input: 0, Segment: object.Segment{BytePosition: 0, SizeBytes: maxSpan / 2}},
+		{input: 0, Segment: object.Segment{BytePosition: maxSpan/2 + maxGap, SizeBytes: maxSpan / 4}},
+		{input: 0, Segment: object.Segment{BytePosition: maxSpan, SizeBytes: maxSpan / 2}},
+		{input: 1, Segment: object.Segment{SizeBytes: 10}},
+	}) {
+		if s.end-s.position > maxSpan || len(s.sources) > 2 {
+			t.Errorf("%+v is read with one GET", s)
+		}
+	}
 }
 
 func TestInputsThatAreGone(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
 )
 
-// maxPartUploads are under way at a time.
-const maxPartUploads = 2
+// maxPartUploads are under way at a time: while one is, the next is read.
+const maxPartUploads = 1
 
 // round is what is read at a time: sources whose bytes follow each other in the output from position on.
 type round struct {
@@ -157,17 +157,31 @@ func (r *running) copyParts(ctx context.Context, o output, frame object.Frame, i
 	return nil
 }
 
+// roundBytes is what is read at a time: what memory has left beside small inputs, reads under way, the part that is uploaded, and the one that is
+// being filled.
+func (u *upload) roundBytes() int64 {
+	free := u.config.MemoryBytes - u.small.bytes() - maxReads*maxSpan - (maxPartUploads+1)*u.config.partBytes
+	return max(free, u.config.MemoryBytes/4)
+}
+
+// pieces is how a round is divided by parts, so that the memory of a part that is uploaded is free.
+func (u *upload) pieces(r round) (sizes []int64) {
+	for position, left := r.position, r.bytes; left > 0; {
+		n := min(left, u.config.partBytes-position%u.config.partBytes)
+		sizes = append(sizes, n)
+		position, left = position+n, left-n
+	}
+	return sizes
+}
+
 func (u *upload) fill(ctx context.Context, o output, frame object.Frame) error {
 	u.write(ctx, frame.Head)
-	for _, round := range rounds(o.sources, int64(len(frame.Head)), u.config.MemoryBytes/4) {
+	for _, round := range rounds(o.sources, int64(len(frame.Head)), u.roundBytes()) {
 		if u.has(round.position, round.bytes) {
 			u.skip(round.bytes)
 			continue
 		}
-		if err := u.config.Pace.Wait(ctx, round.bytes); err != nil {
-			return err
-		}
-		pieces, err := u.read(ctx, round.sources)
+		pieces, err := u.read(ctx, round.sources, u.pieces(round))
 		if err != nil {
 			return err
 		}
@@ -181,10 +195,7 @@ func (u *upload) fill(ctx context.Context, o output, frame object.Frame) error {
 
 // copyWhole writes an output that is one part long or less.
 func (r *running) copyWhole(ctx context.Context, o output, frame object.Frame) error {
-	if err := r.config.Pace.Wait(ctx, frame.SizeBytes); err != nil {
-		return err
-	}
-	pieces, err := r.read(ctx, o.sources)
+	pieces, err := r.read(ctx, o.sources, []int64{o.bytes()})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/checkpoint"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
+	"github.com/streamhouse/streamhouse/dataplane/internal/pace"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	"github.com/streamhouse/streamhouse/serve/crashpoint"
 )
@@ -26,6 +27,8 @@ type Checkpointer struct {
 	AgentGroup string
 	Control    Control
 	Store      objectstore.Store
+	// Pace holds back between pages; nil: nothing does.
+	Pace *pace.Pace
 }
 
 // Checkpoint is the handler of checkpoints. A key that is taken was written by whoever had the job before: it was read after the checkpoint had begun,
@@ -58,7 +61,11 @@ func (c Checkpointer) Checkpoint(ctx context.Context, job *controlplanev1.Job) (
 func (c Checkpointer) read(ctx context.Context, job *controlplanev1.Job) (body []byte, head *controlplanev1.CheckpointHead, err error) {
 	w := checkpoint.NewWriter()
 	for token, more := "", true; more; more = token != "" {
-		res, err := c.Control.ReadCheckpoint(ctx, &controlplanev1.ReadCheckpointRequest{JobId: job.GetJobId(), PageToken: token})
+		var res *controlplanev1.ReadCheckpointResponse
+		err := c.Pace.Do(ctx, 0, func(ctx context.Context) (err error) {
+			res, err = c.Control.ReadCheckpoint(ctx, &controlplanev1.ReadCheckpointRequest{JobId: job.GetJobId(), PageToken: token})
+			return err
+		})
 		if err != nil {
 			return nil, nil, fmt.Errorf("read checkpoint: %w", err)
 		}

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
+	"github.com/streamhouse/streamhouse/dataplane/internal/pace"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	"github.com/streamhouse/streamhouse/serve/crashpoint"
 )
@@ -22,13 +23,14 @@ type Deleter struct {
 	agentGroup string
 	control    Control
 	store      objectstore.Store
+	pace       *pace.Pace
 	deleted    metric.Int64Counter
 	orphans    metric.Int64Counter
 }
 
-// NewDeleter makes a deleter; an error comes from meter.
-func NewDeleter(agentGroup string, control Control, store objectstore.Store, meter metric.Meter) (d *Deleter, err error) {
-	d = &Deleter{agentGroup: agentGroup, control: control, store: store}
+// NewDeleter makes a deleter, which pace holds back between pages; nil: nothing does. An error comes from meter.
+func NewDeleter(agentGroup string, control Control, store objectstore.Store, pace *pace.Pace, meter metric.Meter) (d *Deleter, err error) {
+	d = &Deleter{agentGroup: agentGroup, control: control, store: store, pace: pace}
 	d.deleted, err = meter.Int64Counter("streamhouse.job.objects.deleted", metric.WithUnit("{object}"),
 		metric.WithDescription("Objects deleted from the bucket, because nothing refers to them or nobody has committed them."))
 	if err != nil {
@@ -58,7 +60,7 @@ func (d *Deleter) remove(ctx context.Context, job *controlplanev1.Job, keys []st
 	if len(keys) == 0 {
 		return nil
 	}
-	if err := d.store.Delete(ctx, keys); err != nil {
+	if err := d.pace.Do(ctx, 0, func(ctx context.Context) error { return d.store.Delete(ctx, keys) }); err != nil {
 		return fmt.Errorf("delete %d objects: %w", len(keys), err)
 	}
 	deleted.Here()

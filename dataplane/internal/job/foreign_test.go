@@ -91,7 +91,7 @@ func TestP1_NothingIsDoneToABucketOfAnotherCatalog(t *testing.T) {
 	if foreign, met := errors.AsType[*foreignError](err); !met || foreign.found.GetNumber() != 6 {
 		t.Errorf("checkpoint: %v", err)
 	}
-	deleter, err := NewDeleter("g", control, store, noop.Meter{})
+	deleter, err := NewDeleter("g", control, store, nil, noop.Meter{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,11 @@ func (d *Deleter) Sweep(ctx context.Context, job *controlplanev1.Job) ([]slog.At
 	}
 	var listed, dead int
 	for after, more := "", true; more; {
-		page, err := d.store.List(ctx, job.GetSweep().GetPrefix(), after, objectstore.MaxListLimit)
+		var page objectstore.Page
+		err := d.pace.Do(ctx, 0, func(ctx context.Context) (err error) {
+			page, err = d.store.List(ctx, job.GetSweep().GetPrefix(), after, objectstore.MaxListLimit)
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", job.GetSweep().GetPrefix(), err)
 		}

@@ -208,23 +208,24 @@ func (r *running) noteAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, s := range segments {
-			if s.GetBaseOffset() >= r.work.GetEnd() {
-				break
-			}
-			b, err := r.read(ctx, s)
+		for len(segments) > 0 && segments[0].GetBaseOffset() < r.work.GetEnd() {
+			n := neighbours(segments)
+			read, err := r.read(ctx, segments[:n])
 			if err != nil {
 				return err
 			}
-			end, full, err := r.rules.note(b, next, r.work.GetEnd(), &r.memory.opened)
-			if err != nil {
-				return fmt.Errorf("segment %q at %d: %w", s.GetObjectKey(), s.GetBytePosition(), err)
+			for i, s := range segments[:n] {
+				end, full, err := r.rules.note(read[i], next, r.work.GetEnd(), &r.memory.opened)
+				if err != nil {
+					return fmt.Errorf("segment %q at %d: %w", s.GetObjectKey(), s.GetBytePosition(), err)
+				}
+				if full {
+					r.rules.end = end
+					return nil
+				}
+				next = s.GetBaseOffset() + int64(s.GetRecordCount())
 			}
-			if full {
-				r.rules.end = end
-				return nil
-			}
-			next = s.GetBaseOffset() + int64(s.GetRecordCount())
+			segments = segments[n:]
 		}
 	}
 	r.rules.end = r.work.GetEnd()
@@ -255,17 +256,39 @@ func (r *running) ask(ctx context.Context, q *controlplanev1.LookupPartition) (*
 	return response.GetOutcomes()[0], nil
 }
 
-func (r *running) read(ctx context.Context, s *controlplanev1.Segment) ([]byte, error) {
-	if err := r.config.Pace.Wait(ctx, int64(s.GetSizeBytes())); err != nil {
-		return nil, err
+// neighbours is how many of the first segments lie one behind the other in one object and are read with one GET, at least one. Requires: there is one.
+func neighbours(segments []*controlplanev1.Segment) int {
+	first, size := segments[0], int64(segments[0].GetSizeBytes())
+	for i, s := range segments[1:] {
+		if s.GetObjectKey() != first.GetObjectKey() || s.GetBytePosition() != first.GetBytePosition()+size || size+int64(s.GetSizeBytes()) > runBytes {
+			return i + 1
+		}
+		size += int64(s.GetSizeBytes())
 	}
-	b := make([]byte, s.GetSizeBytes())
-	if err := r.store.GetRange(ctx, s.GetObjectKey(), s.GetBytePosition(), b); err != nil {
-		return nil, fmt.Errorf("read segment: %w", err)
+	return len(segments)
+}
+
+// read reads neighbours, each held against its checksum.
+func (r *running) read(ctx context.Context, segments []*controlplanev1.Segment) ([][]byte, error) {
+	size := int64(0)
+	for _, s := range segments {
+		size += int64(s.GetSizeBytes())
 	}
-	r.done.BytesRead += int64(len(b))
-	if sum := object.Checksum(b); sum != s.GetCrc32C() {
-		return nil, fmt.Errorf("segment %q at %d is damaged: checksum %08x, want %08x", s.GetObjectKey(), s.GetBytePosition(), sum, s.GetCrc32C())
+	b := make([]byte, size)
+	err := r.config.Pace.Do(ctx, size, func(ctx context.Context) error {
+		return r.store.GetRange(ctx, segments[0].GetObjectKey(), segments[0].GetBytePosition(), b)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read segments: %w", err)
 	}
-	return b, nil
+	r.done.BytesRead += size
+	read := make([][]byte, len(segments))
+	for i, s := range segments {
+		n := s.GetSizeBytes()
+		read[i], b = b[:n:n], b[n:]
+		if sum := object.Checksum(read[i]); sum != s.GetCrc32C() {
+			return nil, fmt.Errorf("segment %q at %d is damaged: checksum %08x, want %08x", s.GetObjectKey(), s.GetBytePosition(), sum, s.GetCrc32C())
+		}
+	}
+	return read, nil
 }

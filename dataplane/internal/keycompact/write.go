@@ -56,14 +56,15 @@ func joins(run []*controlplanev1.Segment, s *controlplanev1.Segment) bool {
 
 // cleanRun makes one segment of a run, unless nothing of it goes.
 func (r *running) cleanRun(ctx context.Context, o *output, run []*controlplanev1.Segment) error {
-	segments := make([][]byte, len(run))
-	size := int64(0)
-	for i, s := range run {
-		b, err := r.read(ctx, s)
+	segments, size := make([][]byte, 0, len(run)), int64(0)
+	for rest := run; len(rest) > 0; rest = run[len(segments):] {
+		read, err := r.read(ctx, rest[:neighbours(rest)])
 		if err != nil {
 			return err
 		}
-		segments[i] = b
+		segments = append(segments, read...)
+	}
+	for _, b := range segments {
 		size += int64(len(b))
 	}
 	out, err := r.rules.clean(segments, &r.memory)
@@ -90,7 +91,11 @@ func (r *running) cleanRun(ctx context.Context, o *output, run []*controlplanev1
 
 // tenureOf reads where the segment's tenure began from what its object says: the rebuild of a catalog needs it (P9).
 func (r *running) tenureOf(ctx context.Context, s *controlplanev1.Segment) (int64, error) {
-	footer, err := object.ReadFooter(ctx, r.store, s.GetObjectKey())
+	var footer object.Footer
+	err := r.config.Pace.Do(ctx, 0, func(ctx context.Context) (err error) {
+		footer, err = object.ReadFooter(ctx, r.store, s.GetObjectKey())
+		return err
+	})
 	if err != nil {
 		return 0, err
 	}

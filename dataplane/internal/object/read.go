@@ -20,26 +20,36 @@ type Reader interface {
 // ReadFooter reads the footer of the object under key without the object, in one request or two, and checks
 // that the object was written for this key. Errors: the reader's; *VersionError; all others wrap ErrCorrupt.
 func ReadFooter(ctx context.Context, r Reader, key string) (Footer, error) {
-	f, err := readFooter(ctx, r, key)
-	if err != nil {
-		return Footer{}, fmt.Errorf("read footer of %s: %w", key, err)
-	}
-	if written := f.Key.String(); written != key {
-		return Footer{}, fmt.Errorf("read footer of %s: %w", key, corrupt("it was written as %s", written))
-	}
-	return f, nil
+	f, _, err := ReadFooterOrAll(ctx, r, key)
+	return f, err
 }
 
-func readFooter(ctx context.Context, r Reader, key string) (Footer, error) {
+// ReadFooterOrAll is ReadFooter that also answers all bytes of an object that is so small that they came with its footer; else nil.
+func ReadFooterOrAll(ctx context.Context, r Reader, key string) (Footer, []byte, error) {
 	tail := make([]byte, tailGuess)
 	n, size, err := r.GetTail(ctx, key, tail)
 	if err != nil {
-		return Footer{}, err
+		return Footer{}, nil, fmt.Errorf("read footer of %s: %w", key, err)
 	}
+	f, err := readFooter(ctx, r, key, tail[:n], size)
+	if err != nil {
+		return Footer{}, nil, fmt.Errorf("read footer of %s: %w", key, err)
+	}
+	if written := f.Key.String(); written != key {
+		return Footer{}, nil, fmt.Errorf("read footer of %s: %w", key, corrupt("it was written as %s", written))
+	}
+	if int64(n) < size {
+		return f, nil, nil
+	}
+	return f, tail[:n], nil
+}
+
+// readFooter finds the footer in the last bytes of an object, or behind them.
+func readFooter(ctx context.Context, r Reader, key string, tail []byte, size int64) (Footer, error) {
+	n := len(tail)
 	if n < trailerSize || int64(n) > size {
 		return Footer{}, corrupt("%d bytes are fewer than the smallest object has", size)
 	}
-	tail = tail[:n]
 	t, err := parseTrailer(tail, size)
 	if err != nil {
 		return Footer{}, err

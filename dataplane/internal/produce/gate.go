@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"connectrpc.com/connect/v2"
 
@@ -22,6 +23,8 @@ type Gate struct {
 	maxBytes   int64
 	maxMessage int64
 	overloaded atomic.Int64
+	answered   atomic.Int64 // calls without an error
+	waited     atomic.Int64 // ns that these took
 
 	mu   sync.Mutex
 	held int64
@@ -48,7 +51,13 @@ func (g *Gate) Interceptor(next connect.ServerFunc) connect.ServerFunc {
 			return surelyNot(overloadedRefusal())
 		}
 		defer g.leave(info.PeerAddr, size)
-		return next(ctx, spec, stream)
+		began := time.Now()
+		err := next(ctx, spec, stream)
+		if err == nil {
+			g.answered.Add(1)
+			g.waited.Add(int64(time.Since(began)))
+		}
+		return err
 	}
 }
 
@@ -89,6 +98,14 @@ func (g *Gate) Held() int64 {
 	defer g.mu.Unlock()
 	return g.held
 }
+
+// Answered is how many calls were answered without an error, and how long all of them took together.
+func (g *Gate) Answered() (calls int64, took time.Duration) {
+	return g.answered.Load(), time.Duration(g.waited.Load())
+}
+
+// Pressed tells whether calls hold half of what they may.
+func (g *Gate) Pressed() bool { return g.Held() > g.maxBytes/2 }
 
 // Overloaded is how many calls were refused.
 func (g *Gate) Overloaded() int64 { return g.overloaded.Load() }
