@@ -44,6 +44,7 @@ func (r *running) readFooters(ctx context.Context) ([][]object.Segment, error) {
 				return err
 			})
 			r.gets.Add(1)
+			r.bytesRead.Add(int64(len(all))) // none of a larger one, of which this is but the footer
 			version := (*object.VersionError)(nil)
 			switch {
 			case errors.Is(err, objectstore.ErrNotFound), errors.Is(err, object.ErrCorrupt), errors.As(err, &version):
