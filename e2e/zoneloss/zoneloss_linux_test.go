@@ -210,18 +210,17 @@ func (r *rehearsal) awaitZones(topic string) {
 	})
 }
 
-// atHome waits until what was on its way while partitions moved home has arrived, and says how many bytes have crossed zones by then. One look that finds
-// no more is too few: on a busy machine a report may be later than reportEvery, and a client that has not written for a while learns late where to go.
+// atHome waits until what was on its way while partitions moved home has arrived, and says how many bytes have crossed zones by then.
 func (r *rehearsal) atHome(load *workload.Workload) int64 {
 	r.Helper()
-	before := r.across()
-	for same := 0; same < 3; same++ {
+	for before := r.across(); ; {
 		load.AwaitAcknowledged(r.ctx, r, 300)
-		if now := r.across(); now != before {
-			before, same = now, -1
+		now := r.across()
+		if now == before {
+			return now
 		}
+		before = now
 	}
-	return before
 }
 
 // judge stops a load and asks its history.
@@ -241,7 +240,7 @@ func (r *rehearsal) judge(load *workload.Workload) {
 // that was acknowledged before have arrived.
 func (r *rehearsal) across() int64 {
 	r.Helper()
-	r.sleep(reportEvery)
+	r.awaitReports()
 	status, err := r.cluster.Admin(r).ClusterStatus(r.ctx)
 	if err != nil {
 		r.Fatal(err)
@@ -264,8 +263,18 @@ func (r *rehearsal) across() int64 {
 	return across
 }
 
-// reportEvery is more than the time between two of an agent's reports of its traffic.
-const reportEvery = 3 * time.Second
+// awaitReports waits until every agent has reported anew: at most some 10 s, since reports without much news are that rare. One that arrives a second from
+// now was made after now.
+func (r *rehearsal) awaitReports() {
+	r.Helper()
+	admin, after := r.cluster.Admin(r), time.Now().Add(time.Second)
+	for _, agent := range r.cluster.Agents {
+		r.eventually(agent.ID+" reports", func() bool {
+			d, err := admin.DescribeAgent(r.ctx, agent.ID)
+			return err == nil && d.ReportedAt.After(after)
+		})
+	}
+}
 
 // TestTheKernelSeesNoRecordsCrossZones: megabytes go in and out in each zone, and the cables between the zones carry a small part of that: heartbeats,
 // commits and notices, not records. The agents' own count is not asked.
