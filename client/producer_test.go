@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/streamhouse/streamhouse/client/internal/fakecluster"
+	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
 )
 
 func TestP2_RecordsKeepTheirOrder(t *testing.T) {
@@ -269,6 +274,43 @@ func TestBufferIsBounded(t *testing.T) {
 			t.Errorf("got %v, want buffer full", err)
 		}
 		f.Thaw("a1")
+		if err := p.Flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What is in one object waits for its upload and its commit. Were no more sent meanwhile, uploads would follow each other instead of going side by side.
+func TestOneLeaderGetsWhatFillsSeveralObjects(t *testing.T) {
+	bubble(t, []string{"a1"}, func(t *testing.T, f *fakecluster.Cluster, c *Client) {
+		const partitions, objectBytes = 16, 8 << 20
+		f.CreateTopic("orders", partitions)
+		p := producer(t, c)
+		send := func(value []byte) {
+			for partition := range int32(partitions) {
+				p.Produce(t.Context(), &Record{Topic: "orders", Partition: partition, UsePartition: true, Value: value}, nil)
+			}
+		}
+		send([]byte("a partition's first batch goes alone"))
+		if err := p.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var sent atomic.Int64
+		hold := make(chan struct{})
+		f.OnProduce(func(_ string, r *dataplanev1.ProduceRequest) fakecluster.Fault {
+			sent.Add(int64(proto.Size(r)))
+			return fakecluster.Fault{Hold: hold}
+		})
+		value := make([]byte, 900<<10)
+		_, _ = rand.NewChaCha8([32]byte{}).Read(value) // does not shrink
+		for range 3 {
+			send(value)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if n := sent.Load(); n < 4*objectBytes {
+			t.Errorf("%d bytes are sent before the first answer: less than four objects", n)
+		}
+		close(hold)
 		if err := p.Flush(t.Context()); err != nil {
 			t.Error(err)
 		}

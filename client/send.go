@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	requestsAtLeader  = 8                // requests in flight to one leader
+	requestsAtLeader  = 32               // requests in flight to one leader: what they bring must fill objects while others are on their way to the bucket
 	requestsForwarded = 64               // requests in flight through one agent, for partitions whose leader is not known
 	refreshAge        = 30 * time.Second // leaders and agents are asked for anew when older
 	idleWake          = time.Hour        // run looks up when woken, or then
