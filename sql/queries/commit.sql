@@ -12,9 +12,13 @@ RETURNING key, object_id;
 
 -- For the rest of the transaction: joins go from the first array element to the last, by an index, whatever the planner takes their number
 -- for. So rows are locked in the order in which they are named, and no plan is made anew.
+-- That asks two things of a statement, since a plan outlives what was true when it was made: for a table that was nearly empty then, the
+-- planner would walk all of it in the order of an index and hold every row against every array element. It does so only where that order is
+-- worth something to a merge join, which needs an equality of the index's first column. So that column is compared by BETWEEN with one and
+-- the same value twice (several columns: as a row), and columns that other indexes begin with by IS NOT DISTINCT FROM.
 -- name: GoInOrder :exec
 SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_hashjoin', 'off', true),
-       set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true);
+       set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true);
 
 -- As InsertObjectKeys, of objects of which every entry is expected to succeed: with their outcomes. Where one does not, the transaction
 -- must be rolled back.
@@ -30,14 +34,14 @@ RETURNING key, object_id;
 
 -- P2, P3, P7: lock, check and move in one statement, a row per partition, in the order given, which must be that of (topic_id, partition).
 -- It looks at the row's own columns alone, which are fresh after a wait. The ids come from a cache: topic and partition are compared, too.
--- The number of rows is the verdict: fewer than asked for, and the transaction must be rolled back. Requires: GoInOrder, or one partition.
--- (IS NOT DISTINCT FROM keeps other indexes out of the plan.)
+-- The number of rows is the verdict: fewer than asked for, and the transaction must be rolled back. Requires: GoInOrder.
 -- name: MovePartitions :execrows
 UPDATE partitions p SET high_watermark = e.new_high_watermark
 FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@topics::int[]), unnest(@partitions::int[]), unnest(@epochs::int[]),
                 unnest(@old_high_watermarks::bigint[]), unnest(@new_high_watermarks::bigint[]))
      AS e(partition_id, topic, partition, epoch, old_high_watermark, new_high_watermark)
-WHERE p.partition_id = e.partition_id AND p.topic_id = (@topic_ids::uuid[])[e.topic] AND p.partition = e.partition
+WHERE p.partition_id BETWEEN e.partition_id AND e.partition_id
+  AND p.topic_id IS NOT DISTINCT FROM (@topic_ids::uuid[])[e.topic] AND p.partition IS NOT DISTINCT FROM e.partition
   AND p.leader_session_id IS NOT DISTINCT FROM @session_id::uuid AND p.epoch = e.epoch
   AND p.high_watermark = e.old_high_watermark AND p.agent_group IS NOT DISTINCT FROM @agent_group::text;
 
@@ -63,20 +67,25 @@ JOIN partitions p ON p.topic_id = e.topic_id AND p.partition = e.partition;
 SELECT key, outcome FROM object_keys WHERE key = ANY(@keys::text[]);
 
 -- Producer states that a commit checks. A later statement than LockPartitions; the locks of the partitions guard these rows.
+-- Requires: GoInOrder.
 -- name: ProducerStates :many
 SELECT q.partition_id, q.producer_id, q.producer_epoch, q.batches
 FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@producer_ids::bigint[])) AS e(partition_id, producer_id)
-JOIN producers q ON q.partition_id = e.partition_id AND q.producer_id = e.producer_id;
+JOIN producers q ON (q.partition_id, q.producer_id) BETWEEN (e.partition_id, e.producer_id) AND (e.partition_id, e.producer_id);
+
+-- One producer: ProducerStates without arrays.
+-- name: ProducerState :many
+SELECT partition_id, producer_id, producer_epoch, batches FROM producers WHERE partition_id = @partition_id AND producer_id = @producer_id;
 
 -- P2, P3: check and move are one statement, a row per partition (several segments of one partition are folded before).
--- The number of rows is the verdict: fewer than asked for, and nothing may be committed. (IS NOT DISTINCT FROM keeps the index by leader
--- out of the plan: it would be walked once for each partition.)
+-- The number of rows is the verdict: fewer than asked for, and nothing may be committed. Requires: GoInOrder. (IS NOT DISTINCT FROM keeps the
+-- index by leader out of the plan: it would be walked once for each partition.)
 -- name: AdvanceHighWatermarks :execrows
 UPDATE partitions p SET high_watermark = e.new_high_watermark
 FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@epochs::int[]), unnest(@old_high_watermarks::bigint[]),
                 unnest(@new_high_watermarks::bigint[]))
      AS e(partition_id, epoch, old_high_watermark, new_high_watermark)
-WHERE p.partition_id = e.partition_id AND p.leader_session_id IS NOT DISTINCT FROM @session_id::uuid AND p.epoch = e.epoch
+WHERE p.partition_id BETWEEN e.partition_id AND e.partition_id AND p.leader_session_id IS NOT DISTINCT FROM @session_id::uuid AND p.epoch = e.epoch
   AND p.high_watermark = e.old_high_watermark;
 
 -- name: InsertSegments :execrows
@@ -102,17 +111,26 @@ ON CONFLICT (partition_id, producer_id) DO UPDATE
 SET producer_epoch = excluded.producer_epoch, batches = excluded.batches, updated_at = clock_timestamp();
 
 -- As PutProducers, of producers that are known. One that has been forgotten since it was read fails the statement (SQLSTATE SH001), so that
--- a COMMIT in the same round trip does nothing: the transaction is run again.
+-- a COMMIT in the same round trip does nothing: the transaction is run again. Requires: GoInOrder.
 -- name: ChangeProducers :exec
 WITH changed AS (
     UPDATE producers q SET producer_epoch = e.producer_epoch, batches = e.batches, updated_at = clock_timestamp()
     FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@producer_ids::bigint[]), unnest(@producer_epochs::smallint[]),
                     unnest(@batches::bytea[]))
          AS e(partition_id, producer_id, producer_epoch, batches)
-    WHERE q.partition_id = e.partition_id AND q.producer_id = e.producer_id
+    WHERE (q.partition_id, q.producer_id) BETWEEN (e.partition_id, e.producer_id) AND (e.partition_id, e.producer_id)
     RETURNING 1
 )
 SELECT all_or_nothing((SELECT count(*) FROM changed), @want::bigint);
+
+-- One producer: ChangeProducers without arrays.
+-- name: ChangeProducer :exec
+WITH changed AS (
+    UPDATE producers SET producer_epoch = @producer_epoch, batches = @batches, updated_at = clock_timestamp()
+    WHERE partition_id = @partition_id AND producer_id = @producer_id
+    RETURNING 1
+)
+SELECT all_or_nothing((SELECT count(*) FROM changed), 1);
 
 -- Producers that were not known when they were read, under the locks of their partitions.
 -- name: InsertProducers :exec

@@ -247,3 +247,9 @@ SELECT COALESCE(max(producer_id), 0)::bigint FROM producers;
 -- Nothing of a recovery is left.
 -- name: ForgetRecovery :exec
 TRUNCATE recoveries, recovery_shards, recovery_objects, recovery_segments, recovery_topics, recovery_marks, recovery_partitions;
+
+-- What has been replayed of these producers. Who else would write them waits for the recovery.
+-- name: ReplayedProducers :many
+SELECT q.partition_id, q.producer_id, q.producer_epoch, q.batches
+FROM ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@producer_ids::bigint[])) AS e(partition_id, producer_id)
+JOIN producers q ON q.partition_id = e.partition_id AND q.producer_id = e.producer_id;

@@ -96,13 +96,13 @@ LEFT JOIN LATERAL (
 ORDER BY g.partition_id, s.base_offset
 LIMIT @most;
 
--- Requires: LockObjects of the objects that are named. What was compacted meanwhile lies in another object, and stays for the next time.
+-- Requires: LockObjects of the objects that are named, GoInOrder. What was compacted meanwhile lies in another object, and stays for the next time.
 -- name: DeleteSegmentsBelowLogStart :many
 DELETE FROM segments s
 USING ROWS FROM (unnest(@partition_ids::bigint[]), unnest(@base_offsets::bigint[]), unnest(@object_ids::bigint[]))
       AS e(partition_id, base_offset, object_id), partitions p
-WHERE s.partition_id = e.partition_id AND s.base_offset = e.base_offset AND s.object_id = e.object_id
-  AND p.partition_id = e.partition_id AND s.base_offset + s.record_count <= p.log_start_offset
+WHERE (s.partition_id, s.base_offset) BETWEEN (e.partition_id, e.base_offset) AND (e.partition_id, e.base_offset) AND s.object_id = e.object_id
+  AND p.partition_id BETWEEN e.partition_id AND e.partition_id AND s.base_offset + s.record_count <= p.log_start_offset
 RETURNING s.object_id, s.size_bytes;
 
 -- Raises log starts by an operator's will, each partition once, in the order of their numbers; -1: to the high watermark. Fewer rows than

@@ -205,6 +205,9 @@ func (c *committing) refuseSettled(ctx context.Context, below int64, decided map
 
 // commitFresh decides about the new objects under the locks of their partitions, and writes what was decided.
 func (c *committing) commitFresh(ctx context.Context, fresh []*controlplanev1.ObjectCommit, decided map[string]*controlplanev1.ObjectOutcome) error {
+	if err := c.q.GoInOrder(ctx); err != nil {
+		return fmt.Errorf("set planner: %w", err)
+	}
 	catalog, err := c.lockCatalog(ctx, fresh)
 	if err != nil {
 		return err

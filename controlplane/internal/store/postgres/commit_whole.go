@@ -109,15 +109,16 @@ func (c *wholeCommit) check(ctx context.Context, conn *pgx.Conn, outcomes []*con
 			return err
 		},
 	}
+	if max(len(c.whole.Moves), len(c.producers.States)) > fewRows {
+		steps = append(steps, func(ctx context.Context, d db.DBTX) error { return db.New(d).GoInOrder(ctx) })
+	}
 	steps = append(steps, c.move(&moved)...)
 	steps = append(steps,
 		func(ctx context.Context, d db.DBTX) (err error) {
 			topics, err = db.New(d).CountLiveTopics(ctx, c.whole.Topics)
 			return err
 		})
-	if len(c.producers.States) > 0 {
-		steps = append(steps, c.readProducers(&states))
-	}
+	steps = append(steps, c.readProducers(&states)...)
 	if _, err := roundTrip(ctx, conn, steps); err != nil {
 		return false, fmt.Errorf("check a commit: %w", err)
 	}
@@ -178,13 +179,10 @@ func (c *wholeCommit) move(moved *int64) (steps []step) {
 		arg.Topics[i], arg.Partitions[i], arg.Epochs[i] = int32(m.Topic)+1, m.Partition, m.Epoch // SQL counts from 1
 		arg.OldHighWatermarks[i], arg.NewHighWatermarks[i] = m.Old, m.New
 	}
-	return []step{
-		func(ctx context.Context, d db.DBTX) error { return db.New(d).GoInOrder(ctx) },
-		func(ctx context.Context, d db.DBTX) (err error) {
-			*moved, err = db.New(d).MovePartitions(ctx, arg)
-			return err
-		},
-	}
+	return []step{func(ctx context.Context, d db.DBTX) (err error) {
+		*moved, err = db.New(d).MovePartitions(ctx, arg)
+		return err
+	}}
 }
 
 func (c *wholeCommit) moveOne(i int, moved *int64) step {
@@ -200,13 +198,29 @@ func (c *wholeCommit) moveOne(i int, moved *int64) step {
 	}
 }
 
-func (c *wholeCommit) readProducers(states *[]db.ProducerStatesRow) step {
+func (c *wholeCommit) readProducers(states *[]db.ProducerStatesRow) (steps []step) {
+	if len(c.producers.States) <= fewRows {
+		for _, p := range c.producers.States {
+			steps = append(steps, readProducer(p.PartitionID, p.ProducerID, states))
+		}
+		return steps
+	}
 	partitionIDs, producerIDs := make([]int64, len(c.producers.States)), make([]int64, len(c.producers.States))
 	for i, p := range c.producers.States {
 		partitionIDs[i], producerIDs[i] = p.PartitionID, p.ProducerID
 	}
-	return func(ctx context.Context, d db.DBTX) (err error) {
+	return []step{func(ctx context.Context, d db.DBTX) (err error) {
 		*states, err = db.New(d).ProducerStates(ctx, partitionIDs, producerIDs)
+		return err
+	}}
+}
+
+func readProducer(partitionID, producerID int64, states *[]db.ProducerStatesRow) step {
+	return func(ctx context.Context, d db.DBTX) error {
+		rows, err := db.New(d).ProducerState(ctx, partitionID, producerID)
+		for _, row := range rows {
+			*states = append(*states, db.ProducerStatesRow(row))
+		}
 		return err
 	}
 }
@@ -295,11 +309,23 @@ func (c *wholeCommit) writeProducers() (steps []step) {
 			fresh.ProducerEpochs, fresh.Batches = append(fresh.ProducerEpochs, p.State.Epoch), append(fresh.Batches, p.State.Encode())
 		}
 	}
-	if known.Want = int64(len(known.PartitionIds)); known.Want > 0 {
+	if known.Want = int64(len(known.PartitionIds)); known.Want > fewRows {
 		steps = append(steps, func(ctx context.Context, d db.DBTX) error { return db.New(d).ChangeProducers(ctx, known) })
+	} else {
+		for i := range known.PartitionIds {
+			steps = append(steps, changeProducer(known, i))
+		}
 	}
 	if len(fresh.PartitionIds) > 0 {
 		steps = append(steps, func(ctx context.Context, d db.DBTX) error { return db.New(d).InsertProducers(ctx, fresh) })
 	}
 	return steps
+}
+
+// changeProducer is one of them by itself.
+func changeProducer(all db.ChangeProducersParams, i int) step {
+	arg := db.ChangeProducerParams{
+		ProducerEpoch: all.ProducerEpochs[i], Batches: all.Batches[i], PartitionID: all.PartitionIds[i], ProducerID: all.ProducerIds[i],
+	}
+	return func(ctx context.Context, d db.DBTX) error { return db.New(d).ChangeProducer(ctx, arg) }
 }

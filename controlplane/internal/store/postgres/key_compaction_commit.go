@@ -211,6 +211,9 @@ func (e *exchanged) take(partitionID, objectID int64, segment *controlplanev1.Ke
 func (e *exchanged) write(ctx context.Context, q *db.Queries, objectID int64, place compaction.Place, outcome []byte) error {
 	come := len(e.come.BaseOffsets)
 	if come > 0 {
+		if err := q.GoInOrder(ctx); err != nil {
+			return fmt.Errorf("set planner: %w", err)
+		}
 		gone, err := q.DeleteSegments(ctx, e.gone.partitions, e.gone.offsets, e.gone.objects)
 		if err := verdict("delete segments", int64(len(gone)), len(e.gone.offsets), err); err != nil {
 			return err

@@ -46,6 +46,9 @@ func purge(ctx context.Context, q *db.Queries) (purged int, more bool, err error
 		}
 		return int(topics), false, nil
 	}
+	if err := q.GoInOrder(ctx); err != nil {
+		return 0, false, fmt.Errorf("set planner: %w", err)
+	}
 	purged, err = purgeSegments(ctx, q, ids)
 	if err == nil && purged == 0 {
 		purged, err = purgePartitionsOf(ctx, q, ids)

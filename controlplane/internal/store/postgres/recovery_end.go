@@ -125,7 +125,7 @@ func replay(ctx context.Context, q *db.Queries, segments []*controlplanev1.Segme
 	if len(batches) == 0 {
 		return nil
 	}
-	rows, err := q.ProducerStates(ctx, partitionIDs, producerIDs)
+	rows, err := q.ReplayedProducers(ctx, partitionIDs, producerIDs)
 	if err != nil {
 		return fmt.Errorf("read producers: %w", err)
 	}

@@ -206,6 +206,9 @@ func (r *references) dropBelow(ctx context.Context, q *db.Queries) (segments int
 	if len(r.partitions) == 0 {
 		return 0, 0, nil
 	}
+	if err := q.GoInOrder(ctx); err != nil {
+		return 0, 0, fmt.Errorf("set planner: %w", err)
+	}
 	if _, err := q.LockObjects(ctx, r.objects); err != nil {
 		return 0, 0, fmt.Errorf("lock objects: %w", err)
 	}
@@ -221,7 +224,7 @@ func (r *references) dropBelow(ctx context.Context, q *db.Queries) (segments int
 	return len(gone), bytes, dropReferences(ctx, q, objects)
 }
 
-// dropReferences counts each object down as often as it is named. Requires: their keys are locked.
+// dropReferences counts each object down as often as it is named. Requires: their keys are locked; GoInOrder.
 func dropReferences(ctx context.Context, q *db.Queries, objects []int64) error {
 	if len(objects) == 0 {
 		return nil

@@ -16,7 +16,7 @@ UPDATE partitions p SET high_watermark = e.new_high_watermark
 FROM ROWS FROM (unnest($2::bigint[]), unnest($3::int[]), unnest($4::bigint[]),
                 unnest($5::bigint[]))
      AS e(partition_id, epoch, old_high_watermark, new_high_watermark)
-WHERE p.partition_id = e.partition_id AND p.leader_session_id IS NOT DISTINCT FROM $1::uuid AND p.epoch = e.epoch
+WHERE p.partition_id BETWEEN e.partition_id AND e.partition_id AND p.leader_session_id IS NOT DISTINCT FROM $1::uuid AND p.epoch = e.epoch
   AND p.high_watermark = e.old_high_watermark
 `
 
@@ -29,8 +29,8 @@ type AdvanceHighWatermarksParams struct {
 }
 
 // P2, P3: check and move are one statement, a row per partition (several segments of one partition are folded before).
-// The number of rows is the verdict: fewer than asked for, and nothing may be committed. (IS NOT DISTINCT FROM keeps the index by leader
-// out of the plan: it would be walked once for each partition.)
+// The number of rows is the verdict: fewer than asked for, and nothing may be committed. Requires: GoInOrder. (IS NOT DISTINCT FROM keeps the
+// index by leader out of the plan: it would be walked once for each partition.)
 func (q *Queries) AdvanceHighWatermarks(ctx context.Context, arg AdvanceHighWatermarksParams) (int64, error) {
 	result, err := q.db.Exec(ctx, advanceHighWatermarks,
 		arg.SessionID,
@@ -45,13 +45,40 @@ func (q *Queries) AdvanceHighWatermarks(ctx context.Context, arg AdvanceHighWate
 	return result.RowsAffected(), nil
 }
 
+const changeProducer = `-- name: ChangeProducer :exec
+WITH changed AS (
+    UPDATE producers SET producer_epoch = $1, batches = $2, updated_at = clock_timestamp()
+    WHERE partition_id = $3 AND producer_id = $4
+    RETURNING 1
+)
+SELECT all_or_nothing((SELECT count(*) FROM changed), 1)
+`
+
+type ChangeProducerParams struct {
+	ProducerEpoch int16
+	Batches       []byte
+	PartitionID   int64
+	ProducerID    int64
+}
+
+// One producer: ChangeProducers without arrays.
+func (q *Queries) ChangeProducer(ctx context.Context, arg ChangeProducerParams) error {
+	_, err := q.db.Exec(ctx, changeProducer,
+		arg.ProducerEpoch,
+		arg.Batches,
+		arg.PartitionID,
+		arg.ProducerID,
+	)
+	return err
+}
+
 const changeProducers = `-- name: ChangeProducers :exec
 WITH changed AS (
     UPDATE producers q SET producer_epoch = e.producer_epoch, batches = e.batches, updated_at = clock_timestamp()
     FROM ROWS FROM (unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::smallint[]),
                     unnest($5::bytea[]))
          AS e(partition_id, producer_id, producer_epoch, batches)
-    WHERE q.partition_id = e.partition_id AND q.producer_id = e.producer_id
+    WHERE (q.partition_id, q.producer_id) BETWEEN (e.partition_id, e.producer_id) AND (e.partition_id, e.producer_id)
     RETURNING 1
 )
 SELECT all_or_nothing((SELECT count(*) FROM changed), $1::bigint)
@@ -66,7 +93,7 @@ type ChangeProducersParams struct {
 }
 
 // As PutProducers, of producers that are known. One that has been forgotten since it was read fails the statement (SQLSTATE SH001), so that
-// a COMMIT in the same round trip does nothing: the transaction is run again.
+// a COMMIT in the same round trip does nothing: the transaction is run again. Requires: GoInOrder.
 func (q *Queries) ChangeProducers(ctx context.Context, arg ChangeProducersParams) error {
 	_, err := q.db.Exec(ctx, changeProducers,
 		arg.Want,
@@ -117,11 +144,15 @@ func (q *Queries) DeadKeys(ctx context.Context, keys []string) ([]string, error)
 
 const goInOrder = `-- name: GoInOrder :exec
 SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_hashjoin', 'off', true),
-       set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true)
+       set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)
 `
 
 // For the rest of the transaction: joins go from the first array element to the last, by an index, whatever the planner takes their number
 // for. So rows are locked in the order in which they are named, and no plan is made anew.
+// That asks two things of a statement, since a plan outlives what was true when it was made: for a table that was nearly empty then, the
+// planner would walk all of it in the order of an index and hold every row against every array element. It does so only where that order is
+// worth something to a merge join, which needs an equality of the index's first column. So that column is compared by BETWEEN with one and
+// the same value twice (several columns: as a row), and columns that other indexes begin with by IS NOT DISTINCT FROM.
 func (q *Queries) GoInOrder(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, goInOrder)
 	return err
@@ -369,7 +400,8 @@ UPDATE partitions p SET high_watermark = e.new_high_watermark
 FROM ROWS FROM (unnest($4::bigint[]), unnest($5::int[]), unnest($6::int[]), unnest($7::int[]),
                 unnest($8::bigint[]), unnest($9::bigint[]))
      AS e(partition_id, topic, partition, epoch, old_high_watermark, new_high_watermark)
-WHERE p.partition_id = e.partition_id AND p.topic_id = ($1::uuid[])[e.topic] AND p.partition = e.partition
+WHERE p.partition_id BETWEEN e.partition_id AND e.partition_id
+  AND p.topic_id IS NOT DISTINCT FROM ($1::uuid[])[e.topic] AND p.partition IS NOT DISTINCT FROM e.partition
   AND p.leader_session_id IS NOT DISTINCT FROM $2::uuid AND p.epoch = e.epoch
   AND p.high_watermark = e.old_high_watermark AND p.agent_group IS NOT DISTINCT FROM $3::text
 `
@@ -388,8 +420,7 @@ type MovePartitionsParams struct {
 
 // P2, P3, P7: lock, check and move in one statement, a row per partition, in the order given, which must be that of (topic_id, partition).
 // It looks at the row's own columns alone, which are fresh after a wait. The ids come from a cache: topic and partition are compared, too.
-// The number of rows is the verdict: fewer than asked for, and the transaction must be rolled back. Requires: GoInOrder, or one partition.
-// (IS NOT DISTINCT FROM keeps other indexes out of the plan.)
+// The number of rows is the verdict: fewer than asked for, and the transaction must be rolled back. Requires: GoInOrder.
 func (q *Queries) MovePartitions(ctx context.Context, arg MovePartitionsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, movePartitions,
 		arg.TopicIds,
@@ -471,10 +502,47 @@ func (q *Queries) PartitionIDs(ctx context.Context, topicIds []uuid.UUID, partit
 	return items, nil
 }
 
+const producerState = `-- name: ProducerState :many
+SELECT partition_id, producer_id, producer_epoch, batches FROM producers WHERE partition_id = $1 AND producer_id = $2
+`
+
+type ProducerStateRow struct {
+	PartitionID   int64
+	ProducerID    int64
+	ProducerEpoch int16
+	Batches       []byte
+}
+
+// One producer: ProducerStates without arrays.
+func (q *Queries) ProducerState(ctx context.Context, partitionID int64, producerID int64) ([]ProducerStateRow, error) {
+	rows, err := q.db.Query(ctx, producerState, partitionID, producerID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ProducerStateRow
+	for rows.Next() {
+		var i ProducerStateRow
+		if err := rows.Scan(
+			&i.PartitionID,
+			&i.ProducerID,
+			&i.ProducerEpoch,
+			&i.Batches,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const producerStates = `-- name: ProducerStates :many
 SELECT q.partition_id, q.producer_id, q.producer_epoch, q.batches
 FROM ROWS FROM (unnest($1::bigint[]), unnest($2::bigint[])) AS e(partition_id, producer_id)
-JOIN producers q ON q.partition_id = e.partition_id AND q.producer_id = e.producer_id
+JOIN producers q ON (q.partition_id, q.producer_id) BETWEEN (e.partition_id, e.producer_id) AND (e.partition_id, e.producer_id)
 `
 
 type ProducerStatesRow struct {
@@ -485,6 +553,7 @@ type ProducerStatesRow struct {
 }
 
 // Producer states that a commit checks. A later statement than LockPartitions; the locks of the partitions guard these rows.
+// Requires: GoInOrder.
 func (q *Queries) ProducerStates(ctx context.Context, partitionIds []int64, producerIds []int64) ([]ProducerStatesRow, error) {
 	rows, err := q.db.Query(ctx, producerStates, partitionIds, producerIds)
 	if err != nil {

@@ -12,11 +12,11 @@ import (
 const deleteEmptyPartitions = `-- name: DeleteEmptyPartitions :execrows
 DELETE FROM partitions p
 WHERE p.partition_id = ANY($1::bigint[])
-  AND NOT EXISTS (SELECT 1 FROM segments s WHERE s.partition_id = p.partition_id)
-  AND NOT EXISTS (SELECT 1 FROM producers q WHERE q.partition_id = p.partition_id)
+  AND (SELECT s.partition_id FROM segments s WHERE s.partition_id = p.partition_id LIMIT 1) IS NULL
+  AND (SELECT q.partition_id FROM producers q WHERE q.partition_id = p.partition_id LIMIT 1) IS NULL
 `
 
-// Requires: LockFreePartitions, in an earlier statement: the last commit before the lock may have left a segment.
+// Requires: LockFreePartitions, in an earlier statement: the last commit before the lock may have left a segment; GoInOrder.
 func (q *Queries) DeleteEmptyPartitions(ctx context.Context, partitionIds []int64) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteEmptyPartitions, partitionIds)
 	if err != nil {
@@ -27,14 +27,15 @@ func (q *Queries) DeleteEmptyPartitions(ctx context.Context, partitionIds []int6
 
 const deleteProducersOfEmptyPartitions = `-- name: DeleteProducersOfEmptyPartitions :execrows
 DELETE FROM producers q
-WHERE (q.partition_id, q.producer_id) IN (
-    SELECT f.partition_id, f.producer_id FROM producers f
+WHERE q.ctid = ANY(ARRAY(
+    SELECT f.ctid FROM producers f
     WHERE f.partition_id = ANY($1::bigint[])
-      AND NOT EXISTS (SELECT 1 FROM segments s WHERE s.partition_id = f.partition_id)
-    LIMIT $2)
+      AND (SELECT s.partition_id FROM segments s WHERE s.partition_id = f.partition_id LIMIT 1) IS NULL
+    LIMIT $2))
 `
 
-// Requires: LockFreePartitions. Producers of partitions that have no segment any more, some of them.
+// Requires: LockFreePartitions, whose locks guard these rows; GoInOrder. Producers of partitions that have no segment any more, some of them.
+// (The look for a segment is one for each partition: as a join it could be one through all segments. So below.)
 func (q *Queries) DeleteProducersOfEmptyPartitions(ctx context.Context, partitionIds []int64, page int32) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteProducersOfEmptyPartitions, partitionIds, page)
 	if err != nil {
@@ -46,11 +47,11 @@ func (q *Queries) DeleteProducersOfEmptyPartitions(ctx context.Context, partitio
 const deleteSegments = `-- name: DeleteSegments :many
 DELETE FROM segments s
 USING ROWS FROM (unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::bigint[])) AS e(partition_id, base_offset, object_id)
-WHERE s.partition_id = e.partition_id AND s.base_offset = e.base_offset AND s.object_id = e.object_id
+WHERE (s.partition_id, s.base_offset) BETWEEN (e.partition_id, e.base_offset) AND (e.partition_id, e.base_offset) AND s.object_id = e.object_id
 RETURNING s.object_id
 `
 
-// Requires: LockObjects of the objects that are named. Answers only what was there, so that references are counted down once.
+// Requires: LockObjects of the objects that are named, GoInOrder. Answers only what was there, so that references are counted down once.
 func (q *Queries) DeleteSegments(ctx context.Context, partitionIds []int64, baseOffsets []int64, objectIds []int64) ([]int64, error) {
 	rows, err := q.db.Query(ctx, deleteSegments, partitionIds, baseOffsets, objectIds)
 	if err != nil {
@@ -105,10 +106,10 @@ const dropReferences = `-- name: DropReferences :execrows
 UPDATE object_keys o SET reference_count = o.reference_count - e.dropped,
        unreferenced_at = CASE WHEN o.reference_count = e.dropped THEN clock_timestamp() ELSE o.unreferenced_at END
 FROM ROWS FROM (unnest($1::bigint[]), unnest($2::int[])) AS e(object_id, dropped)
-WHERE o.object_id = e.object_id
+WHERE o.object_id BETWEEN e.object_id AND e.object_id
 `
 
-// Requires: LockObjects.
+// Requires: LockObjects, GoInOrder.
 func (q *Queries) DropReferences(ctx context.Context, objectIds []int64, dropped []int32) (int64, error) {
 	result, err := q.db.Exec(ctx, dropReferences, objectIds, dropped)
 	if err != nil {
@@ -183,7 +184,12 @@ func (q *Queries) LockObjects(ctx context.Context, objectIds []int64) ([]int64, 
 }
 
 const segmentsOfPartitions = `-- name: SegmentsOfPartitions :many
-SELECT s.partition_id, s.base_offset, s.object_id FROM segments s WHERE s.partition_id = ANY($1::bigint[]) LIMIT $2
+SELECT s.partition_id, s.base_offset, s.object_id
+FROM unnest($1::bigint[]) AS e(partition_id)
+CROSS JOIN LATERAL (
+    SELECT f.partition_id, f.base_offset, f.object_id FROM segments f WHERE f.partition_id = e.partition_id ORDER BY f.base_offset LIMIT $2
+) AS s
+LIMIT $2
 `
 
 type SegmentsOfPartitionsRow struct {
@@ -192,7 +198,8 @@ type SegmentsOfPartitionsRow struct {
 	ObjectID    int64
 }
 
-// Segments of these partitions, some of them. Unlocked: their object keys come first in the lock order.
+// Segments of these partitions, some of them. Unlocked: their object keys come first in the lock order. Requires: GoInOrder: each partition is
+// looked up by itself, so that to find none costs as much however many segments others have.
 func (q *Queries) SegmentsOfPartitions(ctx context.Context, partitionIds []int64, page int32) ([]SegmentsOfPartitionsRow, error) {
 	rows, err := q.db.Query(ctx, segmentsOfPartitions, partitionIds, page)
 	if err != nil {

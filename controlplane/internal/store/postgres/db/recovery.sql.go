@@ -940,6 +940,45 @@ func (q *Queries) RecoveryTotals(ctx context.Context) (RecoveryTotalsRow, error)
 	return i, err
 }
 
+const replayedProducers = `-- name: ReplayedProducers :many
+SELECT q.partition_id, q.producer_id, q.producer_epoch, q.batches
+FROM ROWS FROM (unnest($1::bigint[]), unnest($2::bigint[])) AS e(partition_id, producer_id)
+JOIN producers q ON q.partition_id = e.partition_id AND q.producer_id = e.producer_id
+`
+
+type ReplayedProducersRow struct {
+	PartitionID   int64
+	ProducerID    int64
+	ProducerEpoch int16
+	Batches       []byte
+}
+
+// What has been replayed of these producers. Who else would write them waits for the recovery.
+func (q *Queries) ReplayedProducers(ctx context.Context, partitionIds []int64, producerIds []int64) ([]ReplayedProducersRow, error) {
+	rows, err := q.db.Query(ctx, replayedProducers, partitionIds, producerIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReplayedProducersRow
+	for rows.Next() {
+		var i ReplayedProducersRow
+		if err := rows.Scan(
+			&i.PartitionID,
+			&i.ProducerID,
+			&i.ProducerEpoch,
+			&i.Batches,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const replayedUpTo = `-- name: ReplayedUpTo :exec
 UPDATE recoveries SET replayed_staged_id = $1, replayed_byte_position = $2
 WHERE (replayed_staged_id, replayed_byte_position) < ($1::bigint, $2::bigint)

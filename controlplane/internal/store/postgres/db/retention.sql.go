@@ -49,8 +49,8 @@ const deleteSegmentsBelowLogStart = `-- name: DeleteSegmentsBelowLogStart :many
 DELETE FROM segments s
 USING ROWS FROM (unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::bigint[]))
       AS e(partition_id, base_offset, object_id), partitions p
-WHERE s.partition_id = e.partition_id AND s.base_offset = e.base_offset AND s.object_id = e.object_id
-  AND p.partition_id = e.partition_id AND s.base_offset + s.record_count <= p.log_start_offset
+WHERE (s.partition_id, s.base_offset) BETWEEN (e.partition_id, e.base_offset) AND (e.partition_id, e.base_offset) AND s.object_id = e.object_id
+  AND p.partition_id BETWEEN e.partition_id AND e.partition_id AND s.base_offset + s.record_count <= p.log_start_offset
 RETURNING s.object_id, s.size_bytes
 `
 
@@ -59,7 +59,7 @@ type DeleteSegmentsBelowLogStartRow struct {
 	SizeBytes int32
 }
 
-// Requires: LockObjects of the objects that are named. What was compacted meanwhile lies in another object, and stays for the next time.
+// Requires: LockObjects of the objects that are named, GoInOrder. What was compacted meanwhile lies in another object, and stays for the next time.
 func (q *Queries) DeleteSegmentsBelowLogStart(ctx context.Context, partitionIds []int64, baseOffsets []int64, objectIds []int64) ([]DeleteSegmentsBelowLogStartRow, error) {
 	rows, err := q.db.Query(ctx, deleteSegmentsBelowLogStart, partitionIds, baseOffsets, objectIds)
 	if err != nil {
