@@ -1,7 +1,8 @@
 // Package answer encodes what is read without copying it: the batches of an answer, and what one agent reads for another, go to the connection
-// from where they lie in the cache. All other messages are encoded as ever.
+// from where they lie in the cache. And it decodes what producers send where it lies: a large request's batches stay in the memory that it was
+// read into. All other messages are encoded and decoded as ever.
 // Nothing here decides what is answered.
-// Read: answer.go.
+// Read: answer.go, produce.go.
 package answer
 
 import (
@@ -65,6 +66,9 @@ func (c Codec) UnmarshalRead(ctx context.Context, src io.Reader, msg any) error 
 	m, isProto := msg.(proto.Message)
 	if !isBuffer || !isProto {
 		return c.BinaryCodec.UnmarshalRead(ctx, src, msg)
+	}
+	if request, isProduce := msg.(*dataplanev1.ProduceRequest); isProduce && worthKeeping(buffer) {
+		return c.unmarshalProduce(takeOver(buffer), request)
 	}
 	return c.UnmarshalOptions.Unmarshal(buffer.Next(buffer.Len()), m)
 }

@@ -11,7 +11,7 @@
 // S3 Express directory buckets ("…--x-s3") work by the SDK's sessions and by List's own order; that was tried against a server that lists
 // as they do, not against AWS.
 //
-// Read: store.go, errors.go, config.go, s3.go, s3_put.go, s3_multipart.go, body.go, s3_list.go, retry.go, classify.go, selftest.go, memory.go,
+// Read: store.go, errors.go, config.go, s3.go, s3_put.go, s3_multipart.go, body.go, send.go, s3_list.go, retry.go, classify.go, selftest.go, memory.go,
 // memory_multipart.go;
 // s3test starts a real server for tests.
 package objectstore

@@ -63,7 +63,7 @@ func (s *S3) Close() {
 func newTransport(maxConnections int) *http.Transport {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:         dialer(&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}),
 		TLSHandshakeTimeout: 5 * time.Second,
 		MaxConnsPerHost:     maxConnections,
 		MaxIdleConns:        maxConnections,
@@ -82,7 +82,7 @@ func clientOptions(ctx context.Context, cfg Config, transport http.RoundTripper)
 	o := s3.Options{
 		Region:                       cfg.Region,
 		UsePathStyle:                 cfg.PathStyle,
-		HTTPClient:                   &http.Client{Transport: transport, CheckRedirect: noRedirect},
+		HTTPClient:                   &http.Client{Transport: sender{transport}, CheckRedirect: noRedirect},
 		Retryer:                      aws.NopRetryer{}, // ours knows what may have arrived
 		RequestChecksumCalculation:   aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation:   aws.ResponseChecksumValidationWhenRequired, // segments carry their own

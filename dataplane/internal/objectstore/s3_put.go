@@ -45,7 +45,7 @@ func (s *S3) Put(ctx context.Context, key string, body [][]byte, crc32c uint32) 
 // putOnce sends the checksum that we have and leaves the payload out of the signature: SHA-256 would cost more
 // CPU than all else. The server checks the CRC.
 func (s *S3) putOnce(ctx context.Context, key string, body [][]byte, crc32c uint32) error {
-	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
+	_, err := s.client.PutObject(sending(ctx, body), &s3.PutObjectInput{
 		Bucket:         &s.cfg.Bucket,
 		Key:            &key,
 		Body:           newPieces(body),
