@@ -149,6 +149,20 @@ func TestPool_SetsTimeouts(t *testing.T) {
 	w.register("a")
 }
 
+// Calls recover from panics (package refusal): nobody would end the transaction that one leaves behind, and each has a connection and locks.
+func TestPanic_LeavesNoTransaction(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres.Config{MaxConns: 2})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for range 3 {
+		if cause := w.Panic(ctx); cause != "in a transaction" {
+			t.Fatalf("panic with %v", cause)
+		}
+	}
+	w.must(w.Ping(ctx))
+}
+
 func TestOutOfReach_IsUnavailable(t *testing.T) {
 	t.Parallel()
 	s := pgtest.OpenURL(t, postgres.Config{URL: "postgres://nobody@127.0.0.1:1/nothing?sslmode=disable"})

@@ -59,16 +59,22 @@ func (s *Store) transact(ctx context.Context, options pgx.TxOptions, again twice
 	return s.retry(ctx, again, func() error { return s.once(ctx, options, fn) })
 }
 
-// once runs one transaction, to the end.
+// once runs one transaction, to the end, also where fn panics: its locks would outlive the call that the panic ends.
 func (s *Store) once(ctx context.Context, options pgx.TxOptions, fn func(ctx context.Context, q *db.Queries) error) error {
 	tx, err := s.pool.BeginTx(ctx, options)
 	if err != nil {
 		return err
 	}
+	failed := true
+	defer func() {
+		if failed {
+			s.rollback(ctx, tx)
+		}
+	}()
 	if err := fn(ctx, s.queries.WithTx(tx)); err != nil {
-		s.rollback(ctx, tx)
 		return err
 	}
+	failed = false
 	if err := tx.Commit(ctx); err != nil {
 		if surelyRolledBack(err) {
 			return err
