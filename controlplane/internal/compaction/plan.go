@@ -17,8 +17,14 @@ const (
 	maxSegments = 300_000
 	// minDepth is from how many objects of one partition on it is worth rewriting them once more.
 	minDepth = 8
-	// longSegment is the mean length of segments in bytes from which on an object is left as it is. Agents join segments up to twice this.
+	// longSegment is the mean length of segments in bytes from which on an object is left as it is.
 	longSegment = 1 << 20
+	// smallBytes is how large an object is that an agent reads whole.
+	smallBytes = 4 << 20
+	// joinedBytes is how long agents make segments.
+	joinedBytes = 2 << 20
+	// minCrowd is how many objects of one kind are worth more than MaxInputs of many kinds, where there is no time to wait.
+	minCrowd = MaxInputs / 4
 )
 
 // Candidate is an object that may be compacted: it is referenced, old enough, of a level below Levels, and in no job.
@@ -49,6 +55,9 @@ func (c Config) jobBytes(level int) int64 {
 	return 64 * c.TargetBytes
 }
 
+// wholeBytes is how much of small objects an agent keeps in memory, with what it has for this by default: it reads each of them once.
+func (c Config) wholeBytes() int64 { return c.TargetBytes * 3 / 16 }
+
 // longPatience is how long objects above level 0 wait.
 func (c Config) longPatience() time.Duration { return 24 * c.Patience }
 
@@ -71,6 +80,9 @@ func Choose(level int, candidates []Candidate, config Config) (plan Plan) {
 		small = append(small, c)
 	}
 	crowded := len(candidates) >= Page // others wait behind these
+	if plan.Inputs = alike(level, small, config, crowded); plan.Inputs != nil {
+		return plan
+	}
 	set := bounded(deepest(small), MaxInputs, config.jobBytes(level))
 	if due(level, set, config, crowded) {
 		plan.Inputs = set
@@ -94,21 +106,17 @@ func bounded(set []Candidate, inputs int, bytes int64) []Candidate {
 	return set
 }
 
+// due tells whether objects of several kinds are worth a job: they have waited for long, others wait behind them, or, above level 0, there are enough of each.
 func due(level int, set []Candidate, config Config, crowded bool) bool {
 	if len(set) < 2 {
 		return false
 	}
-	size, segments := int64(0), int64(0)
-	for _, c := range set {
-		size, segments = size+c.SizeBytes, segments+int64(c.References)
-	}
-	if crowded || len(set) == MaxInputs || segments >= maxSegments/2 {
-		return true
-	}
 	if level == 0 {
-		return size >= config.jobBytes(0)*3/4 || set[0].Age >= config.Patience
+		return crowded || set[0].Age >= config.Patience
 	}
-	return (len(set) >= minDepth && size >= config.TargetBytes) || set[0].Age >= config.longPatience()
+	s := total(set)
+	deep := s.objects >= minDepth && s.bytes >= config.TargetBytes && s.long(len(kinds(level, set)))
+	return crowded || deep || s.full() || s.bytes >= config.jobBytes(level)*3/4 || set[0].Age >= config.longPatience()
 }
 
 // hopeless are those that have waited for others of their partitions for long enough, or in whose way others stand.

@@ -23,6 +23,14 @@ func objects(n int, size int64, references int32, age time.Duration) (all []Cand
 	return all
 }
 
+// ofWriters has them written by so many, in turn.
+func ofWriters(n int, of []Candidate) []Candidate {
+	for i := range of {
+		of[i].Key = fmt.Sprintf("g/1/%d/%d", i%n, i)
+	}
+	return of
+}
+
 func TestChoose(t *testing.T) {
 	t.Parallel()
 	at := func(of []Candidate, first, last int) []Candidate {
@@ -37,19 +45,30 @@ func TestChoose(t *testing.T) {
 		inputs, leave int
 	}{
 		"nothing there":                          {candidates: nil},
-		"few and young wait":                     {candidates: objects(20, 8<<20, 1000, time.Minute)},
-		"few and old":                            {candidates: objects(20, 8<<20, 1000, time.Hour), inputs: 20},
+		"few and young wait":                     {candidates: objects(7, 8<<20, 1000, time.Minute)},
+		"few and old":                            {candidates: objects(7, 8<<20, 1000, time.Hour), inputs: 7},
 		"one alone has nobody to be joined with": {candidates: objects(1, 8<<20, 1000, 24*time.Hour)},
-		"enough bytes for a job":                 {candidates: objects(300, 8<<20, 1000, time.Minute), inputs: 128},
-		"enough objects for a job":               {candidates: objects(300, 8<<10, 10, time.Minute), inputs: MaxInputs},
-		"segments enough for a job":              {candidates: objects(100, 8<<20, 20_000, time.Minute), inputs: 15},
-		"long segments are left":                 {candidates: objects(300, 8<<20, 8, time.Hour), leave: 300},
-		"level 1, too few":                       {level: 1, candidates: at(objects(7, 128<<20, 640, time.Hour), 1, 9)},
-		"level 1, deep enough":                   {level: 1, candidates: at(objects(8, 128<<20, 640, time.Minute), 1, 9), inputs: 8},
-		"level 1, deep but tiny":                 {level: 1, candidates: at(objects(100, 1<<20, 640, time.Hour), 1, 9)},
-		"level 1, tiny and old":                  {level: 1, candidates: at(objects(100, 1<<20, 640, 24*time.Hour), 1, 9), inputs: 100},
-		"level 1, waited in vain":                {level: 1, candidates: at(objects(1, 1<<20, 640, 24*time.Hour), 1, 9), leave: 1},
-		"level 1, 8 GiB at most":                 {level: 1, candidates: at(objects(100, 128<<20, 640, time.Minute), 1, 9), inputs: 64},
+		"bytes for half an object, more is to be rewritten anyway": {candidates: objects(300, 8<<20, 1000, time.Minute), inputs: 8},
+		"segments come to 2 MiB":                                   {candidates: objects(300, 8<<20, 200, time.Minute), inputs: 50},
+		"they would, but it is no object yet":                      {candidates: objects(20, 1<<20, 10, time.Minute)},
+		"small ones, as many as are read whole":                    {candidates: objects(300, 1<<20, 10, time.Minute), inputs: 24},
+		"small ones, more make long segments":                      {candidates: objects(300, 1<<20, 64, time.Minute), inputs: 128},
+		"small ones that cannot make long segments":                {candidates: objects(300, 1<<20, 640, time.Minute), inputs: 24},
+		"enough objects for a job":                                 {candidates: objects(300, 8<<10, 10, time.Minute), inputs: MaxInputs},
+		"segments enough for a job":                                {candidates: objects(100, 4<<20, 40_000, time.Minute), inputs: 4},
+		"of many writers, none has enough":                         {candidates: ofWriters(12, objects(1200, 8<<10, 10, time.Minute))},
+		"of many writers, one has enough":                          {candidates: ofWriters(4, objects(1200, 8<<10, 10, time.Minute)), inputs: MaxInputs},
+		"of many writers, and old":                                 {candidates: ofWriters(12, objects(1200, 8<<10, 10, time.Hour)), inputs: MaxInputs},
+		"crowded, of few writers":                                  {candidates: ofWriters(20, objects(Page, 8<<10, 10, time.Minute)), inputs: Page / 20},
+		"crowded, of many writers":                                 {candidates: ofWriters(1000, objects(Page, 8<<10, 10, time.Minute)), inputs: MaxInputs},
+		"long segments are left":                                   {candidates: objects(300, 8<<20, 8, time.Hour), leave: 300},
+		"level 1, too few":                                         {level: 1, candidates: at(objects(7, 128<<20, 640, time.Hour), 1, 9)},
+		"level 1, not worth it yet":                                {level: 1, candidates: at(objects(9, 128<<20, 640, time.Minute), 1, 9)},
+		"level 1, long enough":                                     {level: 1, candidates: at(objects(30, 128<<20, 640, time.Minute), 1, 9), inputs: 10},
+		"level 1, deep but tiny":                                   {level: 1, candidates: at(objects(100, 1<<20, 640, time.Hour), 1, 9)},
+		"level 1, tiny and old":                                    {level: 1, candidates: at(objects(100, 1<<20, 640, 24*time.Hour), 1, 9), inputs: 100},
+		"level 1, waited in vain":                                  {level: 1, candidates: at(objects(1, 1<<20, 640, 24*time.Hour), 1, 9), leave: 1},
+		"level 1, segments enough":                                 {level: 1, candidates: at(objects(100, 128<<20, 20_000, 24*time.Hour), 1, 9), inputs: 8},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -87,7 +106,7 @@ func drawCandidates(t *rapid.T) (all []Candidate) {
 	for range rapid.IntRange(0, 60).Draw(t, "n") {
 		id += rapid.Int64Range(1, 3).Draw(t, "gap")
 		c := Candidate{
-			ObjectID: id, SizeBytes: rapid.Int64Range(1, 200<<20).Draw(t, "size"), References: rapid.Int32Range(1, 5000).Draw(t, "references"),
+			ObjectID: id, Key: fmt.Sprintf("g/1/%d/%d", rapid.IntRange(1, 3).Draw(t, "writer"), id), SizeBytes: rapid.Int64Range(1, 200<<20).Draw(t, "size"), References: rapid.Int32Range(1, 5000).Draw(t, "references"),
 			Age: time.Duration(rapid.Int64Range(0, int64(48*time.Hour)).Draw(t, "age")),
 		}
 		if rapid.Bool().Draw(t, "known") {
@@ -131,6 +150,15 @@ func TestChooseProperties(t *testing.T) {
 		}
 		if len(plan.Inputs) > 2 && segments > maxSegments {
 			t.Fatalf("%d inputs of %d segments", len(plan.Inputs), segments)
+		}
+		if level == 0 && len(plan.Inputs) > 0 && plan.Inputs[0].Age < config.Patience {
+			if i := slices.IndexFunc(plan.Inputs, func(c Candidate) bool { return c.kind(0) != plan.Inputs[0].kind(0) }); i >= 0 {
+				t.Fatalf("object %d is another writer's, and nobody has waited for long", plan.Inputs[i].ObjectID)
+			}
+			return
+		}
+		if level == 0 {
+			return
 		}
 		var common Place
 		for _, c := range plan.Inputs {

@@ -33,14 +33,15 @@ type at struct {
 // has nothing.
 func (r *running) readFooters(ctx context.Context) ([][]object.Segment, error) {
 	footers := make([][]object.Segment, len(r.work.GetObjectKeys()))
+	whole := r.whole()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxReads)
 	for i, key := range r.work.GetObjectKeys() {
 		g.Go(func() error {
 			var footer object.Footer
 			var all []byte
-			err := r.config.Pace.Do(ctx, 0, func(ctx context.Context) (err error) {
-				footer, all, err = object.ReadFooterOrAll(ctx, r.store, key)
+			err := r.config.Pace.Do(ctx, whole[i], func(ctx context.Context) (err error) {
+				footer, all, err = object.ReadFooterOrAll(ctx, r.store, key, whole[i])
 				return err
 			})
 			r.gets.Add(1)
@@ -62,6 +63,17 @@ func (r *running) readFooters(ctx context.Context) ([][]object.Segment, error) {
 		return nil, fmt.Errorf("read footers: %w", err)
 	}
 	return footers, nil
+}
+
+// whole is how many bytes to read of each input together with its footer: all of it, as far as memory goes; 0: the footer alone.
+func (r *running) whole() []int64 {
+	bytes, left := make([]int64, len(r.work.GetObjectKeys())), r.small.left
+	for i, size := range r.work.GetObjectBytes() {
+		if i < len(bytes) && size <= min(left, maxSpan) {
+			bytes[i], left = size, left-size
+		}
+	}
+	return bytes
 }
 
 // query is a partition of which the catalog is asked what is alive.

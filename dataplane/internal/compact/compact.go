@@ -170,7 +170,7 @@ func (c *Compactor) Run(ctx context.Context, jobID, outputID string, work *contr
 	r := &running{
 		Compactor: c, jobID: jobID, outputID: id, work: work, damaged: map[at]bool{}, outputs: uint64(work.GetOutputs()),
 	}
-	r.small.left = c.config.MemoryBytes / 4
+	r.small.left = c.config.MemoryBytes * 3 / 8
 	err = r.run(ctx)
 	r.done.Gets, r.done.BytesRead = r.gets.Load(), r.bytesRead.Load()
 	return r.done, err

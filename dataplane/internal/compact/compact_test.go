@@ -176,19 +176,26 @@ func (s spoiler) GetTail(ctx context.Context, key string, dst []byte) (n int, si
 	return n, size, err
 }
 
-// An input that is as small as a footer's read costs one GET, a larger one as many as it has to be read in; segments that lie side by side are read together.
+// An input that is as small as a footer's read costs one GET, and so does one whose size is known, as far as memory goes; another as many as it has to be
+// read in. Segments that lie side by side are read together.
 func TestGetsAreFew(t *testing.T) {
 	t.Parallel()
 	for name, shape := range map[string]struct {
 		objects, partitions, size int
+		unknown                   bool // sizes
 		gets                      int64
 	}{
-		"small inputs":                 {40, 60, 500, 40},
-		"larger ones, read once whole": {20, 60, 5_000, 40},
+		"small inputs":                         {40, 60, 500, true, 40},
+		"larger ones, read once whole":         {20, 60, 5_000, false, 20},
+		"larger ones of which nobody knows it": {20, 60, 5_000, true, 40},
+		"larger than memory, half of them":     {20, 60, 42_000, false, 20 + 10*3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, 7, shape.objects, shape.partitions, shape.size)
+			if shape.unknown {
+				w.sizes = nil
+			}
 			done, err := newCompactor(t, w.model, w.store, config).Run(t.Context(), jobID, outputID, w.work(64<<20))
 			if err != nil {
 				t.Fatal(err)
@@ -212,7 +219,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("%d bytes are kept of 100 that may be", s.kept)
 	}
 	c := Config{AgentGroup: "g"}.orDefaults()
-	for kept := int64(0); kept <= c.MemoryBytes/4; kept += c.MemoryBytes / 16 {
+	for kept := int64(0); kept <= c.MemoryBytes*3/8; kept += c.MemoryBytes / 16 {
 		u := upload{running: &running{Compactor: &Compactor{config: c}}}
 		u.small.kept = kept
 		if most := u.roundBytes() + kept + maxReads*maxSpan + (maxPartUploads+1)*c.partBytes; most > c.MemoryBytes {
@@ -321,6 +328,7 @@ func TestP1_P8_ACrashAtEveryStep(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for at := 1; ; at++ {
 			w := newWorld(t, 11, 5, 3, 900_000) // outputs of two parts
+			w.sizes = nil                       // and inputs that are read in pieces
 			c := &crasher{Store: w.store, Catalog: w.model, left: at, after: after}
 			_, err := newCompactor(t, c, c, config).Run(t.Context(), jobID, outputID, w.work(7<<20))
 			if err == nil {

@@ -126,6 +126,7 @@ type world struct {
 	store  *objectstore.Memory
 	model  *model
 	inputs []string
+	sizes  []int64          // of inputs; nil: the catalog does not say
 	bytes  map[place][]byte // of each partition, from offset 0 on
 }
 
@@ -177,7 +178,7 @@ func newWorld(t *testing.T, seed uint64, objects, partitions, size int) *world {
 		if err := w.store.Put(t.Context(), key, sealed.Body, sealed.CRC32C); err != nil {
 			t.Fatal(err)
 		}
-		w.inputs = append(w.inputs, key)
+		w.inputs, w.sizes = append(w.inputs, key), append(w.sizes, sealed.SizeBytes)
 		for at := range w.model.rows {
 			if last := len(w.model.rows[at]) - 1; w.model.rows[at][last].key == "" {
 				w.model.rows[at][last].key = key
@@ -188,7 +189,7 @@ func newWorld(t *testing.T, seed uint64, objects, partitions, size int) *world {
 }
 
 func (w *world) work(target int64) *controlplanev1.CompactWork {
-	return &controlplanev1.CompactWork{ObjectKeys: w.inputs, TargetBytes: target, Outputs: w.model.outputs, Output: w.model.output}
+	return &controlplanev1.CompactWork{ObjectKeys: w.inputs, ObjectBytes: w.sizes, TargetBytes: target, Outputs: w.model.outputs, Output: w.model.output}
 }
 
 // check reads every partition by the catalog: the same bytes as were written, less so many at the beginning.

@@ -42,7 +42,10 @@ func (s *small) keep(input int32, all []byte) {
 	if s.inputs == nil {
 		s.inputs = map[int32][]byte{}
 	}
-	s.inputs[input] = slices.Clone(all) // without the room that was for a larger one
+	if cap(all) > len(all)+len(all)/8 {
+		all = slices.Clone(all) // without the room that was for a larger one
+	}
+	s.inputs[input] = all
 	s.left, s.kept = s.left-int64(len(all)), s.kept+int64(len(all))
 }
 

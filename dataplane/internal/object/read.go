@@ -20,13 +20,14 @@ type Reader interface {
 // ReadFooter reads the footer of the object under key without the object, in one request or two, and checks
 // that the object was written for this key. Errors: the reader's; *VersionError; all others wrap ErrCorrupt.
 func ReadFooter(ctx context.Context, r Reader, key string) (Footer, error) {
-	f, _, err := ReadFooterOrAll(ctx, r, key)
+	f, _, err := ReadFooterOrAll(ctx, r, key, 0)
 	return f, err
 }
 
-// ReadFooterOrAll is ReadFooter that also answers all bytes of an object that is so small that they came with its footer; else nil.
-func ReadFooterOrAll(ctx context.Context, r Reader, key string) (Footer, []byte, error) {
-	tail := make([]byte, tailGuess)
+// ReadFooterOrAll is ReadFooter that also answers all bytes of an object that is so small that they came with its footer; else nil. bytes is how many
+// of the last ones are to come; fewer than a footer is likely to have do not count.
+func ReadFooterOrAll(ctx context.Context, r Reader, key string, bytes int64) (Footer, []byte, error) {
+	tail := make([]byte, max(tailGuess, bytes))
 	n, size, err := r.GetTail(ctx, key, tail)
 	if err != nil {
 		return Footer{}, nil, fmt.Errorf("read footer of %s: %w", key, err)

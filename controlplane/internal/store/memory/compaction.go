@@ -37,7 +37,7 @@ type compactionJob struct {
 func (j *compactionJob) work(incarnation int32) *controlplanev1.CompactWork {
 	work := &controlplanev1.CompactWork{TargetBytes: j.target, Incarnation: incarnation, Outputs: j.outputs, Output: j.output}
 	for _, c := range j.inputs {
-		work.ObjectKeys = append(work.ObjectKeys, c.Key)
+		work.ObjectKeys, work.ObjectBytes = append(work.ObjectKeys, c.Key), append(work.ObjectBytes, c.SizeBytes)
 	}
 	return work
 }

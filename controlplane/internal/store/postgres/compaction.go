@@ -50,7 +50,7 @@ func compactDue(ctx context.Context, c *claim) (subjects []string, detail []byte
 func compactionJob(level int, inputs []compaction.Candidate, target int64) (subjects []string, detail []byte, err error) {
 	job := &controlplanev1.CompactionDetail{Level: int32(level), ObjectIds: objectIDs(inputs), TargetBytes: target}
 	for _, c := range inputs {
-		job.ObjectKeys = append(job.ObjectKeys, c.Key)
+		job.ObjectKeys, job.ObjectBytes = append(job.ObjectKeys, c.Key), append(job.ObjectBytes, c.SizeBytes)
 	}
 	if detail, err = proto.Marshal(job); err != nil {
 		return nil, nil, fmt.Errorf("encode job of compaction: %w", err)
@@ -137,7 +137,7 @@ func tellCompact(ctx context.Context, c *claim, row db.Job, job *controlplanev1.
 	}
 	job.Work = &controlplanev1.Job_Compact{Compact: &controlplanev1.CompactWork{
 		ObjectKeys: detail.GetObjectKeys(), TargetBytes: detail.GetTargetBytes(), Incarnation: int32(state.Incarnation),
-		Outputs: detail.GetOutputs(), Output: detail.GetOutput(),
+		Outputs: detail.GetOutputs(), Output: detail.GetOutput(), ObjectBytes: detail.GetObjectBytes(),
 	}}
 	return true, nil
 }

@@ -35,7 +35,9 @@ type CompactWork struct {
 	// How many outputs were announced until now, by this owner of the job and those before.
 	Outputs int64 `protobuf:"varint,4,opt,name=outputs,proto3" json:"outputs,omitempty"`
 	// The last one announced, which may be unfinished, finished or committed; absent: none.
-	Output        *CompactionOutput `protobuf:"bytes,5,opt,name=output,proto3" json:"output,omitempty"`
+	Output *CompactionOutput `protobuf:"bytes,5,opt,name=output,proto3" json:"output,omitempty"`
+	// Bytes of each object, in the order of the keys; empty: not known.
+	ObjectBytes   []int64 `protobuf:"varint,6,rep,packed,name=object_bytes,json=objectBytes,proto3" json:"object_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -101,6 +103,13 @@ func (x *CompactWork) GetOutputs() int64 {
 func (x *CompactWork) GetOutput() *CompactionOutput {
 	if x != nil {
 		return x.Output
+	}
+	return nil
+}
+
+func (x *CompactWork) GetObjectBytes() []int64 {
+	if x != nil {
+		return x.ObjectBytes
 	}
 	return nil
 }
@@ -518,8 +527,10 @@ type CompactionDetail struct {
 	ObjectKeys  []string `protobuf:"bytes,3,rep,name=object_keys,json=objectKeys,proto3" json:"object_keys,omitempty"`
 	TargetBytes int64    `protobuf:"varint,4,opt,name=target_bytes,json=targetBytes,proto3" json:"target_bytes,omitempty"`
 	// How many outputs were announced, and the last one.
-	Outputs       int64             `protobuf:"varint,5,opt,name=outputs,proto3" json:"outputs,omitempty"`
-	Output        *CompactionOutput `protobuf:"bytes,6,opt,name=output,proto3" json:"output,omitempty"`
+	Outputs int64             `protobuf:"varint,5,opt,name=outputs,proto3" json:"outputs,omitempty"`
+	Output  *CompactionOutput `protobuf:"bytes,6,opt,name=output,proto3" json:"output,omitempty"`
+	// Bytes of the objects, in the same order; empty in jobs of older releases.
+	ObjectBytes   []int64 `protobuf:"varint,7,rep,packed,name=object_bytes,json=objectBytes,proto3" json:"object_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -596,18 +607,26 @@ func (x *CompactionDetail) GetOutput() *CompactionOutput {
 	return nil
 }
 
+func (x *CompactionDetail) GetObjectBytes() []int64 {
+	if x != nil {
+		return x.ObjectBytes
+	}
+	return nil
+}
+
 var File_streamhouse_controlplane_v1_compaction_proto protoreflect.FileDescriptor
 
 const file_streamhouse_controlplane_v1_compaction_proto_rawDesc = "" +
 	"\n" +
-	",streamhouse/controlplane/v1/compaction.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\"\xd4\x01\n" +
+	",streamhouse/controlplane/v1/compaction.proto\x12\x1bstreamhouse.controlplane.v1\x1a\x1bbuf/validate/validate.proto\"\xf7\x01\n" +
 	"\vCompactWork\x12\x1f\n" +
 	"\vobject_keys\x18\x01 \x03(\tR\n" +
 	"objectKeys\x12!\n" +
 	"\ftarget_bytes\x18\x02 \x01(\x03R\vtargetBytes\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x05R\vincarnation\x12\x18\n" +
 	"\aoutputs\x18\x04 \x01(\x03R\aoutputs\x12E\n" +
-	"\x06output\x18\x05 \x01(\v2-.streamhouse.controlplane.v1.CompactionOutputR\x06output\"\xa4\x01\n" +
+	"\x06output\x18\x05 \x01(\v2-.streamhouse.controlplane.v1.CompactionOutputR\x06output\x12!\n" +
+	"\fobject_bytes\x18\x06 \x03(\x03R\vobjectBytes\"\xa4\x01\n" +
 	"\x10CompactionOutput\x12)\n" +
 	"\n" +
 	"object_key\x18\x01 \x01(\tB\n" +
@@ -641,7 +660,7 @@ const file_streamhouse_controlplane_v1_compaction_proto_rawDesc = "" +
 	"\x18CommitCompactionResponse\x12\x1a\n" +
 	"\baccepted\x18\x01 \x01(\x05R\baccepted\x12\x19\n" +
 	"\bleft_out\x18\x02 \x01(\x05R\aleftOut\x12\x1a\n" +
-	"\breplaced\x18\x03 \x01(\x05R\breplaced\"\xec\x01\n" +
+	"\breplaced\x18\x03 \x01(\x05R\breplaced\"\x8f\x02\n" +
 	"\x10CompactionDetail\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\x05R\x05level\x12\x1d\n" +
 	"\n" +
@@ -650,7 +669,8 @@ const file_streamhouse_controlplane_v1_compaction_proto_rawDesc = "" +
 	"objectKeys\x12!\n" +
 	"\ftarget_bytes\x18\x04 \x01(\x03R\vtargetBytes\x12\x18\n" +
 	"\aoutputs\x18\x05 \x01(\x03R\aoutputs\x12E\n" +
-	"\x06output\x18\x06 \x01(\v2-.streamhouse.controlplane.v1.CompactionOutputR\x06outputB\x93\x02\n" +
+	"\x06output\x18\x06 \x01(\v2-.streamhouse.controlplane.v1.CompactionOutputR\x06output\x12!\n" +
+	"\fobject_bytes\x18\a \x03(\x03R\vobjectBytesB\x93\x02\n" +
 	"\x1fcom.streamhouse.controlplane.v1B\x0fCompactionProtoP\x01ZQgithub.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1;controlplanev1\xa2\x02\x03SCX\xaa\x02\x1bStreamhouse.Controlplane.V1\xca\x02\x1bStreamhouse\\Controlplane\\V1\xe2\x02'Streamhouse\\Controlplane\\V1\\GPBMetadata\xea\x02\x1dStreamhouse::Controlplane::V1b\x06proto3"
 
 var (
