@@ -23,6 +23,8 @@ type costCommand struct {
 	PutsPerSecond  float64       `default:"4"       help:"The agents' budget of PUTs."`
 	Linger         time.Duration `default:"250ms"   help:"The agents' linger."`
 	MaxObjectBytes float64       `default:"8388608" help:"The agents' size of a full object."`
+
+	CompactionMinAge time.Duration `default:"5m" help:"The control plane's age from which on small objects are compacted; 0: none are."`
 }
 
 // costs is how an estimate is printed. Stable.
@@ -37,6 +39,7 @@ func (c costCommand) load() cost.Load {
 	return cost.Load{
 		WriteBytesPerSecond: c.WriteMB * 1e6, Compression: c.Compression, Retention: c.Retention, Zones: c.Zones, AgentsPerZone: c.AgentsPerZone,
 		Consumers: c.Consumers, Keyed: c.Keyed, Partitions: c.Partitions, PutsPerSecond: c.PutsPerSecond, Linger: c.Linger, ObjectBytes: c.MaxObjectBytes,
+		CompactionMinAge: c.CompactionMinAge,
 	}
 }
 

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 var someCosts = func() costs {
 	price := cost.Price{Name: "S3 Standard, PUT", Dollars: 0.000005, Unit: "request", Source: "https://example.com", Read: "2026"}
 	bill := cost.Bill{Lines: []cost.Line{{Name: "PUTs", Quantity: 1000, Unit: "request", Dollars: 0.005, Price: price}}, Dollars: 0.005}
-	return costs{Requests: cost.Requests{PutsPerSecond: 12, GetsPerSecond: 24}, StreamHouse: bill, Kafka: bill, WarpStream: bill}
+	return costs{Requests: cost.Requests{PutsPerSecond: 12, GetsPerSecond: 24, CompactionPutsPerSecond: 1, CompactionGetsPerSecond: 12}, StreamHouse: bill, Kafka: bill, WarpStream: bill}
 }()
 
 // Scripts read what -o json prints: names, order and nulls are a promise. The golden files are its document.

@@ -56,6 +56,8 @@ func (l Load) addBucket(b *Bill, p Prices) {
 	r := l.Requests()
 	b.add("PUTs", r.PutsPerSecond*seconds, p.Put)
 	b.add("GETs", r.GetsPerSecond*seconds, p.Get)
+	b.add("PUTs of compaction", r.CompactionPutsPerSecond*seconds, p.Put)
+	b.add("GETs of compaction", r.CompactionGetsPerSecond*seconds, p.Get)
 	b.add("stored", l.kept()/gb, p.StoredGB)
 }
 

@@ -48,6 +48,37 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// Also by hand. One agent in each of three zones, each with 10 of 30 partitions, 12 objects a second.
+func TestCompactionRequests(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change     func(*Load)
+		puts, gets float64
+	}{
+		// Objects of 347,222 bytes, 73 of which are 24 MiB; joined they have segments of 2.5 MB. 4 parts and 2 requests.
+		"small objects are read whole, once": {func(*Load) {}, 12.0 / 73 * 6, 12},
+		"nothing is compacted":               {func(l *Load) { l.CompactionMinAge = 0 }, 0, 0},
+		"everything goes before":             {func(l *Load) { l.Retention = 5 * time.Minute }, 0, 0},
+		"segments are long already": {func(l *Load) {
+			l.WriteBytesPerSecond = 2.4 * 12 * (8 << 20)
+			l.ObjectBytes = 16 << 20
+			l.Partitions = 3
+		}, 0, 0},
+		// 20 objects a second of 8 MiB: a footer and, of 64 MiB in two rounds, one GET in each. 10 segments of 839 KB, joined 2 MiB.
+		"large objects in rounds": {func(l *Load) { l.WriteBytesPerSecond = 2.4 * 20 * (8 << 20) }, 20.0 / 8 * 10, 60},
+		// Objects of 347,222 bytes with 1,000 segments; 73 of them make one of 25 MB with segments of 25 kB. 83 of these have enough for long segments; they make
+		// 16 of 131 MB, each in 4 rounds and 16 parts.
+		"rewritten twice": {func(l *Load) { l.Partitions = 3000 }, 12.0/73*6 + 12.0/73/83*16*18, 12 + 12.0/73*65},
+	} {
+		l := ordinary()
+		l.CompactionMinAge = 5 * time.Minute
+		c.change(&l)
+		r := l.Requests()
+		near(t, name+": PUTs", r.CompactionPutsPerSecond, c.puts)
+		near(t, name+": GETs", r.CompactionGetsPerSecond, c.gets)
+	}
+}
+
 func TestBillAddsUp(t *testing.T) {
 	t.Parallel()
 	l := ordinary()
@@ -68,15 +99,16 @@ func TestBillAddsUp(t *testing.T) {
 func TestBillsByHand(t *testing.T) {
 	t.Parallel()
 	l, p := ordinary(), List()
+	l.CompactionMinAge = 5 * time.Minute
 	byHand(t, StreamHouse(l, p), map[string]float64{
-		"PUTs": 157.68, "GETs": 25.23, "stored": 53.98, "agents, cores": 177.30, "agents, memory": 38.94,
+		"PUTs of compaction": 12.96, "GETs of compaction": 12.61, "PUTs": 157.68, "GETs": 25.23, "stored": 53.98, "agents, cores": 177.30, "agents, memory": 38.94,
 		"control plane, cores": 88.65, "control plane, memory": 19.47, "PostgreSQL, with its standby": 94.90, "PostgreSQL, disk": 23, "keyed records across zones": 0,
 	})
 	byHand(t, Kafka(l, p), map[string]float64{
 		"brokers": 357.41, "disks": 804.66, "replication across zones": 407.92, "records to leaders in other zones": 135.97,
 	})
 	byHand(t, WarpStream(l, p), map[string]float64{
-		"fee for the cluster": 503.70, "fee for what is written": 244.75, "fee for what is stored": 56.33,
+		"PUTs of compaction": 12.96, "GETs of compaction": 12.61, "fee for the cluster": 503.70, "fee for what is written": 244.75, "fee for what is stored": 56.33,
 		"PUTs": 157.68, "GETs": 25.23, "stored": 53.98, "agents, cores": 177.30, "agents, memory": 38.94,
 	})
 }

@@ -29,6 +29,8 @@ type Load struct {
 	PutsPerSecond float64
 	Linger        time.Duration
 	ObjectBytes   float64
+	// CompactionMinAge is the control plane's setting of this name; 0: nothing is compacted.
+	CompactionMinAge time.Duration
 }
 
 // Validate says what is wrong.
@@ -50,6 +52,7 @@ func (l Load) Validate() error {
 	demand(l.PutsPerSecond >= 0.1 && l.PutsPerSecond <= 10_000, "puts-per-second: must be 0.1 to 10000")
 	demand(l.Linger >= 0 && l.Linger <= time.Minute, "linger: must be 0 to 1m")
 	demand(l.ObjectBytes >= 64<<10 && l.ObjectBytes <= 256<<20, "max-object-bytes: must be 65536 to 268435456")
+	demand(l.CompactionMinAge >= 0 && l.CompactionMinAge <= 24*time.Hour, "compaction-min-age: must be 0 to 24h")
 	return errors.Join(faults...)
 }
 
@@ -75,10 +78,14 @@ func (l Load) agentsPerZone() int {
 	return max(fewestAgents, int(math.Ceil(cores/(agentCores*busiest)/float64(l.Zones))))
 }
 
-// Requests to the bucket, of all agents together. Hedges, which are at most one in twenty, are not in them.
+// Requests to the bucket, of all agents together. Hedges, which are at most one in twenty, are not in them, nor are checkpoints and sweeps, a few an
+// hour; S3 takes nothing for deletions.
 type Requests struct {
-	PutsPerSecond float64 `json:"puts_per_second"`
-	GetsPerSecond float64 `json:"gets_per_second"`
+	PutsPerSecond float64 `json:"puts_per_second"` // of records
+	GetsPerSecond float64 `json:"gets_per_second"` // for readers
+	// Compaction's. What creates, fills and completes an upload is billed as a PUT.
+	CompactionPutsPerSecond float64 `json:"compaction_puts_per_second"`
+	CompactionGetsPerSecond float64 `json:"compaction_gets_per_second"`
 }
 
 // grownSegmentBytes is the size from which a segment is not worth waiting for (package ingest of the agent).
@@ -98,9 +105,10 @@ func (l Load) Requests() Requests {
 	if segment := each * interval / math.Max(1, float64(l.Partitions)/agents); segment < grownSegmentBytes {
 		interval = math.Max(interval, l.Linger.Seconds())
 	}
-	puts := agents * math.Max(1/interval, each/l.ObjectBytes)
-	if l.Consumers == 0 {
-		return Requests{PutsPerSecond: puts}
+	r := Requests{PutsPerSecond: agents * math.Max(1/interval, each/l.ObjectBytes)}
+	if l.Consumers > 0 {
+		r.GetsPerSecond = r.PutsPerSecond * (float64(l.Zones) - 1/float64(l.agentsPerZone()))
 	}
-	return Requests{PutsPerSecond: puts, GetsPerSecond: puts * (float64(l.Zones) - 1/float64(l.agentsPerZone()))}
+	l.addCompaction(&r)
+	return r
 }
