@@ -1,3 +1,12 @@
+-- Whether a purge would find anything: asked first, and mostly alone. (A partition is looked for by each deleted topic's own index entry: EXISTS
+-- may be answered from a list of all.)
+-- name: PurgeIsDue :one
+SELECT EXISTS (
+    SELECT 1 FROM topics t WHERE t.deleted_at IS NOT NULL
+    AND ((SELECT p.topic_id FROM partitions p WHERE p.topic_id = t.topic_id LIMIT 1) IS NOT NULL
+         OR (t.deleted_at < clock_timestamp() - interval '1 day' AND t.recorded_revision >= t.revision))
+)::boolean AS due;
+
 -- One replica at a time purges. False: another does.
 -- name: TryPurgeLock :one
 SELECT pg_try_advisory_xact_lock(@lock_id::bigint) AS held;

@@ -18,17 +18,14 @@ import (
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres/db"
 )
 
-// attend takes what a heartbeat says of the past, whether its session lives or not, and answers how the catalog stands. One statement where
-// the agent has nothing new to say, two where it has; more only once in each life of the server.
-func (s *Store) attend(ctx context.Context, agentGroup store.AgentGroup, session uuid.UUID, request *controlplanev1.HeartbeatRequest) (
+// attend judges what a heartbeat says of the past by what the catalog has on it, whether its session lives or not, and answers how the catalog
+// stands. It asks for more only once in each life of the server.
+func (s *Store) attend(ctx context.Context, agentGroup store.AgentGroup, session uuid.UUID, request *controlplanev1.HeartbeatRequest, b *beat) (
 	life string, state controlplanev1.CatalogState, err error,
 ) {
-	told := request.GetEvidence()
-	found, known, err := s.compare(ctx, agentGroup, session, told)
-	if err != nil {
-		return "", 0, err
-	}
-	if missing := evidence.Missing(cmp.Or(found.AgentID, "of session "+session.String()), told, request.GetRevision(), known); len(missing) > 0 {
+	told, found := request.GetEvidence(), b.found
+	who := cmp.Or(found.AgentID, "of session "+session.String())
+	if missing := evidence.Missing(who, told, request.GetRevision(), b.known()); len(missing) > 0 {
 		return found.Life, controlplanev1.CatalogState_CATALOG_STATE_HALTED, s.halt(ctx, found, told, missing)
 	}
 	verified := found.Verified
@@ -45,38 +42,75 @@ func (s *Store) attend(ctx context.Context, agentGroup store.AgentGroup, session
 	return found.Life, catalogState(found.Halted, verified), nil
 }
 
-// compare reads what the catalog has on what the agent was told.
-func (s *Store) compare(ctx context.Context, agentGroup store.AgentGroup, session uuid.UUID, told *controlplanev1.Evidence) (
-	found db.EvidenceStateRow, known evidence.Known, err error,
-) {
+// beat is what the one round trip of a heartbeat finds: what the catalog has on what the agent was told, then whether the session was renewed, then
+// the agents of its group.
+type beat struct {
+	found      db.EvidenceStateRow
+	partitions []db.PartitionsAsKnownRow
+	renewed    []bool
+	agents     []db.Session
+}
+
+// beat looks and renews in one round trip, which is one transaction.
+func (s *Store) beat(ctx context.Context, agentGroup store.AgentGroup, session uuid.UUID, request *controlplanev1.HeartbeatRequest) (*beat, error) {
+	told := request.GetEvidence()
 	arg := db.EvidenceStateParams{AgentGroup: string(agentGroup), ObjectKey: told.GetObjectKey(), SessionID: session}
 	if parts, ok := commit.ParseKey(string(agentGroup), told.GetObjectKey()); ok {
 		arg.KeySessionID, arg.KeyCounter = parts.Writer, int64(min(parts.Counter, math.MaxInt64))
 	}
 	partitions, err := evidenceColumns(agentGroup, told.GetPartitions())
 	if err != nil {
-		return found, known, err
+		return nil, err
 	}
-	err = s.read(ctx, func(ctx context.Context, q *db.Queries) error {
-		if found, err = q.EvidenceState(ctx, arg); err != nil {
-			return fmt.Errorf("read evidence state: %w", err)
+	var b *beat
+	err = s.retry(ctx, harmless, func() error {
+		conn, err := s.pool.Acquire(ctx)
+		if err != nil {
+			return err
 		}
-		known = evidence.Known{
-			Incarnation: int32(found.Incarnation), Revision: found.Revision, Lives: found.Lives,
-			KeyKnown: found.KeyKnown, SessionOfKeyKnown: found.KeySessionKnown,
+		defer conn.Release()
+		b = &beat{}
+		if _, err := roundTrip(ctx, conn.Conn(), b.steps(arg, partitions, renewal(agentGroup, session, request))); err != nil {
+			return fmt.Errorf("renew session: %w", err)
 		}
-		if len(partitions.Ordinals) == 0 {
-			return nil
-		}
-		rows, err := q.PartitionsAsKnown(ctx, partitions)
-		for _, row := range rows {
-			known.Partitions = append(known.Partitions, evidence.Partition{
-				Known: row.Known, Epoch: row.Epoch, HighWatermark: row.HighWatermark, TopicKnown: row.TopicKnown, OutOfSight: row.OutOfSight,
-			})
-		}
-		return err
+		return nil
 	})
-	return found, known, err
+	return b, err
+}
+
+func (b *beat) steps(arg db.EvidenceStateParams, partitions db.PartitionsAsKnownParams, renew db.RenewSessionParams) []step {
+	steps := []step{func(ctx context.Context, d db.DBTX) (err error) {
+		b.found, err = db.New(d).EvidenceState(ctx, arg)
+		return err
+	}}
+	if len(partitions.Ordinals) > 0 {
+		steps = append(steps, func(ctx context.Context, d db.DBTX) (err error) {
+			b.partitions, err = db.New(d).PartitionsAsKnown(ctx, partitions)
+			return err
+		})
+	}
+	return append(steps,
+		func(ctx context.Context, d db.DBTX) (err error) {
+			b.renewed, err = db.New(d).RenewSession(ctx, renew)
+			return err
+		},
+		func(ctx context.Context, d db.DBTX) (err error) {
+			b.agents, err = db.New(d).LiveSessions(ctx, arg.AgentGroup)
+			return err
+		})
+}
+
+func (b *beat) known() evidence.Known {
+	known := evidence.Known{
+		Incarnation: int32(b.found.Incarnation), Revision: b.found.Revision, Lives: b.found.Lives,
+		KeyKnown: b.found.KeyKnown, SessionOfKeyKnown: b.found.KeySessionKnown,
+	}
+	for _, row := range b.partitions {
+		known.Partitions = append(known.Partitions, evidence.Partition{
+			Known: row.Known, Epoch: row.Epoch, HighWatermark: row.HighWatermark, TopicKnown: row.TopicKnown, OutOfSight: row.OutOfSight,
+		})
+	}
+	return known
 }
 
 func evidenceColumns(agentGroup store.AgentGroup, told []*controlplanev1.PartitionEvidence) (db.PartitionsAsKnownParams, error) {

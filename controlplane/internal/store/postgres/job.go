@@ -65,8 +65,7 @@ func (s *Store) ClaimJob(ctx context.Context, agentGroup store.AgentGroup, reque
 		}
 		if blank, err := q.CatalogIsEmpty(ctx); err != nil || blank {
 			// P8, P9: what lies in the bucket may be the log of a catalog that was lost, and is yet to be recovered. Nothing of it is an orphan,
-			// and no checkpoint may say that there are no topics.
-			response.RetryAfterMs = claimWait.Milliseconds()
+			// and no checkpoint may say that there are no topics. Nobody waits for it: agents ask again when they would anyhow.
 			return err
 		}
 		c, err := s.enterClaim(ctx, q, agentGroup, session)

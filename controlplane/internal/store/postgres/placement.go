@@ -57,6 +57,14 @@ func (s *Store) PlacementAfter(ctx context.Context, agentGroup store.AgentGroup,
 	return page, err
 }
 
+// placementAt is PlacementAfter for a heartbeat that has read the revision, and then the agents.
+func (s *Store) placementAt(ctx context.Context, agentGroup store.AgentGroup, revision int64, b *beat) (*controlplanev1.Placement, error) {
+	if b.found.Revision != revision || len(b.renewed) == 0 { // also: the session changes, and with it the list of agents
+		return s.PlacementAfter(ctx, agentGroup, revision, store.PlacementPage)
+	}
+	return &controlplanev1.Placement{Revision: revision, Agents: placedAgents(b.agents)}, nil
+}
+
 func readPlacement(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, after int64, limit int) (*controlplanev1.Placement, error) {
 	newest, err := newestRevision(ctx, q, agentGroup)
 	if err != nil {
@@ -91,14 +99,18 @@ func readAgents(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup,
 	if err != nil {
 		return fmt.Errorf("read live sessions: %w", err)
 	}
-	page.Agents = nil
+	page.Agents = placedAgents(sessions)
+	return nil
+}
+
+func placedAgents(sessions []db.Session) (agents []*controlplanev1.PlacedAgent) {
 	for _, row := range sessions {
-		page.Agents = append(page.Agents, &controlplanev1.PlacedAgent{
+		agents = append(agents, &controlplanev1.PlacedAgent{
 			AgentId: row.AgentID, Zone: row.Zone, Address: row.Address, Draining: row.Draining || row.DrainRequested,
 			Suspect: row.Suspect,
 		})
 	}
-	return nil
+	return agents
 }
 
 func readChanges(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, after int64, limit int, page *controlplanev1.Placement) error {

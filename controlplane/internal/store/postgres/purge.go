@@ -18,6 +18,14 @@ const (
 // keys are locked before), and no commit waits for that; then producers and the partitions themselves; at last the topics of which everyone
 // has heard.
 func (s *Store) PurgeDeleted(ctx context.Context) (purged int, more bool, err error) {
+	var due bool
+	err = s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
+		due, err = q.PurgeIsDue(ctx)
+		return err
+	})
+	if err != nil || !due {
+		return 0, false, err
+	}
 	err = s.write(ctx, harmless, func(ctx context.Context, q *db.Queries) error {
 		purged, more = 0, false
 		held, err := q.TryPurgeLock(ctx, purgeLock)

@@ -119,7 +119,8 @@ func claimAgent(ctx context.Context, p *place, agentID string) error {
 	return nil
 }
 
-// Heartbeat looks at what the agent was told before, then renews the session: one small update, except where it changes what others should know.
+// Heartbeat looks at what the agent was told before and renews the session, in one round trip with one small update, except where it changes what
+// others should know, or the placement is another than the agent knows.
 func (s *Store) Heartbeat(ctx context.Context, agentGroup store.AgentGroup, request *controlplanev1.HeartbeatRequest) (
 	*controlplanev1.HeartbeatResponse, error,
 ) {
@@ -127,16 +128,20 @@ func (s *Store) Heartbeat(ctx context.Context, agentGroup store.AgentGroup, requ
 	if err != nil {
 		return nil, err
 	}
-	life, state, err := s.attend(ctx, agentGroup, session, request)
+	b, err := s.beat(ctx, agentGroup, session, request)
 	if err != nil {
 		return nil, err
 	}
-	drain, err := s.renew(ctx, agentGroup, session, request)
+	life, state, err := s.attend(ctx, agentGroup, session, request, b)
+	if err != nil {
+		return nil, err
+	}
+	drain, err := s.renewed(ctx, agentGroup, session, request, b)
 	if err != nil {
 		return nil, err
 	}
 	s.saveReport(ctx, agentGroup, session, request.GetReport())
-	placement, err := s.PlacementAfter(ctx, agentGroup, request.GetRevision(), store.PlacementPage)
+	placement, err := s.placementAt(ctx, agentGroup, request.GetRevision(), b)
 	if err != nil {
 		return nil, err
 	}
@@ -146,21 +151,19 @@ func (s *Store) Heartbeat(ctx context.Context, agentGroup store.AgentGroup, requ
 	}, nil
 }
 
-// renew renews the session, and says whether an operator wants it drained.
-func (s *Store) renew(ctx context.Context, agentGroup store.AgentGroup, session uuid.UUID, request *controlplanev1.HeartbeatRequest) (drain bool, err error) {
-	var renewed []bool
-	err = s.read(ctx, func(ctx context.Context, q *db.Queries) (err error) {
-		renewed, err = q.RenewSession(ctx, db.RenewSessionParams{
-			SessionID: session, AgentGroup: string(agentGroup), Draining: request.GetDraining(), Unfit: request.GetUnfit(),
-			SettledObjectCounter: request.GetSettledObjectCounter(),
-		})
-		return err
-	})
-	if err != nil {
-		return false, err
+func renewal(agentGroup store.AgentGroup, session uuid.UUID, request *controlplanev1.HeartbeatRequest) db.RenewSessionParams {
+	return db.RenewSessionParams{
+		SessionID: session, AgentGroup: string(agentGroup), Draining: request.GetDraining(), Unfit: request.GetUnfit(),
+		SettledObjectCounter: request.GetSettledObjectCounter(),
 	}
-	if len(renewed) == 1 {
-		return renewed[0], nil
+}
+
+// renewed renews the session where the beat could not, and says whether an operator wants it drained.
+func (s *Store) renewed(ctx context.Context, agentGroup store.AgentGroup, session uuid.UUID, request *controlplanev1.HeartbeatRequest, b *beat) (
+	drain bool, err error,
+) {
+	if len(b.renewed) == 1 {
+		return b.renewed[0], nil
 	}
 	err = s.inPlace(ctx, harmless, agentGroup, func(ctx context.Context, p *place) error {
 		rows, err := p.RenewSessionAndState(ctx, db.RenewSessionAndStateParams{

@@ -183,6 +183,23 @@ func (q *Queries) LockObjects(ctx context.Context, objectIds []int64) ([]int64, 
 	return items, nil
 }
 
+const purgeIsDue = `-- name: PurgeIsDue :one
+SELECT EXISTS (
+    SELECT 1 FROM topics t WHERE t.deleted_at IS NOT NULL
+    AND ((SELECT p.topic_id FROM partitions p WHERE p.topic_id = t.topic_id LIMIT 1) IS NOT NULL
+         OR (t.deleted_at < clock_timestamp() - interval '1 day' AND t.recorded_revision >= t.revision))
+)::boolean AS due
+`
+
+// Whether a purge would find anything: asked first, and mostly alone. (A partition is looked for by each deleted topic's own index entry: EXISTS
+// may be answered from a list of all.)
+func (q *Queries) PurgeIsDue(ctx context.Context) (bool, error) {
+	row := q.db.QueryRow(ctx, purgeIsDue)
+	var due bool
+	err := row.Scan(&due)
+	return due, err
+}
+
 const segmentsOfPartitions = `-- name: SegmentsOfPartitions :many
 SELECT s.partition_id, s.base_offset, s.object_id
 FROM unnest($1::bigint[]) AS e(partition_id)
