@@ -74,6 +74,10 @@ func refuseUnserved(ctx context.Context, q *db.Queries) error {
 	if err != nil {
 		return fmt.Errorf("read catalog state: %w", err)
 	}
+	return unservedRefusal(state)
+}
+
+func unservedRefusal(state db.CatalogStateRow) error {
 	if err := haltedRefusal(state); err != nil || state.Serves {
 		return err
 	}

@@ -63,17 +63,9 @@ func (s *Store) beat(ctx context.Context, agentGroup store.AgentGroup, session u
 		return nil, err
 	}
 	var b *beat
-	err = s.retry(ctx, harmless, func() error {
-		conn, err := s.pool.Acquire(ctx)
-		if err != nil {
-			return err
-		}
-		defer conn.Release()
+	err = s.together(ctx, func() []step {
 		b = &beat{}
-		if _, err := roundTrip(ctx, conn.Conn(), b.steps(arg, partitions, renewal(agentGroup, session, request))); err != nil {
-			return fmt.Errorf("renew session: %w", err)
-		}
-		return nil
+		return b.steps(arg, partitions, renewal(agentGroup, session, request))
 	})
 	return b, err
 }

@@ -189,38 +189,71 @@ func (s *Store) ResolveTopics(ctx context.Context, agentGroup store.AgentGroup, 
 		}
 		ids[i] = id
 	}
+	if request.GetTopicsOnly() {
+		return s.resolveTopicsOnly(ctx, agentGroup, request.GetNames(), ids)
+	}
 	var response *controlplanev1.ResolveTopicsResponse
 	err := s.snapshot(ctx, func(ctx context.Context, q *db.Queries) (err error) {
 		if err := refuseUnserved(ctx, q); err != nil { // "no such topic" is not said by a catalog that may have lost it
 			return err
 		}
-		response, err = resolveTopics(ctx, q, agentGroup, request.GetNames(), ids, request.GetTopicsOnly())
+		response, err = resolveTopics(ctx, q, agentGroup, request.GetNames(), ids)
 		return err
 	})
 	return response, err
 }
 
+// resolveTopicsOnly takes one round trip: an agent asks so for every request of a client that names topics by their names. The topics are read
+// after the state: a catalog that serves has them.
+func (s *Store) resolveTopicsOnly(ctx context.Context, agentGroup store.AgentGroup, names []string, ids []uuid.UUID) (*controlplanev1.ResolveTopicsResponse, error) {
+	var state db.CatalogStateRow
+	var topics []db.Topic
+	err := s.together(ctx, func() []step {
+		return []step{
+			func(ctx context.Context, d db.DBTX) (err error) {
+				state, err = db.New(d).CatalogState(ctx)
+				return err
+			},
+			func(ctx context.Context, d db.DBTX) (err error) {
+				topics, err = db.New(d).ResolveTopics(ctx, string(agentGroup), names, ids)
+				return err
+			},
+		}
+	})
+	if err == nil {
+		err = unservedRefusal(state)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return resolved(topics), nil
+}
+
+func resolved(topics []db.Topic) *controlplanev1.ResolveTopicsResponse {
+	response := &controlplanev1.ResolveTopicsResponse{}
+	for _, row := range topics {
+		response.Topics = append(response.Topics, placedTopic(row))
+	}
+	return response
+}
+
 // resolvedPartitions is how many partitions ResolveTopics answers in all, shared evenly and at most PlacementPage a topic.
 const resolvedPartitions = 20_000
 
-func resolveTopics(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, names []string, ids []uuid.UUID, topicsOnly bool) (
+func resolveTopics(ctx context.Context, q *db.Queries, agentGroup store.AgentGroup, names []string, ids []uuid.UUID) (
 	*controlplanev1.ResolveTopicsResponse, error,
 ) {
 	topics, err := q.ResolveTopics(ctx, string(agentGroup), names, ids)
 	if err != nil {
 		return nil, fmt.Errorf("resolve topics: %w", err)
 	}
-	response := &controlplanev1.ResolveTopicsResponse{}
+	response := resolved(topics)
 	if len(topics) == 0 {
 		return response, nil
 	}
 	found := make([]uuid.UUID, len(topics))
 	for i, row := range topics {
 		found[i] = row.TopicID
-		response.Topics = append(response.Topics, placedTopic(row))
-	}
-	if topicsOnly {
-		return response, nil
 	}
 	partitions, err := q.PlacedPartitionsOfTopics(ctx, found, int32(min(store.PlacementPage, resolvedPartitions/len(topics))))
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 
 	"github.com/streamhouse/streamhouse/controlplane/internal/store/postgres"
 )
@@ -203,6 +204,33 @@ func TestResolveTopics(t *testing.T) {
 	if len(empty.GetTopics()) != 0 {
 		t.Fatalf("response %v", empty)
 	}
+}
+
+// The short way that agents take for topics whose partitions they know says the same, and says nothing in the name of a catalog that does not serve.
+func TestResolveTopics_WithoutPartitions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres.Config{})
+	a := w.register("a")
+	w.must(w.EnsureAgentGroup(t.Context(), "blue"))
+	orders, payments := w.topic("orders", 2), w.topic("payments", 1)
+	w.topicWith(&controlplanev1.CreateTopicRequest{Name: "blue", PartitionCount: 1, AgentGroup: "blue"})
+	ask := &controlplanev1.ResolveTopicsRequest{Names: []string{"orders", "blue", "nope"}, TopicIds: [][]byte{payments[:]}, TopicsOnly: true}
+	response, err := w.ResolveTopics(t.Context(), group, ask)
+	w.must(err)
+	if len(response.GetTopics()) != 2 || len(response.GetPartitions()) != 0 || string(response.GetTopics()[0].GetTopicId()) != string(orders[:]) ||
+		string(response.GetTopics()[1].GetTopicId()) != string(payments[:]) {
+		t.Fatalf("response %v", response)
+	}
+	_, err = w.DeleteTopic(t.Context(), &controlplanev1.DeleteTopicRequest{Name: "orders"})
+	w.must(err)
+	response, err = w.ResolveTopics(t.Context(), group, ask)
+	w.must(err)
+	if len(response.GetTopics()) != 1 {
+		t.Fatalf("after a deletion: %v", response)
+	}
+	a.loses(payments, 0, 0)
+	_, err = w.ResolveTopics(t.Context(), group, ask)
+	wantRefusal(t, refusalOf(err), refusalv1.Reason_REASON_CATALOG_HALTED)
 }
 
 func TestLookup_ByTimestamp(t *testing.T) {

@@ -41,6 +41,20 @@ func roundTrip(ctx context.Context, conn *pgx.Conn, steps []step) (failed int, e
 	return len(steps), results.Close()
 }
 
+// together runs steps in one round trip, which is one transaction without a BEGIN of its own; they are made anew for each attempt. Requires: a second
+// run does no harm.
+func (s *Store) together(ctx context.Context, steps func() []step) error {
+	return s.retry(ctx, harmless, func() error {
+		conn, err := s.pool.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Release()
+		_, err = roundTrip(ctx, conn.Conn(), steps())
+		return err
+	})
+}
+
 // errQueued is what a step is told while it is sent.
 var errQueued = errors.New("queued")
 
