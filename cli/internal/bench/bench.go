@@ -102,11 +102,16 @@ func (t *topics) await(ctx context.Context, name string) error {
 }
 
 func leadersOf(ctx context.Context, sdk *client.Client, topic string) ([]client.Leader, error) {
+	m, err := metadataOf(ctx, sdk, topic)
+	return m.Leaders, err
+}
+
+func metadataOf(ctx context.Context, sdk *client.Client, topic string) (client.TopicMetadata, error) {
 	m, err := sdk.Metadata(ctx, topic)
 	if err != nil {
-		return nil, err
+		return client.TopicMetadata{}, err
 	}
-	return m.Topics[0].Leaders, nil
+	return m.Topics[0], nil
 }
 
 // remove deletes the topics, unless they are to be kept.

@@ -84,7 +84,7 @@ func newPrebuilt(ctx context.Context, target Target, c ProduceConfig, t *tally, 
 		for j := range entries {
 			at := home.partitions[(i/len(homes)*entries+j)%len(home.partitions)]
 			request.Entries = append(request.Entries, &dataplanev1.ProduceEntry{
-				Topic: &dataplanev1.ProduceEntry_TopicName{TopicName: at.topic}, Partition: &at.partition,
+				Topic: &dataplanev1.ProduceEntry_TopicId{TopicId: at.topicID}, Partition: &at.partition, // as the SDK does: names are looked up anew
 				Payload: &dataplanev1.ProduceEntry_Batch{Batch: bytes.Clone(batch)}, // send stamps it
 			})
 		}
@@ -100,7 +100,7 @@ type home struct {
 }
 
 type place struct {
-	topic     string
+	topicID   string
 	partition int32
 }
 
@@ -108,17 +108,17 @@ func (p *prebuilt) homes(ctx context.Context, topics *topics) ([]*home, error) {
 	var all []*home
 	byURL := map[string]*home{}
 	for _, topic := range topics.names {
-		leaders, err := leadersOf(ctx, topics.sdk, topic)
+		metadata, err := metadataOf(ctx, topics.sdk, topic)
 		if err != nil {
 			return nil, err
 		}
-		for partition, l := range leaders {
+		for partition, l := range metadata.Leaders {
 			h := byURL[l.Address]
 			if h == nil {
 				h = &home{url: l.Address}
 				byURL[l.Address], all = h, append(all, h)
 			}
-			h.partitions = append(h.partitions, place{topic, int32(partition)})
+			h.partitions = append(h.partitions, place{metadata.ID, int32(partition)})
 		}
 	}
 	return all, nil
