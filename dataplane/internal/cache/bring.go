@@ -78,7 +78,7 @@ func (c *Cache) landSpan(ctx context.Context, s *span, b *blob) {
 	c.mu.Lock()
 	good := b.where != nowhere
 	for _, f := range s.flights {
-		if !f.wish.ahead {
+		if f.wish.forPeer {
 			b.use(f.wish.part)
 		}
 	}
