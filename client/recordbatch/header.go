@@ -204,8 +204,8 @@ func SetProducer(batch []byte, p Producer) error {
 	return nil
 }
 
-// SetTime moves a built batch in time, all its records alike, so that the first timestamp is at, and computes the checksum anew, in place,
-// without compressing again. batch must be exactly one batch. Requires: a record that is earlier than the first one stays in bounds. Errors:
+// SetTime moves a built batch in time, all its records alike, so that the first timestamp is at, and gives it the checksum that goes with it, in
+// place, without reading the records. batch must be exactly one batch. Requires: a record that is earlier than the first one stays in bounds. Errors:
 // Corrupt, BadTimestamp.
 func SetTime(batch []byte, at int64) error {
 	h, e := parseHeader(batch)
@@ -219,8 +219,9 @@ func SetTime(batch []byte, at int64) error {
 	if badTimestamp(at) || badTimestamp(latest) {
 		return fault(BadTimestamp, "timestamps must lie between the years 1970 and 9999")
 	}
-	binary.BigEndian.PutUint64(batch[baseTimeAt:], uint64(at))
-	binary.BigEndian.PutUint64(batch[maxTimeAt:], uint64(latest))
-	putChecksum(batch)
+	rehead(batch, func() {
+		binary.BigEndian.PutUint64(batch[baseTimeAt:], uint64(at))
+		binary.BigEndian.PutUint64(batch[maxTimeAt:], uint64(latest))
+	})
 	return nil
 }

@@ -2,6 +2,7 @@ package recordbatch_test
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"testing"
 
@@ -75,6 +76,36 @@ func TestSetProducerKeepsTheRecords(t *testing.T) {
 	wantReason(t, recordbatch.SetProducer(nil, p), recordbatch.Corrupt)
 	if recordbatch.NoProducer().Idempotent() {
 		t.Error("no producer is idempotent")
+	}
+}
+
+// SetTime does not read the records: its checksum is the one that reading them gives, and a damaged batch stays one.
+func TestSetTimeHasTheChecksumOfTheWholeBatch(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 2, 3, 100, 5000} {
+		b := recordbatch.NewBuilder(recordbatch.LZ4, recordbatch.Limits{})
+		for i := range n {
+			if err := b.Append(1000+int64(i), nil, fmt.Appendf(nil, "%d", i*i*7919), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		batch, err := b.Build(recordbatch.NoProducer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := recordbatch.SetTime(batch, 1_700_000_000_123); err != nil {
+			t.Fatal(err)
+		}
+		info, err := recordbatch.Verify(batch, recordbatch.Limits{}, new(recordbatch.Scratch))
+		if err != nil || info.BaseTimestamp != 1_700_000_000_123 || info.MaxTimestamp != 1_700_000_000_123+int64(n-1) {
+			t.Errorf("%d records: %+v, %v", n, info.Header, err)
+		}
+		batch[len(batch)-1] ^= 1
+		if err := recordbatch.SetTime(batch, 5); err != nil {
+			t.Fatal(err)
+		}
+		_, err = recordbatch.Verify(batch, recordbatch.Limits{}, new(recordbatch.Scratch))
+		wantReason(t, err, recordbatch.Corrupt)
 	}
 }
 
