@@ -95,7 +95,8 @@ func TestRequestFieldNumbers(t *testing.T) {
 		number  protowire.Number
 	}{
 		{&dataplanev1.ProduceRequest{}, "entries", requestEntries},
-		{&dataplanev1.ProduceEntry{}, "batch", entryBatch}, {&dataplanev1.ProduceEntry{}, "records", entryRecords},
+		{&dataplanev1.ProduceEntry{}, "batch", entryBatch},
+		{&dataplanev1.ProduceEntry{}, "records", entryRecords},
 	} {
 		if f := c.message.ProtoReflect().Descriptor().Fields().ByName(c.name); f == nil || f.Number() != c.number {
 			t.Errorf("%s is not field %d", c.name, c.number)
