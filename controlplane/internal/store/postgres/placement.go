@@ -205,7 +205,9 @@ func (s *Store) ResolveTopics(ctx context.Context, agentGroup store.AgentGroup, 
 
 // resolveTopicsOnly takes one round trip: an agent asks so for every request of a client that names topics by their names. The topics are read
 // after the state: a catalog that serves has them.
-func (s *Store) resolveTopicsOnly(ctx context.Context, agentGroup store.AgentGroup, names []string, ids []uuid.UUID) (*controlplanev1.ResolveTopicsResponse, error) {
+func (s *Store) resolveTopicsOnly(ctx context.Context, agentGroup store.AgentGroup, names []string, ids []uuid.UUID) (
+	*controlplanev1.ResolveTopicsResponse, error,
+) {
 	var state db.CatalogStateRow
 	var topics []db.Topic
 	err := s.together(ctx, func() []step {
