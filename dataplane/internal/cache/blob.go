@@ -73,14 +73,13 @@ func (b *blob) vouch(p part) {
 	b.note(p, k)
 }
 
-// use remembers that a reader got a part, and tells whether the cache by use has to know. A blob of many segments counts as used again when one
-// of them is, not when each was read once. Requires Cache.mu.
-func (b *blob) use(p part) (inCache bool) {
+// use remembers that a reader got a part. A blob of many segments counts as used again when one of them is, not when each was read once.
+// Requires Cache.mu.
+func (b *blob) use(p part) {
 	k := b.known[p]
 	b.again = b.again || k.used
 	k.used = true
 	b.note(p, k)
-	return b.where == inUsed
 }
 
 func (b *blob) note(p part, k knowledge) {

@@ -78,7 +78,7 @@ func (c *Cache) landSpan(ctx context.Context, s *span, b *blob) {
 	c.mu.Lock()
 	good := b.where != nowhere
 	for _, f := range s.flights {
-		if f.wish.forPeer {
+		if !f.wish.ahead {
 			b.use(f.wish.part)
 		}
 	}

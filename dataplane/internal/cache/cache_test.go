@@ -162,19 +162,20 @@ func TestLackingIsWhatIsNeitherHeldNorOnItsWay(t *testing.T) {
 	})
 }
 
-// One reader of an object that was read at once is no reason to keep it, however many answers he gets each segment in; two are.
+// One reader of an object that was read at once is no reason to keep it, two are.
 func TestWhatIsReadOnceOnlyDoesNotStay(t *testing.T) {
 	for _, readers := range []int{1, 2} {
 		b := &bucket{}
 		c := newCache(t, b, Config{MaxBytes: 4 << 20, RecentBytes: 1 << 20})
 		segments := b.object(t, "o", 8, 64<<10)
-		load(t, c, segments) // for those who come
+		var wants []Want
+		for _, s := range segments {
+			wants = append(wants, Want{Segment: s, Ahead: true})
+		}
+		c.Load(t.Context(), wants) // for those who come
 		for range readers {
 			for i := range segments {
-				for range 3 {
-					load(t, c, segments[i:i+1])
-				}
-				c.Used(segments[i : i+1])
+				load(t, c, segments[i:i+1])
 			}
 		}
 		load(t, c, b.object(t, "other", 16, 64<<10)) // fills the ring
@@ -352,7 +353,6 @@ func TestMemoryIsBounded(t *testing.T) {
 		segments := b.object(t, fmt.Sprint(i), 4, 64<<10)
 		for range 3 { // used more than once: moves on when the ring turns
 			load(t, c, segments)
-			c.Used(segments)
 		}
 		if held := c.Bytes(); held > 2<<20+64<<10 {
 			t.Fatalf("%d bytes held after %d objects, want at most 2 MiB", held, i+1)

@@ -2,7 +2,7 @@
 // object for the whole zone.
 //
 // It keeps blobs, each a range of one object: what was committed here, a range that was read for some segments, or all of an object.
-// What is new lives in a ring that drops the oldest; what readers were given more than once there (Used) moves on to a cache by use. Both are bounded in
+// What is new lives in a ring that drops the oldest; what was used more than once there moves on to a cache by use. Both are bounded in
 // bytes. Segments that are asked for at once and lie close to each other in one object are read with one GET, also with a wide gap between them where
 // who asks says so (Together); nobody loads what somebody else is loading; a GET that takes longer than most is sent once more.
 //

@@ -24,6 +24,7 @@ const (
 type Want struct {
 	lookup.Segment
 	Sharing Sharing
+	Ahead   bool // nobody has asked for it yet: that it is loaded is no use of it
 	// Together: what lies between it and others of the object that are wanted together is read, too.
 	Together bool
 }
@@ -71,6 +72,7 @@ type wish struct {
 	sum         *uint32
 	sharing     Sharing
 	objectBytes int64 // 0: unknown
+	ahead       bool
 	together    bool
 	forPeer     bool // another agent asks: it is never asked in turn
 }
@@ -106,26 +108,10 @@ func (c *Cache) Load(ctx context.Context, wants []Want) []Result {
 		w := &wants[i]
 		wishes[i] = wish{
 			object: w.ObjectKey, part: part{w.Position, w.SizeBytes}, sum: &w.CRC32C, sharing: w.Sharing, objectBytes: w.ObjectBytes,
-			together: w.Together,
+			ahead: w.Ahead, together: w.Together,
 		}
 	}
 	return c.load(ctx, wishes)
-}
-
-// Used says that a reader has been given all of these segments. That they were loaded says less: what is read ahead may never be asked for, and
-// who catches up gets a segment in several answers, each of which loads it. One reader would look like several, and all that he passes by
-// would be kept in the place of what others come back to.
-func (c *Cache) Used(segments []lookup.Segment) {
-	for _, s := range segments {
-		p := part{s.Position, s.SizeBytes}
-		c.mu.Lock()
-		b := c.held.find(s.ObjectKey, p)
-		used := b != nil && b.use(p)
-		c.mu.Unlock()
-		if used {
-			c.used.GetIfPresent(b) // counts as a use
-		}
-	}
 }
 
 // Range returns a part of an object for another agent of the zone, which checks it. Errors as in Result.
@@ -177,7 +163,10 @@ func (c *Cache) recall(w *wish) []byte {
 		return nil
 	}
 	good := b.known[w.part].good
-	used := w.forPeer && b.use(w.part)
+	if !w.ahead {
+		b.use(w.part)
+	}
+	used := b.where == inUsed
 	c.mu.Unlock()
 	if used {
 		c.used.GetIfPresent(b) // counts as a use

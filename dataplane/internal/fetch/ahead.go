@@ -41,7 +41,7 @@ type ahead struct {
 	catalog *lookup.Coalescer
 	jobs    chan []cache.Want
 	queries chan lookup.Query
-	room    int64 // bytes that all windows may have together: so few that what is read twice, for some who are behind, pushes nothing out unread
+	room    int64 // bytes that all windows may have together
 
 	mu        sync.Mutex
 	sequences map[spot]sequence // where readers are expected; at most maxSequences
@@ -63,7 +63,7 @@ type sequence struct {
 func newAhead(c *cache.Cache, index *lookup.Index, catalog *lookup.Coalescer) *ahead {
 	return &ahead{
 		cache: c, index: index, catalog: catalog, jobs: make(chan []cache.Want, aheadJobs), queries: make(chan lookup.Query, aheadJobs),
-		room: c.RecentBytes() / 4, sequences: make(map[spot]sequence),
+		room: c.RecentBytes() / 2, sequences: make(map[spot]sequence),
 	}
 }
 
@@ -109,7 +109,7 @@ func (a *ahead) follow(r *reading) {
 		if window <= 0 || len(next) == aheadSegments {
 			break
 		}
-		next = append(next, cache.Want{Segment: segment})
+		next = append(next, cache.Want{Segment: segment, Ahead: true})
 		window -= int64(segment.SizeBytes)
 	}
 	if len(next) == 0 {
@@ -183,7 +183,7 @@ func (a *ahead) together(wants []cache.Want) []cache.Want {
 		objects[w.ObjectKey] = &extent{from: math.MaxInt64}
 	}
 	for _, segment := range a.index.Within(func(key string) bool { return objects[key] != nil }, a.readers()) {
-		wants = append(wants, cache.Want{Segment: segment})
+		wants = append(wants, cache.Want{Segment: segment, Ahead: true})
 	}
 	wants = distinct(wants)
 	for _, w := range wants {
@@ -191,7 +191,7 @@ func (a *ahead) together(wants []cache.Want) []cache.Want {
 	}
 	for i := range wants {
 		e := objects[wants[i].ObjectKey]
-		wants[i].Together = e.dense() && e.to-e.from <= a.room // else it would push out what was read ahead before
+		wants[i].Together = e.dense() && e.to-e.from <= a.room/2 // else it would push out what was read ahead before
 	}
 	return wants
 }

@@ -175,7 +175,6 @@ func (f *fetching) answer() (*dataplanev1.FetchResponse, error) {
 	res := &dataplanev1.FetchResponse{}
 	for _, r := range f.readings {
 		f.service.records.Add(r.fetched.GetNextOffset() - r.target.offset - r.fetched.GetSkippedOffsets())
-		f.service.cache.Used(r.passed())
 		f.service.ahead.follow(r)
 		res.Partitions = append(res.Partitions, r.fetched)
 	}

@@ -260,15 +260,6 @@ func join(slices [][]byte) []byte {
 	return bytes.Join(slices, nil)
 }
 
-// passed are the segments that are answered to their end.
-func (r *reading) passed() []lookup.Segment {
-	n := 0
-	for n < len(r.segments) && r.segments[n].End() <= r.fetched.GetNextOffset() {
-		n++
-	}
-	return r.segments[:n]
-}
-
 // letGo gives back what is loaded; it can be loaded again.
 func (r *reading) letGo() { r.segments, r.loaded = nil, nil }
 

@@ -200,7 +200,6 @@ func (r *stream) deliver(ctx context.Context, planned []*reading) error {
 				return err
 			}
 			r.service.records.Add(reading.fetched.GetNextOffset() - reading.target.offset - reading.fetched.GetSkippedOffsets())
-			r.service.cache.Used(reading.passed())
 			reading.goOn()
 		}
 		if reading.fetched.GetRefusal() != nil {
@@ -245,6 +244,7 @@ func (r *stream) lookAhead(planned []*reading) {
 				break
 			}
 			next = reading.want(next, []lookup.Segment{segment}, sharing)
+			next[len(next)-1].Ahead = true
 			size += int64(segment.SizeBytes)
 		}
 	}
