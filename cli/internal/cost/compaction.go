@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// How compaction is done, as control planes and agents are set by default (docs/retention.md).
+// How compaction is done, as control planes and agents are set by default: packages compaction of the one, compact of the other. e2e/cost compares what
+// comes of it with what agents count.
 const (
 	patience     = 12 // times its least age an object waits for others
 	longPatience = 24 // times as long those wait that compaction has written

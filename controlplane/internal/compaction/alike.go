@@ -37,7 +37,7 @@ func (s sums) long(kinds int) bool { return s.objects*s.bytes >= int64(kinds)*jo
 
 // lasting tells whether there is room in one job of level 0 for objects enough to make long segments, so that none of it is rewritten again.
 func (s sums) lasting(c Config) bool {
-	wanted := joinedBytes * s.segments / s.bytes
+	wanted := joinedBytes * s.segments / max(1, s.bytes) // sizes of old objects are not known: 0
 	return wanted <= MaxInputs && wanted*s.bytes <= s.objects*c.jobBytes(0) && wanted*s.segments <= s.objects*maxSegments/2
 }
 

@@ -19,9 +19,9 @@ const (
 	minDepth = 8
 	// longSegment is the mean length of segments in bytes from which on an object is left as it is.
 	longSegment = 1 << 20
-	// smallBytes is how large an object is that an agent reads whole.
+	// smallBytes is how large an object is that an agent reads whole (maxSpan in its package compact).
 	smallBytes = 4 << 20
-	// joinedBytes is how long agents make segments.
+	// joinedBytes is how long agents make segments (maxJoinedBytes there).
 	joinedBytes = 2 << 20
 	// minCrowd is how many objects of one kind are worth more than MaxInputs of many kinds, where there is no time to wait.
 	minCrowd = MaxInputs / 4
@@ -31,7 +31,7 @@ const (
 type Candidate struct {
 	ObjectID   int64
 	Key        string
-	SizeBytes  int64
+	SizeBytes  int64 // 0: not known
 	References int32
 	// Age since its commit, by PostgreSQL's clock.
 	Age time.Duration

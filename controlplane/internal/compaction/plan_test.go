@@ -49,6 +49,8 @@ func TestChoose(t *testing.T) {
 		"few and old":                            {candidates: objects(7, 8<<20, 1000, time.Hour), inputs: 7},
 		"one alone has nobody to be joined with": {candidates: objects(1, 8<<20, 1000, 24*time.Hour)},
 		"bytes for half an object, more is to be rewritten anyway": {candidates: objects(300, 8<<20, 1000, time.Minute), inputs: 8},
+		"nobody knows how large they are":                          {candidates: objects(20, 0, 10, time.Minute)},
+		"nobody knows it, and they are old":                        {candidates: objects(20, 0, 10, time.Hour), inputs: 20},
 		"segments come to 2 MiB":                                   {candidates: objects(300, 8<<20, 200, time.Minute), inputs: 50},
 		"they would, but it is no object yet":                      {candidates: objects(20, 1<<20, 10, time.Minute)},
 		"small ones, as many as are read whole":                    {candidates: objects(300, 1<<20, 10, time.Minute), inputs: 24},
@@ -106,7 +108,7 @@ func drawCandidates(t *rapid.T) (all []Candidate) {
 	for range rapid.IntRange(0, 60).Draw(t, "n") {
 		id += rapid.Int64Range(1, 3).Draw(t, "gap")
 		c := Candidate{
-			ObjectID: id, Key: fmt.Sprintf("g/1/%d/%d", rapid.IntRange(1, 3).Draw(t, "writer"), id), SizeBytes: rapid.Int64Range(1, 200<<20).Draw(t, "size"), References: rapid.Int32Range(1, 5000).Draw(t, "references"),
+			ObjectID: id, Key: fmt.Sprintf("g/1/%d/%d", rapid.IntRange(1, 3).Draw(t, "writer"), id), SizeBytes: rapid.Int64Range(0, 200<<20).Draw(t, "size"), References: rapid.Int32Range(1, 5000).Draw(t, "references"),
 			Age: time.Duration(rapid.Int64Range(0, int64(48*time.Hour)).Draw(t, "age")),
 		}
 		if rapid.Bool().Draw(t, "known") {

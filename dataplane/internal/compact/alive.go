@@ -69,7 +69,7 @@ func (r *running) readFooters(ctx context.Context) ([][]object.Segment, error) {
 func (r *running) whole() []int64 {
 	bytes, left := make([]int64, len(r.work.GetObjectKeys())), r.small.left
 	for i, size := range r.work.GetObjectBytes() {
-		if i < len(bytes) && size <= min(left, maxSpan) {
+		if i < len(bytes) && size > 0 && size <= min(left, maxSpan) {
 			bytes[i], left = size, left-size
 		}
 	}
