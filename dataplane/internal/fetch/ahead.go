@@ -157,22 +157,28 @@ func (a *ahead) run(ctx context.Context) error {
 			case <-ctx.Done():
 				return nil
 			case q := <-a.queries:
-				_, _ = a.catalog.Ask(ctx, a.waiting(q)...) // the index has the answers
+				if unknown := a.waiting(q); len(unknown) > 0 {
+					_, _ = a.catalog.Ask(ctx, unknown...) // the index has the answers
+				}
 			}
 		}
 	})
 	return workers.Wait()
 }
 
-// waiting are a query and those that wait behind it, each once.
-func (a *ahead) waiting(first lookup.Query) []lookup.Query {
-	all := []lookup.Query{first}
+// waiting are a query and those that wait behind it, each once, without those that have been answered since they were put: while a lookup is
+// on its way, its reader asks for the same again and again.
+func (a *ahead) waiting(first lookup.Query) (unknown []lookup.Query) {
+	waiting := []lookup.Query{first}
 	for range len(a.queries) {
-		if q := <-a.queries; !slices.Contains(all, q) {
-			all = append(all, q)
+		waiting = append(waiting, <-a.queries)
+	}
+	for _, q := range waiting {
+		if _, known := a.index.Find(q.Partition, q.At, 1); len(known) == 0 && !slices.Contains(unknown, q) {
+			unknown = append(unknown, q)
 		}
 	}
-	return all
+	return unknown
 }
 
 // together adds to what one reader lacks what others will soon want of the same objects. Where that is half of an object's range or more, what
