@@ -225,22 +225,22 @@ func (r *rig) must(err error) {
 	}
 }
 
-// bucketHas says whether a file of the bucket's server contains the text; the records of these tests are not compressed where it matters.
-func (r *rig) bucketHas(text string) bool {
+// copies is how many files of the bucket's server contain the text; the records of these tests are not compressed where it matters.
+func (r *rig) copies(text string) (n int) {
 	r.Helper()
-	found := false
 	err := filepath.WalkDir(r.cluster.S3.Dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || found {
+		if err != nil || entry.IsDir() {
 			return nil //nolint:nilerr // a file that has gone meanwhile
 		}
-		content, err := os.ReadFile(path)
-		found = err == nil && strings.Contains(string(content), text)
+		if content, err := os.ReadFile(path); err == nil && strings.Contains(string(content), text) {
+			n++
+		}
 		return nil
 	})
 	if err != nil {
 		r.Fatal(err)
 	}
-	return found
+	return n
 }
 
 // awaitLive waits until the control plane calls the agent live again.
