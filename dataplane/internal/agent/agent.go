@@ -135,6 +135,7 @@ func New(config Config, deps Deps) (*Agent, error) {
 	reading := config.Fetch
 	reading.Self, reading.Zone, reading.Peers = config.Session.AgentID, config.Session.Zone, others
 	reading.Meter, reading.Traffic = deps.Meter, a.traffic
+	reading.Halted = func() bool { return a.keeper.Halted() } // made below, before anybody reads
 	a.reader, err = fetch.New(config.Session.AgentGroup, a.table, control, deps.Store, reading, deps.Log)
 	if err != nil {
 		return nil, err
@@ -172,6 +173,7 @@ func (a *Agent) write(peers *peer.Peers, uploads *flush.Uploads, handed *lease.H
 	who := a.config.Session
 	who.Unfit = uploads.Unfit
 	who.Evidence = told
+	who.Began = a.reader.Adopted
 	who.Traffic = a.traffic
 	who.Settled = func(session object.UUID) uint64 { return a.desk.Settled(session) }
 	a.keeper = session.New(who, a.control, a.table, a.deps.Log)

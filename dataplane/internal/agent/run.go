@@ -69,7 +69,6 @@ func (a *Agent) keep(ctx context.Context) error {
 			a.deps.Ready()
 		}
 		first = false
-		a.reader.Adopted(kept.Incarnation)
 		return a.desk.Hold(ctx, kept)
 	})
 }

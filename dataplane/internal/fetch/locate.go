@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/lookup"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
 	"github.com/streamhouse/streamhouse/serve/refusal"
 )
 
@@ -27,12 +28,15 @@ const doubtPatience = 200 * time.Millisecond
 // now: so "nothing there" and "out of range" are never said from memory (P4). The error is the context's.
 func (s *Service) locate(ctx context.Context, targets []target) ([]place, error) {
 	places := make([]place, len(targets))
-	var asked, aged, doubted []int
+	halted := s.config.Halted != nil && s.config.Halted()
+	var asked, unsure, aged, doubted []int
 	for i, t := range targets {
 		places[i].state, places[i].segments = s.index.Find(t.id, t.offset, locatedSegments)
 		switch {
 		case len(places[i].segments) == 0:
 			asked = append(asked, i)
+		case halted:
+			unsure = append(unsure, i)
 		case t.topic.KeysRequired && s.index.Aged(t.id):
 			aged = append(aged, i)
 		case s.index.Doubtful(t.id):
@@ -42,10 +46,34 @@ func (s *Service) locate(ctx context.Context, targets []target) ([]place, error)
 	if err := s.ask(ctx, targets, asked, places); err != nil {
 		return nil, err
 	}
+	if err := s.assure(ctx, targets, unsure, places); err != nil {
+		return nil, err
+	}
 	if err := s.renew(ctx, targets, aged, places); err != nil {
 		return nil, err
 	}
 	return places, s.confirm(ctx, targets, doubted, places)
+}
+
+// assure asks a catalog that was halted when it was last heard of. As long as it is, what was acknowledged is still at its offset, and is read from what is
+// known here. Once it has been adopted it may have given the offset to another record: then its word counts, and where it cannot be asked nothing is read.
+func (s *Service) assure(ctx context.Context, targets []target, which []int, places []place) error {
+	if len(which) == 0 {
+		return nil
+	}
+	known := make([]place, len(which))
+	for i, at := range which {
+		known[i] = places[at]
+	}
+	if err := s.ask(ctx, targets, which, places); err != nil {
+		return err
+	}
+	for i, at := range which {
+		if places[at].refusal.GetReason() == refusalv1.Reason_REASON_CATALOG_HALTED {
+			places[at] = known[i]
+		}
+	}
+	return nil
 }
 
 // renew asks the catalog whether compaction by key has put other segments in the place of those that are known. As with confirm, a catalog that does not

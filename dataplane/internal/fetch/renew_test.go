@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/partition"
 	controlplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/controlplane/v1"
 	dataplanev1 "github.com/streamhouse/streamhouse/gen/streamhouse/dataplane/v1"
+	refusalv1 "github.com/streamhouse/streamhouse/gen/streamhouse/refusal/v1"
+	"github.com/streamhouse/streamhouse/serve/refusal"
 )
 
 // byID asks by the topic's id, for which the table is enough.
@@ -135,6 +138,34 @@ func TestOtherTopicsAreNotLocatedAgain(t *testing.T) {
 		}
 		if n := r.located(); n != 1 {
 			t.Errorf("the catalog was asked for segments %d times", n)
+		}
+	})
+}
+
+// While a catalog is halted nothing is given up, and what is known is read. Once it is adopted its offsets may have gone to other records: an agent that
+// has heard of the halt, and not of its end, takes the catalog's word for them, or nothing.
+func TestP2_WhatAnAdoptedCatalogGaveUpIsNotReadFromMemory(t *testing.T) {
+	t.Parallel()
+	var halted atomic.Bool
+	inBubble(t, 1, Config{Halted: halted.Load}, func(t *testing.T, r *rig) {
+		all := r.write([][]rec{plain(10)}, 0)
+		if n := r.records(); n != 10 {
+			t.Fatalf("%d records", n)
+		}
+		halted.Store(true)
+		r.catalog.Fail(refusal.Error(refusal.New(refusalv1.Reason_REASON_CATALOG_HALTED, "halted")))
+		if n := r.records(); n != 10 {
+			t.Errorf("%d records are read while the catalog is halted", n)
+		}
+		r.catalog.Fail(errors.New("out of reach"))
+		if got, err := r.Fetch(r.ctx, byID()); !refusal.Is(err, refusalv1.Reason_REASON_CATALOG_UNAVAILABLE) {
+			t.Errorf("read while nobody knows whether the catalog was adopted: %v, %v", got, err)
+		}
+		r.catalog.Fail(nil)
+		r.replaced(all)
+		r.catalog.SetEpoch(id(0), 1<<23)
+		if n := r.records(); n != 1 {
+			t.Errorf("%d records are read from a catalog that was adopted with one", n)
 		}
 	})
 }

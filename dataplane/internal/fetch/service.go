@@ -53,6 +53,7 @@ type Config struct {
 	Peers           Peers         // nil: other agents are never asked, and waiting readers rely on lookups alone
 	Meter           metric.Meter  // nil: nothing is measured
 	Traffic         Traffic       // nil: nobody counts
+	Halted          func() bool   // whether the catalog was halted when it was last heard of; nil: it never is
 	LookupInterval  time.Duration // between lookups for all who wait; default 1 s, 10 ms to 1 s
 	SignOfLife      time.Duration // silence on a Consume stream before an empty message; default 5 s, 100 ms to 10 s
 	CatalogPatience time.Duration // a stream that waits ends when lookups have failed for so long; default 10 s, at least 1 s
@@ -194,7 +195,8 @@ func (s *Service) Led(p partition.ID, epoch partition.Epoch, logStartOffset, hig
 	s.board.Led(p, epoch, logStartOffset, highWatermark)
 }
 
-// Adopted says that this agent's session is of this incarnation: what earlier ones knew is not the catalog's any more.
+// Adopted says that this agent's session is of this incarnation: what earlier ones knew is not the catalog's any more. To be called before Halted
+// says that the catalog serves.
 func (s *Service) Adopted(incarnation int32) { s.index.Adopted(incarnation) }
 
 // Moved has the catalog asked for those who wait, here and on other agents: no more commits of this agent will wake them.

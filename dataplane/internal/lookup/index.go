@@ -32,6 +32,7 @@ type Index struct {
 	known   map[partition.ID]*list.Element // of *entry
 	recent  list.List                      // the one used last in front
 	entries int                            // sum of cost
+	adopted partition.Epoch                // incarnation of this agent's session
 	waiting map[partition.ID]map[*Subscription]struct{}
 	read    map[partition.ID]struct{} // found in memory since the watch last took them; all of them known
 	awaited *Awaited                  // nil: nobody follows who waits
@@ -103,13 +104,22 @@ func (x *Index) Committed(c partition.Committed) {
 }
 
 // Noticed adds what the partition's leader says to have committed: the high watermark, and the segment that ended there, where it says
-// so (else nil). It wakes who waits for it.
+// so (else nil). It wakes who waits for it. Who leads in an earlier incarnation than this agent's is not heard.
 func (x *Index) Noticed(p partition.ID, epoch partition.Epoch, highWatermark int64, s *Segment) {
 	a := Answer{State: State{Epoch: epoch, HighWatermark: highWatermark}}
+	if a.State.incarnation() < x.incarnation() {
+		return
+	}
 	if s != nil {
 		a.Segments = []Segment{*s}
 	}
 	x.learn(p, a)
+}
+
+func (x *Index) incarnation() partition.Epoch {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.adopted
 }
 
 // Forget drops the partition's segments, so that the next read asks the catalog.
@@ -126,6 +136,7 @@ func (x *Index) Forget(p partition.ID) {
 func (x *Index) Adopted(incarnation int32) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.adopted = incarnation
 	for p, el := range x.known {
 		if el.Value.(*entry).state.incarnation() < incarnation { //nolint:forcetypeassert // only entries are put in
 			x.drop(p)

@@ -131,6 +131,21 @@ func TestIndexForgetsAnotherIncarnation(t *testing.T) {
 	}
 }
 
+// An agent that has not heard of an adoption yet goes on telling others what it has committed.
+func TestIndexHearsNobodyOfAnEarlierIncarnation(t *testing.T) {
+	x := newIndex(t, 0)
+	x.learn(id(0), Answer{State: State{Epoch: 7, HighWatermark: 30}})
+	x.Adopted(1)
+	x.Noticed(id(0), 7, 31, &Segment{BaseOffset: 30, RecordCount: 1})
+	if state, known := x.State(id(0)); known {
+		t.Errorf("state %+v", state)
+	}
+	x.Noticed(id(0), 1<<23+1, 31, &Segment{BaseOffset: 30, RecordCount: 1})
+	if _, found := x.Find(id(0), 30, 1); len(found) != 1 {
+		t.Errorf("found %v of this incarnation", found)
+	}
+}
+
 func TestIndexIsBounded(t *testing.T) {
 	x := newIndex(t, 10_000)
 	var many []Segment

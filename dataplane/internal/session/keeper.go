@@ -50,6 +50,8 @@ type Config struct {
 	Traffic *traffic.Book
 	// Evidence is given to the catalog with the heartbeats.
 	Evidence *evidence.Book
+	// Began is told in which incarnation each session begins, before Halted can say that its catalog serves. nil: nobody.
+	Began func(incarnation int32)
 }
 
 // Holder does what one session is for. It gets a session that has just begun and returns when all that it held is settled: after the
@@ -93,7 +95,7 @@ func (k *Keeper) Drain() {
 	k.Nudge()
 }
 
-// Halted tells whether the catalog has said that it is halted: what is appended now could not be committed.
+// Halted tells whether the catalog was halted when it was last heard of, in this session or the one before: what is appended now could not be committed.
 func (k *Keeper) Halted() bool { return k.halted.Load() }
 
 // Announced is closed when the control plane has heard of the drain.
@@ -135,6 +137,9 @@ func (k *Keeper) Run(ctx context.Context, hold Holder) error {
 func (k *Keeper) keep(ctx context.Context, s *Session, interval time.Duration, hold Holder) error {
 	k.current.Store(s)
 	k.config.Evidence.Begin(s.Incarnation)
+	if k.config.Began != nil {
+		k.config.Began(s.Incarnation)
+	}
 	k.log.InfoContext(ctx, "session began", slog.String("session_id", s.ID.String()), slog.Int("incarnation", int(s.Incarnation)))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
