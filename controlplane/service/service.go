@@ -121,7 +121,8 @@ func (s *Service) assemble(ctx context.Context) (err error) {
 		return err
 	}
 	s.janitor = job.NewJanitor(s.catalog, job.Config{Interval: s.config.forgetting(), Logger: logger})
-	s.balancer, err = rebalance.New(s.catalog, rebalance.Config{Name: name, Logger: logger, Meter: s.measured.Meter()}) //nolint:contextcheck // as above
+	deciding := rebalance.Config{Name: name, Changes: s.hub.Changes, Logger: logger, Meter: s.measured.Meter()}
+	s.balancer, err = rebalance.New(s.catalog, deciding) //nolint:contextcheck // as above
 	if err != nil {
 		return err
 	}

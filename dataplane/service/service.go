@@ -23,6 +23,7 @@ import (
 	"github.com/streamhouse/streamhouse/dataplane/internal/agent"
 	"github.com/streamhouse/streamhouse/dataplane/internal/answer"
 	"github.com/streamhouse/streamhouse/dataplane/internal/cache"
+	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
 	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
@@ -76,10 +77,11 @@ func New(config Config, deps Deps) (*Service, error) {
 
 // assemble makes the agent, then the listener in front of it.
 func (s *Service) assemble() error {
-	client, bulk := newHTTPClient(), newBulkClient()
+	client, bulk, calls := newHTTPClient(), newBulkClient(), newCallClient()
 	s.idle = func() {
 		client.CloseIdleConnections()
 		bulk.CloseIdleConnections()
+		calls.CloseIdleConnections()
 	}
 	id, err := s.config.agentID()
 	if err != nil {
@@ -111,8 +113,9 @@ func (s *Service) assemble() error {
 		Store: store, Bucket: s.config.S3Bucket, Log: s.deps.Log.Logger,
 		Meter: s.meters.Meter(), Tracer: tracer, Ready: s.ready,
 	}
+	call := dialer(calls)
 	for _, address := range s.config.ControlPlane {
-		deps.Replicas = append(deps.Replicas, dial(address))
+		deps.Replicas = append(deps.Replicas, catalog.Replica{Calls: call(address), Stream: dial(address)})
 	}
 	if s.agent, err = agent.New(s.agentConfig(id), deps); err != nil {
 		return err

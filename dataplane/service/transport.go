@@ -19,6 +19,12 @@ const maxAnswerBytes = 16 << 20
 // bulkConnections are open to one agent at a time for large answers; a call waits for a free one.
 const bulkConnections = 16
 
+// callConnections are open to one control plane at a time for calls, idleCallConnections stay open between them.
+const (
+	callConnections     = 256
+	idleCallConnections = 16
+)
+
 // newHTTPClient talks HTTP/2, without TLS too.
 func newHTTPClient() *http.Client {
 	protocols := new(http.Protocols)
@@ -37,10 +43,22 @@ func newBulkClient() *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// newTransport finds out within seconds that the other side is gone: a stopped process keeps its connections open. By HTTP/1.1 nothing does but
-// the call's own end.
+// newCallClient talks HTTP/1.1: calls to the control plane are small, each is awaited, and few are made at a time; in frames they take longer, and more of
+// both sides' CPU. Every attempt ends after seconds (catalog.DefaultAttempt), and its connection with it, so that a process that stands still is noticed as
+// soon as by pings.
+func newCallClient() *http.Client {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	transport := newTransport(protocols)
+	transport.MaxConnsPerHost, transport.MaxIdleConnsPerHost = callConnections, idleCallConnections
+	return &http.Client{Transport: transport}
+}
+
+// newTransport finds out within seconds that the other side is gone: by HTTP/2 also that its process stands still, which keeps its connections open.
 func newTransport(protocols *http.Protocols) *http.Transport {
-	dialer := &net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}
+	dialer := &net.Dialer{Timeout: 2 * time.Second, KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 3 * time.Second, Interval: time.Second, Count: 3,
+	}}
 	return &http.Transport{
 		DialContext:         dialer.DialContext,
 		TLSHandshakeTimeout: 5 * time.Second,

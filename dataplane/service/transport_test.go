@@ -68,8 +68,8 @@ func reach(t testing.TB, client *http.Client, server *httptest.Server) dataplane
 	return dataplanev1connect.NewPeerServiceClient(connect.NewClient(dialer(client)(server.URL)))
 }
 
-// TestLargeAnswersGoByHTTP1WithoutTLS: and by what TLS negotiates with it; all else goes by HTTP/2.
-func TestLargeAnswersGoByHTTP1WithoutTLS(t *testing.T) {
+// TestProtocols: large answers go by HTTP/1.1 without TLS, and by what TLS negotiates with it; calls to the control plane by HTTP/1.1; all else by HTTP/2.
+func TestProtocols(t *testing.T) {
 	t.Parallel()
 	b := bytes.Repeat([]byte("bytes"), 600_000)
 	for name, c := range map[string]struct {
@@ -79,6 +79,8 @@ func TestLargeAnswersGoByHTTP1WithoutTLS(t *testing.T) {
 	}{
 		"large":            {newBulkClient(), false, 1},
 		"large, with TLS":  {newBulkClient(), true, 2},
+		"calls":            {newCallClient(), false, 1},
+		"calls, with TLS":  {newCallClient(), true, 1},
 		"others":           {newHTTPClient(), false, 2},
 		"others, with TLS": {newHTTPClient(), true, 2},
 	} {
@@ -106,6 +108,24 @@ func BenchmarkReadObject(b *testing.B) {
 				}
 			}
 			b.ReportMetric((used()-began).Seconds()/float64(b.N)/float64(len(part))*(1<<30), "cpu-s/GiB")
+		})
+	}
+}
+
+// BenchmarkCall measures a small call as to the control plane, both sides together.
+func BenchmarkCall(b *testing.B) {
+	for name, client := range map[string]*http.Client{"calls": newCallClient(), "others": newHTTPClient()} {
+		b.Run(name, func(b *testing.B) {
+			server, _ := serveOwner(b, []byte("small"), false)
+			peer := reach(b, client, server)
+			b.ReportAllocs()
+			began := used()
+			for b.Loop() {
+				if _, err := peer.ReadObject(b.Context(), &dataplanev1.ReadObjectRequest{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64((used()-began).Microseconds())/float64(b.N), "cpu-µs/op")
 		})
 	}
 }

@@ -52,7 +52,7 @@ const acquirePage = 1000
 func newBenchAgent(ctx context.Context, target Target, sdk *client.Client, partitions int) (*benchAgent, error) {
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
-	a := &benchAgent{sdk: sdk, stop: func() {}, http: &http.Client{Transport: h2c()}}
+	a := &benchAgent{sdk: sdk, stop: func() {}, http: &http.Client{Transport: agents()}}
 	name := "bench-" + strings.ToLower(rand.Text()[:10])
 	if _, err := sdk.Admin().CreateAgentGroup(ctx, name); err != nil {
 		return a, fmt.Errorf("create agent group: %w", err)
@@ -84,11 +84,10 @@ func newBenchAgent(ctx context.Context, target Target, sdk *client.Client, parti
 	return a, err
 }
 
-// h2c is HTTP/2 without TLS, as agents speak it.
-func h2c() *http.Transport {
-	t := &http.Transport{Protocols: new(http.Protocols), ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10}
-	t.Protocols.SetUnencryptedHTTP2(true)
-	t.Protocols.SetHTTP2(true)
+// agents is HTTP/1.1 over a few connections, as agents make their calls.
+func agents() *http.Transport {
+	t := &http.Transport{Protocols: new(http.Protocols), ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10, MaxIdleConnsPerHost: 16}
+	t.Protocols.SetHTTP1(true)
 	return t
 }
 

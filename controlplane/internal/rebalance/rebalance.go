@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -29,6 +31,9 @@ type Config struct {
 	Name string
 	// Interval between two looks; default 200 ms, 10 ms to 1 s (a candidate that is silent for longer than store.CandidateSilence loses its lead).
 	Interval time.Duration
+	// Changes counts what has changed in placement, as this process has heard; a watch.Hub does. While it stays as it was the one that leads looks every
+	// second only. nil: always at the interval.
+	Changes func() uint64
 	// LoadInterval is the least time between two plans of an agent group for nothing but other loads; default 30 s, at least Interval.
 	LoadInterval time.Duration
 	// Logger; default slog.Default().
@@ -74,6 +79,9 @@ type Rebalancer struct {
 	// countedAt is when partitions and sessions were counted last, counted the revisions of that time.
 	countedAt time.Time
 	counted   int64
+	// lookedAt is when it last led and looked, seen what had changed by then.
+	lookedAt time.Time
+	seen     uint64
 }
 
 // New makes a rebalancer. An error: the configuration is out of bounds.
@@ -96,16 +104,38 @@ func (r *Rebalancer) Run(ctx context.Context) error {
 	defer r.metrics.leads(false)
 	ticker := time.NewTicker(r.config.Interval)
 	defer ticker.Stop()
-	for {
-		if r.leads(ctx, candidate) {
-			r.round(ctx)
+	for called := true; ; {
+		if called || r.due() {
+			r.look(ctx, candidate)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
+			called = false
 		case <-r.store.Reshaped(): // also while standing by, so that no old signal is left
+			called = true
 		}
+	}
+}
+
+// quietFor is how long the one that leads does not look while nothing changes; well below store.CandidateSilence.
+const quietFor = time.Second
+
+// due says whether there may be something to do: a lead to take, a change, or moves that wait.
+func (r *Rebalancer) due() bool {
+	return !r.leading || r.config.Changes == nil || r.config.Changes() != r.seen || time.Since(r.lookedAt) >= quietFor ||
+		slices.ContainsFunc(slices.Collect(maps.Values(r.groups)), (*group).waits)
+}
+
+// look does a round, if this replica leads.
+func (r *Rebalancer) look(ctx context.Context, candidate store.PlacementCandidate) {
+	r.lookedAt = time.Now()
+	if r.config.Changes != nil {
+		r.seen = r.config.Changes() // before it looks: what changes meanwhile is looked at again
+	}
+	if r.leads(ctx, candidate) {
+		r.round(ctx)
 	}
 }
 

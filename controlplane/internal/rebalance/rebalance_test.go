@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,7 +125,13 @@ func (c *cluster) assigned(id string) (n int) {
 // start runs a rebalancer until the function that it answers is called.
 func start(t testing.TB, s rebalance.Store, name string) (stop func()) {
 	t.Helper()
-	r, err := rebalance.New(s, rebalance.Config{Name: name, Logger: slog.New(slog.DiscardHandler)})
+	return startWith(t, s, rebalance.Config{Name: name})
+}
+
+func startWith(t testing.TB, s rebalance.Store, config rebalance.Config) (stop func()) {
+	t.Helper()
+	config.Logger = slog.New(slog.DiscardHandler)
+	r, err := rebalance.New(s, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,6 +248,41 @@ func TestChangesAreAnsweredAtOnce(t *testing.T) {
 		synctest.Wait() // no time passes
 		if n := c.assigned("b"); n != 5 {
 			t.Errorf("b has %d partitions", n)
+		}
+	})
+}
+
+// counting counts how often shapes are read.
+type counting struct {
+	*cluster
+	shapes atomic.Int64
+}
+
+func (c *counting) Shapes(ctx context.Context) (map[store.AgentGroup]store.Shape, error) {
+	c.shapes.Add(1)
+	return c.cluster.Shapes(ctx)
+}
+
+// TestNothingIsReadWhileNothingChanges: but once a second. What another replica has changed is answered within an interval.
+func TestNothingIsReadWhileNothingChanges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &counting{cluster: newCluster(t, memory.New(memory.Config{}))}
+		c.join("a", "z1")
+		c.create(10)
+		var changes atomic.Uint64
+		defer startWith(t, c, rebalance.Config{Name: "p", Changes: changes.Load})()
+		time.Sleep(2 * time.Second)
+		before := c.shapes.Load()
+		time.Sleep(10*time.Second + 100*time.Millisecond)
+		if n := c.shapes.Load() - before; n < 9 || n > 11 {
+			t.Errorf("shapes are read %d times in 10 s", n)
+		}
+		before = c.shapes.Load()
+		changes.Add(1)
+		time.Sleep(200 * time.Millisecond)
+		if n := c.shapes.Load() - before; n != 1 {
+			t.Errorf("shapes are read %d times after a change", n)
 		}
 	})
 }

@@ -26,13 +26,19 @@ type group struct {
 	revision   int64
 }
 
+// waits says whether there are moves left, or no plan.
+func (g *group) waits() bool { return len(g.moves) > 0 || g.changed < 0 }
+
 // round looks at every agent group. What fails is tried again in the next round.
 func (r *Rebalancer) round(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
-	if err := r.Once(ctx); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
-		r.config.Logger.WarnContext(ctx, "placement round failed", "error", err)
+	err := r.Once(ctx)
+	if err == nil || errors.Is(ctx.Err(), context.Canceled) {
+		return
 	}
+	r.lookedAt = time.Time{}
+	r.config.Logger.WarnContext(ctx, "placement round failed", "error", err)
 }
 
 // Once looks at every agent group, whoever leads: it plans where a plan is due, and makes as many moves as may be under way.
@@ -44,15 +50,15 @@ func (r *Rebalancer) Once(ctx context.Context) error {
 	maps.DeleteFunc(r.groups, func(name store.AgentGroup, _ *group) bool { _, known := shapes[name]; return !known })
 	faults := []error{r.count(ctx, shapes)}
 	for _, name := range slices.Sorted(maps.Keys(shapes)) {
-		if err := r.look(ctx, name, shapes[name]); err != nil {
+		if err := r.lookAt(ctx, name, shapes[name]); err != nil {
 			faults = append(faults, fmt.Errorf("agent group %s: %w", name, err))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// look plans where a plan is due, and makes as many of its moves as may be under way.
-func (r *Rebalancer) look(ctx context.Context, name store.AgentGroup, shape store.Shape) error {
+// lookAt plans where a plan is due, and makes as many of its moves as may be under way.
+func (r *Rebalancer) lookAt(ctx context.Context, name store.AgentGroup, shape store.Shape) error {
 	g := r.groups[name]
 	if g == nil {
 		g = &group{changed: -1}

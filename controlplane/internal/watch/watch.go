@@ -49,6 +49,7 @@ type Hub struct {
 	polledAt time.Time // last poll that succeeded
 	movedAt  time.Time // last poll that found a change
 	watchers int
+	changes  uint64 // that polls have found
 	failing  bool
 }
 
@@ -142,6 +143,7 @@ func (h *Hub) advance(group store.AgentGroup, revision int64) {
 	}
 	known.revision = revision
 	h.movedAt = time.Now()
+	h.changes++
 	close(known.changed)
 	known.changed = make(chan struct{})
 }
@@ -173,6 +175,13 @@ func (h *Hub) state(group store.AgentGroup) (revision int64, changed <-chan stru
 	defer h.mu.Unlock()
 	known := h.level(group)
 	return known.revision, known.changed
+}
+
+// Changes counts the changes that polls have found, of all agent groups: while it stays as it was, so has the placement, but for the last interval.
+func (h *Hub) Changes() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.changes
 }
 
 // stale tells for how long no poll has succeeded, if that is too long.

@@ -77,8 +77,8 @@ type Config struct {
 
 // Deps are how the agent reaches the world.
 type Deps struct {
-	// Replicas are transports to the control plane's replicas.
-	Replicas []connect.Transport
+	// Replicas are the ways to the control plane's replicas.
+	Replicas []catalog.Replica
 	// Dial makes the transport to another agent.
 	Dial peer.Dial
 	// DialBulk makes the one for large answers; nil: Dial does.

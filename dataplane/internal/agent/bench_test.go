@@ -22,6 +22,7 @@ import (
 
 	"github.com/streamhouse/streamhouse/client/recordbatch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/agent"
+	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
 	"github.com/streamhouse/streamhouse/dataplane/internal/controltest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
@@ -263,7 +264,7 @@ func serveTraced(b testing.TB, store objectstore.Store, tracer *tracing.Tracer, 
 		Fetch: fetch.Config{}, ProduceTimeout: 30 * time.Second, DrainDeadline: 5 * time.Second, DrainLinger: time.Second,
 	}
 	change(&config)
-	a, err := agent.New(config, agent.Deps{Replicas: []connect.Transport{connectinprocess.New(plane)}, Store: store, Log: log, Tracer: tracer, Ready: func() { close(ready) }})
+	a, err := agent.New(config, agent.Deps{Replicas: []catalog.Replica{{Calls: connectinprocess.New(plane)}}, Store: store, Log: log, Tracer: tracer, Ready: func() { close(ready) }})
 	if err != nil {
 		b.Fatal(err)
 	}

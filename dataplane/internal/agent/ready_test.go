@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect/v2/connectinprocess"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/agent"
+	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
 	"github.com/streamhouse/streamhouse/dataplane/internal/controltest"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
 	"github.com/streamhouse/streamhouse/dataplane/internal/objectstore"
@@ -56,7 +57,7 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 			Session:        session.Config{AgentID: "a", AgentGroup: "default", Zone: "z", Address: func() string { return "http://a" }},
 			MaxObjectBytes: 1 << 20, MaxBufferedBytes: 1 << 20, MaxRequestBytes: 1 << 20, ProduceTimeout: time.Second,
 			Flush: flush.Config{MaxUploads: 1, PutsPerSecond: 1, PutBurst: 1}, DrainDeadline: time.Second,
-		}, agent.Deps{Replicas: []connect.Transport{connectinprocess.New(plane)}, Store: bucket, Log: slog.New(slog.DiscardHandler)})
+		}, agent.Deps{Replicas: []catalog.Replica{{Calls: connectinprocess.New(plane)}}, Store: bucket, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

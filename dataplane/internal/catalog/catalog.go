@@ -34,26 +34,34 @@ type Client struct {
 // replica is the control plane at one address.
 type replica struct {
 	controlplanev1connect.AgentServiceClient
-	jobs controlplanev1connect.JobServiceClient
+	jobs   controlplanev1connect.JobServiceClient
+	stream controlplanev1connect.AgentServiceClient // for Watch
 }
 
 // DefaultAttempt bounds one attempt at one address.
 const DefaultAttempt = 5 * time.Second
 
-// New returns a client of these transports, one for each control-plane address (at least one). attempt bounds a single
+// Replica is a way to the control plane at one address. Stream is for what lasts; nil: Calls is for both.
+type Replica struct{ Calls, Stream connect.Transport }
+
+// New returns a client of these replicas, one for each control-plane address (at least one). attempt bounds a single
 // attempt; 0 means DefaultAttempt.
-func New(transports []connect.Transport, attempt time.Duration, interceptors ...connect.ClientInterceptor) (*Client, error) {
-	if len(transports) == 0 {
+func New(replicas []Replica, attempt time.Duration, interceptors ...connect.ClientInterceptor) (*Client, error) {
+	if len(replicas) == 0 {
 		return nil, errors.New("no control-plane address")
 	}
 	if attempt <= 0 {
 		attempt = DefaultAttempt
 	}
 	c := &Client{attempt: attempt}
-	for _, t := range transports {
-		client := connect.NewClient(t, interceptors...)
+	for _, r := range replicas {
+		if r.Stream == nil {
+			r.Stream = r.Calls
+		}
+		calls := connect.NewClient(r.Calls, interceptors...)
 		c.replicas = append(c.replicas, replica{
-			AgentServiceClient: controlplanev1connect.NewAgentServiceClient(client), jobs: controlplanev1connect.NewJobServiceClient(client),
+			AgentServiceClient: controlplanev1connect.NewAgentServiceClient(calls), jobs: controlplanev1connect.NewJobServiceClient(calls),
+			stream: controlplanev1connect.NewAgentServiceClient(connect.NewClient(r.Stream, interceptors...)),
 		})
 	}
 	return c, nil
@@ -130,7 +138,7 @@ func (c *Client) avoid(replica int) {
 // call goes to another replica.
 func (c *Client) Watch(ctx context.Context, req *controlplanev1.WatchRequest) (*Watch, error) {
 	at := int(c.preferred.Load())
-	stream, err := c.replicas[at].Watch(ctx, req)
+	stream, err := c.replicas[at].stream.Watch(ctx, req)
 	if err != nil {
 		if !IsVerdict(err) {
 			c.avoid(at)

@@ -16,6 +16,7 @@ import (
 	"connectrpc.com/connect/v2/connectinprocess"
 
 	"github.com/streamhouse/streamhouse/dataplane/internal/agent"
+	"github.com/streamhouse/streamhouse/dataplane/internal/catalog"
 	"github.com/streamhouse/streamhouse/dataplane/internal/checkpoint"
 	"github.com/streamhouse/streamhouse/dataplane/internal/fetch"
 	"github.com/streamhouse/streamhouse/dataplane/internal/flush"
@@ -103,7 +104,7 @@ func (c *Cluster) Start(id string, change ...func(*agent.Config)) *Node {
 	}
 	ready := make(chan struct{})
 	a, err := agent.New(config, agent.Deps{
-		Replicas: []connect.Transport{c.control}, Dial: c.dial, Interceptors: []connect.ClientInterceptor{n.Link.Interceptor()},
+		Replicas: []catalog.Replica{{Calls: c.control}}, Dial: c.dial, Interceptors: []connect.ClientInterceptor{n.Link.Interceptor()},
 		Store: c.Bucket, Log: slog.New(slog.DiscardHandler), Ready: func() { close(ready) },
 	})
 	if err != nil {
