@@ -41,7 +41,7 @@ type Config struct {
 	HeartbeatInterval time.Duration `default:"1s"    help:"Time between an agent's heartbeats."`
 	SuspectAfter      time.Duration `default:"2s"    help:"Silence after which an agent's partitions may be led by others; at least two heartbeat intervals. A long one makes takeovers rare on slow machines."`
 	MaxMoves          int           `default:"256"   help:"Most partitions of an agent group that are handed over at once to balance, or because their agent drains."`
-	WatchInterval     time.Duration `default:"100ms" help:"Time between two looks at what other replicas have changed."`
+	WatchInterval     time.Duration `default:"100ms" help:"Time between two looks at what other replicas have changed, while PostgreSQL does not tell."`
 	ProducerExpiry    time.Duration `default:"168h"  help:"Idle time after which an idempotent producer is forgotten: what it sends next is refused (PRODUCER_UNKNOWN), and it takes a new producer id."`
 	RetentionInterval time.Duration `default:"1m"    help:"Time between two passes of retention: what a topic keeps no longer goes within so long, and a little more with very many partitions."`
 

@@ -239,6 +239,7 @@ func (s *Service) work(ctx context.Context) error {
 		s.deps.Ready(s.URL())
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.catalog.Hear(ctx, replicaName()) })
 	group.Go(func() error { return s.hub.Run(ctx) })
 	group.Go(func() error { return s.judge.Run(ctx) })
 	group.Go(func() error { return s.forget.Run(ctx) })

@@ -175,6 +175,8 @@ type Placements interface {
 	// PlacementChanged signals (level-triggered, capacity one) after this process itself changed some agent group's placement.
 	// It has one reader: the hub of package watch.
 	PlacementChanged() <-chan struct{}
+	// Hearing says whether PlacementChanged signals what other processes change, too.
+	Hearing() bool
 }
 
 // Pulse is the sign of life of the judges as a whole, by PostgreSQL's clock.

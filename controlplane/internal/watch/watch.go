@@ -1,6 +1,6 @@
-// Package watch tells agents what has changed in the placement of their agent group. One Hub a process polls the revisions of all agent
-// groups with one query, four times as often while things move, and looks at once when this process has changed something itself; each watcher
-// reads the pages that it lacks.
+// Package watch tells agents what has changed in the placement of their agent group. One Hub a process reads the revisions of all agent groups
+// with one query when it is told that something has changed, by this process or by another; as long as others cannot tell, it polls, four times
+// as often while things move. Each watcher reads the pages that it lacks.
 // Level-triggered: what is kept is a number for each agent group and one for each watcher, never a queue, so that a slow watcher only lags.
 // Nothing here decides anything, and nothing rests on a notice: a heartbeat brings the same pages.
 // Promises: none. P1 to P5 hold however late a watcher learns of a change.
@@ -26,6 +26,10 @@ const (
 	quickFactor = 4
 	// nudgeGap is the shortest time between two polls: a burst of transactions costs one query, not one each.
 	nudgeGap = 10 * time.Millisecond
+	// toldInterval is the time between two polls while others tell.
+	toldInterval = time.Second
+	// doubtFor is how long after a poll that failed others are not believed to tell: what tells may take so long to notice that the database has changed.
+	doubtFor = 15 * time.Second
 	// staleAfter is how long polls may fail before watchers are sent away, to another replica that may still reach the database.
 	staleAfter = 3 * time.Second
 )
@@ -34,7 +38,9 @@ const (
 type Source interface {
 	Revisions(ctx context.Context) (map[store.AgentGroup]int64, error)
 	PlacementAfter(ctx context.Context, agentGroup store.AgentGroup, revision int64, limit int) (*controlplanev1.Placement, error)
+	// PlacementChanged signals changes that this process has made, and while it is Hearing those of others.
 	PlacementChanged() <-chan struct{}
+	Hearing() bool
 	CheckSession(ctx context.Context, agentGroup store.AgentGroup, sessionID uuid.UUID) error
 }
 
@@ -48,6 +54,7 @@ type Hub struct {
 	groups   map[store.AgentGroup]*level
 	polledAt time.Time // last poll that succeeded
 	movedAt  time.Time // last poll that found a change
+	failedAt time.Time // last poll that failed
 	watchers int
 	changes  uint64 // that polls have found
 	failing  bool
@@ -91,6 +98,9 @@ func (h *Hub) Run(ctx context.Context) error {
 func (h *Hub) wait() time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.source.Hearing() && time.Since(h.failedAt) > doubtFor {
+		return max(h.interval, toldInterval)
+	}
 	if h.watchers > 0 && time.Since(h.movedAt) < livelyFor {
 		return h.interval / quickFactor
 	}
@@ -162,7 +172,7 @@ func (h *Hub) level(group store.AgentGroup) *level {
 func (h *Hub) failed(ctx context.Context, err error) {
 	h.mu.Lock()
 	first := !h.failing
-	h.failing = true
+	h.failing, h.failedAt = true, time.Now()
 	h.mu.Unlock()
 	if first {
 		h.logger.WarnContext(ctx, "placement poll failed", slog.Any("error", err))
@@ -189,5 +199,5 @@ func (h *Hub) stale() (time.Duration, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	since := time.Since(h.polledAt)
-	return since, since > staleAfter+h.interval
+	return since, since > staleAfter+max(h.interval, toldInterval)
 }

@@ -36,6 +36,7 @@ type rows struct {
 	partitions map[store.AgentGroup]map[int32]int64 // partition → revision
 	ended      bool
 	down       bool
+	hearing    bool
 	changed    chan struct{}
 	// How often each query ran.
 	polls, pages, checks int
@@ -86,6 +87,12 @@ func (r *rows) PlacementAfter(_ context.Context, g store.AgentGroup, after int64
 }
 
 func (r *rows) PlacementChanged() <-chan struct{} { return r.changed }
+
+func (r *rows) Hearing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hearing
+}
 
 func (r *rows) CheckSession(context.Context, store.AgentGroup, uuid.UUID) error {
 	r.mu.Lock()
@@ -280,6 +287,36 @@ func TestPollsAreQuickWhileThingsMove(t *testing.T) {
 		if n := polls(time.Second); n > 10 {
 			t.Errorf("%d polls a second while nothing moves", n)
 		}
+	})
+}
+
+func TestPollsAreRareWhileOthersTell(t *testing.T) {
+	simulate(t, func(t *testing.T, w *world) {
+		w.rows.set(func(r *rows) { r.hearing = true })
+		watching := w.watch(group, 0, 0)
+		time.Sleep(5 * time.Second)
+		before := w.rows.count(func(r *rows) int { return r.polls })
+		time.Sleep(10 * time.Second)
+		if polls := w.rows.count(func(r *rows) int { return r.polls }) - before; polls > 11 {
+			t.Errorf("%d polls in 10 s", polls)
+		}
+		w.rows.set(func(r *rows) { r.down = true })
+		time.Sleep(2 * time.Second)
+		w.rows.set(func(r *rows) { r.down = false })
+		time.Sleep(time.Second)
+		before = w.rows.count(func(r *rows) int { return r.polls })
+		time.Sleep(10 * time.Second)
+		if polls := w.rows.count(func(r *rows) int { return r.polls }) - before; polls < 90 {
+			t.Errorf("%d polls in 10 s, soon after the database was out of reach", polls)
+		}
+		changed := time.Now()
+		w.rows.change(group, true, 1)
+		time.Sleep(time.Second)
+		watching.see(func(w *watcher) {
+			if late := w.learned.Sub(changed); w.changes == 0 || late > 10*time.Millisecond {
+				t.Errorf("learned of a change that was told after %v", late)
+			}
+		})
 	})
 }
 

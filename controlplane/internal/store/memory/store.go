@@ -125,6 +125,9 @@ func (s *Store) Ping(context.Context) error { return nil }
 // PlacementChanged signals after a placement changed.
 func (s *Store) PlacementChanged() <-chan struct{} { return s.placementChanged }
 
+// Hearing is false: nobody else changes anything, and who polls finds nothing new.
+func (s *Store) Hearing() bool { return false }
+
 // Unsettled signals after a session or a topic changed.
 func (s *Store) Unsettled() <-chan struct{} { return s.unsettled }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -26,6 +27,7 @@ type Store struct {
 	meters       meters
 	// Capacity one: a signal says "look", not how often.
 	placementChanged, unsettled, reshaped chan struct{}
+	hearing                               atomic.Bool
 }
 
 var _ store.Store = (*Store)(nil)
@@ -89,7 +91,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return err
 }
 
-// PlacementChanged signals after this process changed a placement.
+// PlacementChanged signals after this process changed a placement, and while it is Hearing also after another one did.
 func (s *Store) PlacementChanged() <-chan struct{} { return s.placementChanged }
 
 // Unsettled signals after this process changed a session or a topic.
