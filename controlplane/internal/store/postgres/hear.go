@@ -34,7 +34,7 @@ func (s *Store) Hearing() bool { return s.hearing.Load() }
 // Hear listens on a connection of its own until the context ends; then it returns nil. It needs a schema that is up to date. name is this replica's.
 func (s *Store) Hear(ctx context.Context, name string) error {
 	again := hearAgain
-	for ctx.Err() == nil {
+	for said := false; ctx.Err() == nil; said = true {
 		heard, err := s.hear(ctx, name)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // the end of ctx is no fault
@@ -42,7 +42,9 @@ func (s *Store) Hear(ctx context.Context, name string) error {
 		if heard {
 			again = hearAgain
 		}
-		s.config.Logger.InfoContext(ctx, "other replicas' changes are not heard: the catalog is asked for them", slog.Any("error", err))
+		if heard || !said {
+			s.config.Logger.InfoContext(ctx, "other replicas' changes are not heard: the catalog is asked for them", slog.Any("error", err))
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(again/2 + rand.N(again)):
