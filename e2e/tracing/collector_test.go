@@ -126,6 +126,23 @@ func (c *collector) find(ctx context.Context, t *testing.T, what string, wanted 
 	}
 }
 
+// comes says whether there is such a span within a time.
+func (c *collector) comes(ctx context.Context, within time.Duration, wanted func(span) bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for {
+		spans, more := c.all()
+		if slices.ContainsFunc(spans, wanted) {
+			return true
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
 // under waits for a span of a service with this name and parent.
 func (c *collector) under(ctx context.Context, t *testing.T, parent span, service, name string, kind tracev1.Span_SpanKind) span {
 	t.Helper()
