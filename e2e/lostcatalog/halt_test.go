@@ -28,6 +28,8 @@ const (
 	// floor is below the epochs of incarnation 1, and above those of incarnation 0.
 	floor       = 1 << 23
 	testTimeout = 4 * time.Minute
+	// leastProbes are made before a probe is stopped, or it has shown nothing.
+	leastProbes = 50
 )
 
 // status is what `streamhouse catalog status -o json` prints.
@@ -134,7 +136,15 @@ func (s *story) probe(end int64) (stop func() (answers int)) {
 			}
 		})
 	}
+	enough := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return answers >= leastProbes
+	}
 	return func() int {
+		for !enough() && ctx.Err() == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
 		cancel()
 		probing.Wait()
 		return answers
@@ -155,7 +165,7 @@ func TestP1_P2_ACatalogThatLostTransactionsHalts(t *testing.T) {
 	s.cluster.Postgres.Start(s.ctx, s)
 	t.Logf("halted %v after the old database answered", s.await(client.CatalogHalted).Round(time.Millisecond))
 	s.refusesEverything()
-	if answers := stop(); answers < 3 {
+	if answers := stop(); answers < leastProbes {
 		t.Errorf("only %d probes", answers)
 	}
 	s.explains()

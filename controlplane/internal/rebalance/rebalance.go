@@ -79,7 +79,7 @@ type Rebalancer struct {
 	// countedAt is when partitions and sessions were counted last, counted the revisions of that time.
 	countedAt time.Time
 	counted   int64
-	// lookedAt is when it last led and looked, seen what had changed by then.
+	// lookedAt is when it last looked, seen what had changed by then; zero: the look failed.
 	lookedAt time.Time
 	seen     uint64
 }

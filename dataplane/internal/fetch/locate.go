@@ -56,7 +56,8 @@ func (s *Service) locate(ctx context.Context, targets []target) ([]place, error)
 }
 
 // assure asks a catalog that was halted when it was last heard of. As long as it is, what was acknowledged is still at its offset, and is read from what is
-// known here. Once it has been adopted it may have given the offset to another record: then its word counts, and where it cannot be asked nothing is read.
+// known here. Once it has been adopted it may have given the offset to another record: then its word counts, and where it cannot be asked nothing is read
+// (P2).
 func (s *Service) assure(ctx context.Context, targets []target, which []int, places []place) error {
 	if len(which) == 0 {
 		return nil

@@ -106,7 +106,7 @@ func (s *Store) hearEcho(ctx context.Context, conn *pgx.Conn) error {
 		return fmt.Errorf("notify: %w", err)
 	}
 	for until := time.Now().Add(echoPatience); ; {
-		notice, err := await(bounded, conn, time.Until(until))
+		notice, err := await(ctx, conn, time.Until(until)) // not in bounded, whose end would hide that it is deaf
 		switch {
 		case err != nil:
 			return err
